@@ -1,0 +1,255 @@
+//! Bytes to PDUs: header, additional header segments, data, padding and digests, cut anywhere.
+//!
+//! The framer holds a header until it is whole and never a data segment: those bytes are passed on
+//! as they come, or received by the shell straight into their place ([`Framer::placed`]).
+
+use crate::digest::{self, Crc};
+use crate::limits::BHS_LEN;
+use crate::pdu::Bhs;
+use crate::transmit::Digests;
+
+/// A piece of the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame<'b> {
+    /// A header whose digest, if any, was right. Its data segment follows.
+    Header(Bhs),
+    /// Bytes of the data segment, `offset` from its start.
+    Data {
+        /// From the start of the segment.
+        offset: u32,
+        /// Never empty.
+        bytes: &'b [u8],
+    },
+    /// The PDU is whole. `intact` is false when the data digest was wrong.
+    End {
+        /// The data digest was right, or there was none.
+        intact: bool,
+    },
+}
+
+/// After these the stream has no known boundaries, or the peer has lost its senses: the connection
+/// ends (§7.7, §7.8 at error recovery level 0).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The header's digest is wrong.
+    #[error("header digest error")]
+    HeaderDigest,
+    /// A data segment longer than we said we take (§13.12).
+    #[error("data segment of {len} bytes where at most {max} are taken")]
+    SegmentTooLong {
+        /// DataSegmentLength of the PDU.
+        len: u32,
+        /// MaxRecvDataSegmentLength.
+        max: u32,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Collecting the header; `have` bytes of BHS_LEN are here.
+    Header { have: usize },
+    /// Passing over additional header segments; nothing that we take part in needs them.
+    Ahs { left: usize },
+    /// The header digest; `have` bytes are here.
+    HeaderDigest { have: usize },
+    /// Inside the data segment.
+    Data { done: u32 },
+    /// Inside the padding.
+    Padding { left: usize },
+    /// The data digest; `have` bytes are here.
+    DataDigest { have: usize },
+    /// Everything is here; `End` is due.
+    End { intact: bool },
+}
+
+/// Takes a byte stream apart.
+#[derive(Clone, Debug)]
+pub struct Framer {
+    digests: Digests,
+    segment_len_max: u32,
+    state: State,
+    header: Bhs,
+    received_digest: [u8; digest::LEN],
+    crc: Crc,
+    ahs_crc: Crc,
+}
+
+impl Framer {
+    /// For a connection that has agreed on `digests` and takes segments of up to `segment_len_max`.
+    #[must_use]
+    pub fn new(digests: Digests, segment_len_max: u32) -> Self {
+        Self {
+            digests,
+            segment_len_max,
+            state: State::Header { have: 0 },
+            header: Bhs::default(),
+            received_digest: [0; digest::LEN],
+            crc: Crc::default(),
+            ahs_crc: Crc::default(),
+        }
+    }
+
+    /// Whether the stream stands between two PDUs.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Header { have: 0 })
+    }
+
+    /// Bytes of the current data segment still to come: offset of the next one, and how many.
+    #[must_use]
+    pub fn due(&self) -> Option<(u32, u32)> {
+        match self.state {
+            State::Data { done } => Some((done, self.header.data_segment_len() - done)),
+            _ => None,
+        }
+    }
+
+    /// The next piece, taken off the front of `input`; `None` when more bytes are needed.
+    pub fn next<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Frame<'b>>, FrameError> {
+        loop {
+            match self.state {
+                State::Header { have } => {
+                    let count = input.len().min(BHS_LEN - have);
+                    self.header.0[have..have + count].copy_from_slice(take(input, count));
+                    if have + count < BHS_LEN {
+                        self.state = State::Header { have: have + count };
+                        return Ok(None);
+                    }
+                    self.state = State::Ahs { left: self.header.ahs_len() };
+                    if self.header.ahs_len() > 0 && self.digests.header {
+                        self.ahs_crc = Crc::default();
+                        self.ahs_crc.update(&self.header.0);
+                    }
+                }
+                State::Ahs { left } => {
+                    let ahs = take(input, left);
+                    if self.digests.header && !ahs.is_empty() {
+                        self.ahs_crc.update(ahs);
+                    }
+                    if ahs.len() < left {
+                        self.state = State::Ahs { left: left - ahs.len() };
+                        return Ok(None);
+                    }
+                    if !self.digests.header {
+                        return self.enter_data().map(Some);
+                    }
+                    self.state = State::HeaderDigest { have: 0 };
+                }
+                State::HeaderDigest { have } => {
+                    if !self.take_digest(input, have, |have| State::HeaderDigest { have }) {
+                        return Ok(None);
+                    }
+                    let right = if self.header.ahs_len() == 0 {
+                        digest::wire(&self.header.0)
+                    } else {
+                        self.ahs_crc.wire()
+                    };
+                    if right != self.received_digest {
+                        return Err(FrameError::HeaderDigest);
+                    }
+                    return self.enter_data().map(Some);
+                }
+                State::Data { done } => {
+                    let len = self.header.data_segment_len();
+                    let bytes = take(input, (len - done) as usize);
+                    if bytes.is_empty() {
+                        return Ok(None);
+                    }
+                    self.placed(bytes);
+                    return Ok(Some(Frame::Data { offset: done, bytes }));
+                }
+                State::Padding { left } => {
+                    let padding = take(input, left);
+                    if self.digests.data {
+                        self.crc.update(padding);
+                    }
+                    if padding.len() < left {
+                        self.state = State::Padding { left: left - padding.len() };
+                        return Ok(None);
+                    }
+                    self.state = if self.digests.data {
+                        State::DataDigest { have: 0 }
+                    } else {
+                        State::End { intact: true }
+                    };
+                }
+                State::DataDigest { have } => {
+                    if !self.take_digest(input, have, |have| State::DataDigest { have }) {
+                        return Ok(None);
+                    }
+                    self.state = State::End { intact: self.crc.wire() == self.received_digest };
+                }
+                State::End { intact } => {
+                    self.state = State::Header { have: 0 };
+                    return Ok(Some(Frame::End { intact }));
+                }
+            }
+        }
+    }
+
+    /// The shell has received `bytes`, the next of the data segment, into their place by itself.
+    ///
+    /// # Panics
+    ///
+    /// When [`due`](Self::due) did not allow that many.
+    pub fn placed(&mut self, bytes: &[u8]) {
+        let State::Data { done } = self.state else {
+            panic!("bytes were placed outside of a data segment");
+        };
+        if self.digests.data {
+            self.crc.update(bytes);
+        }
+        let len = self.header.data_segment_len();
+        let count = u32::try_from(bytes.len()).expect("a data segment is shorter than 2^24 bytes");
+        assert!(count <= len - done, "more bytes placed than the data segment has");
+        self.state = if done + count < len {
+            State::Data { done: done + count }
+        } else {
+            State::Padding { left: (len.wrapping_neg() & 3) as usize }
+        };
+    }
+
+    /// Takes what follows from the digests agreed on, from the next PDU on.
+    pub fn set_digests(&mut self, digests: Digests) {
+        debug_assert!(self.is_between(), "digests change between two PDUs");
+        self.digests = digests;
+    }
+
+    /// Takes segments of up to `len` bytes from the next PDU on.
+    pub fn set_segment_len_max(&mut self, len: u32) {
+        self.segment_len_max = len;
+    }
+
+    fn enter_data<'b>(&mut self) -> Result<Frame<'b>, FrameError> {
+        let len = self.header.data_segment_len();
+        if len > self.segment_len_max {
+            return Err(FrameError::SegmentTooLong { len, max: self.segment_len_max });
+        }
+        self.state = if len == 0 {
+            State::End { intact: true }
+        } else {
+            if self.digests.data {
+                self.crc = Crc::default();
+            }
+            State::Data { done: 0 }
+        };
+        Ok(Frame::Header(self.header))
+    }
+
+    fn take_digest(&mut self, input: &mut &[u8], have: usize, state: fn(usize) -> State) -> bool {
+        let bytes = take(input, digest::LEN - have);
+        self.received_digest[have..have + bytes.len()].copy_from_slice(bytes);
+        self.state = state(have + bytes.len());
+        have + bytes.len() == digest::LEN
+    }
+}
+
+/// Up to `count` bytes off the front of `input`.
+fn take<'b>(input: &mut &'b [u8], count: usize) -> &'b [u8] {
+    let (front, rest) = input.split_at(count.min(input.len()));
+    *input = rest;
+    front
+}
+
+#[cfg(test)]
+mod tests;
