@@ -1,0 +1,294 @@
+//! A small client of the station: one method per route, and waiting for jobs.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    AssignRequest, Error, Event, GrowRequest, Host, HostRequest, IDEMPOTENCY_KEY, Job, JobState,
+    JoinToken, JoinTokenRequest, NewHost, PREFIX, PoolStatus, Problem, Secret, Size, Trust, Unit,
+    Volume, VolumeRequest,
+};
+
+/// How long the station itself holds a request before it answers with a running job.
+const STATION_WAIT: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Speaks to one station as one principal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: Secret,
+}
+
+/// Whether a call that starts a job comes back at once or with its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    No,
+    AtMost(Duration),
+}
+
+impl Client {
+    /// `url` is the station's, such as `https://station.example:7443`.
+    pub fn new(url: &str, token: Secret, trust: &Trust) -> Result<Self, Error> {
+        if !url.starts_with("https://") {
+            return Err(Error::Setup(format!("the station's URL must be https://…, not {url}")));
+        }
+        let tls = trust.tls_config().map_err(Error::Setup)?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(|error| Error::Setup(format!("cannot make an HTTPS client: {error}")))?;
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub async fn pool(&self) -> Result<PoolStatus, Error> {
+        self.fetch(self.to(Method::GET, "/pool")).await
+    }
+
+    pub async fn join_token(&self) -> Result<JoinToken, Error> {
+        self.fetch(self.to(Method::GET, "/pool/join-token")).await
+    }
+
+    /// Makes a new join token; the one before is void from now on. Units that joined stay.
+    pub async fn new_join_token(&self, valid: Option<Duration>) -> Result<JoinToken, Error> {
+        let body = JoinTokenRequest { valid_seconds: valid.map(|valid| valid.as_secs()) };
+        self.fetch(self.to(Method::POST, "/pool/join-token").json(&body)).await
+    }
+
+    pub async fn units(&self) -> Result<Vec<Unit>, Error> {
+        self.fetch(self.to(Method::GET, "/units")).await
+    }
+
+    /// By name or id.
+    pub async fn unit(&self, unit: &str) -> Result<Unit, Error> {
+        self.fetch(self.to(Method::GET, &format!("/units/{}", segment(unit)))).await
+    }
+
+    pub async fn approve_unit(&self, unit: &str) -> Result<Unit, Error> {
+        self.fetch(self.to(Method::POST, &format!("/units/{}/approve", segment(unit)))).await
+    }
+
+    /// Forgets a unit that holds no volume of the pool.
+    pub async fn remove_unit(&self, unit: &str) -> Result<(), Error> {
+        self.send(self.to(Method::DELETE, &format!("/units/{}", segment(unit)))).await.map(drop)
+    }
+
+    pub async fn hosts(&self) -> Result<Vec<Host>, Error> {
+        self.fetch(self.to(Method::GET, "/hosts")).await
+    }
+
+    pub async fn host(&self, name: &str) -> Result<Host, Error> {
+        self.fetch(self.to(Method::GET, &format!("/hosts/{}", segment(name)))).await
+    }
+
+    pub async fn add_host(&self, name: &str, iqn: &str) -> Result<NewHost, Error> {
+        let body = HostRequest { name: name.to_owned(), iqn: iqn.to_owned() };
+        self.fetch(self.to(Method::POST, "/hosts").json(&body)).await
+    }
+
+    pub async fn remove_host(&self, name: &str) -> Result<(), Error> {
+        self.send(self.to(Method::DELETE, &format!("/hosts/{}", segment(name)))).await.map(drop)
+    }
+
+    pub async fn volumes(&self) -> Result<Vec<Volume>, Error> {
+        self.fetch(self.to(Method::GET, "/volumes")).await
+    }
+
+    pub async fn volume(&self, name: &str) -> Result<Volume, Error> {
+        self.fetch(self.to(Method::GET, &volume_path(name))).await
+    }
+
+    /// Asks for a volume. The same `key` always leads to the same job, however often it is sent.
+    pub async fn request_volume(
+        &self,
+        request: &VolumeRequest,
+        key: &str,
+        wait: Wait,
+    ) -> Result<Job, Error> {
+        let builder = self.to(Method::POST, "/volumes").header(IDEMPOTENCY_KEY, key).json(request);
+        self.start(builder, wait).await
+    }
+
+    pub async fn grow_volume(&self, name: &str, size: Size, wait: Wait) -> Result<Job, Error> {
+        let path = format!("{}/grow", volume_path(name));
+        self.start(self.to(Method::POST, &path).json(&GrowRequest { size }), wait).await
+    }
+
+    /// Takes the volume from its host; it stays, with its data, and nobody may use it.
+    pub async fn release_volume(&self, name: &str, wait: Wait) -> Result<Job, Error> {
+        self.start(self.to(Method::POST, &format!("{}/release", volume_path(name))), wait).await
+    }
+
+    /// Gives a free volume to a host, with the data it holds.
+    pub async fn assign_volume(&self, name: &str, host: &str, wait: Wait) -> Result<Job, Error> {
+        let path = format!("{}/assign", volume_path(name));
+        let body = AssignRequest { host: host.to_owned() };
+        self.start(self.to(Method::POST, &path).json(&body), wait).await
+    }
+
+    /// Takes the volume from its host and erases it.
+    pub async fn delete_volume(&self, name: &str, wait: Wait) -> Result<Job, Error> {
+        self.start(self.to(Method::DELETE, &volume_path(name)), wait).await
+    }
+
+    pub async fn jobs(&self) -> Result<Vec<Job>, Error> {
+        self.fetch(self.to(Method::GET, "/jobs")).await
+    }
+
+    pub async fn job(&self, id: Uuid) -> Result<Job, Error> {
+        self.fetch(self.to(Method::GET, &format!("/jobs/{id}"))).await
+    }
+
+    /// Events after number `after` (0: all that are remembered).
+    pub async fn events(&self, after: u64) -> Result<Vec<Event>, Error> {
+        self.fetch(self.to(Method::GET, &format!("/events?after={after}"))).await
+    }
+
+    /// Waits for a job's end, over a restart of the station too.
+    pub async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Job, Error> {
+        let deadline = Instant::now() + at_most;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let request = self.to(Method::GET, &format!("/jobs/{id}"));
+            match self.fetch::<Job>(prefer(request, left)).await {
+                Ok(job) if job.state != JobState::Running => return finished(job),
+                Ok(job) if left.is_zero() => return Err(still_running(job)),
+                Err(error) if left.is_zero() || !error.is_retryable() => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    async fn start(&self, request: RequestBuilder, wait: Wait) -> Result<Job, Error> {
+        match wait {
+            Wait::No => self.fetch(request).await,
+            Wait::AtMost(at_most) => {
+                let deadline = Instant::now() + at_most;
+                let job: Job = self.fetch(prefer(request, at_most)).await?;
+                if job.state != JobState::Running {
+                    return finished(job);
+                }
+                self.wait_for(job.id, deadline.saturating_duration_since(Instant::now())).await
+            }
+        }
+    }
+
+    fn to(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{PREFIX}{path}", self.url);
+        self.http.request(method, url).bearer_auth(self.token.expose())
+    }
+
+    async fn fetch<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+        let response = self.send(request).await?;
+        response.json().await.map_err(|error| Error::Unexpected(error.to_string()))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let response = request.send().await.map_err(|error| self.classify(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.classify(error))?;
+        Err(refusal(status, &body))
+    }
+
+    fn classify(&self, source: reqwest::Error) -> Error {
+        let url = self.url.clone();
+        let mut cause = source.source();
+        while let Some(error) = cause {
+            let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
+                let io = error.downcast_ref::<std::io::Error>()?;
+                io.get_ref()?.downcast_ref::<rustls::Error>()
+            });
+            if let Some(rustls::Error::InvalidCertificate(_)) = tls {
+                return Error::Untrusted { url, source };
+            }
+            cause = error.source();
+        }
+        Error::Unreachable { url, source }
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Error {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => Error::from_problem(problem),
+        Err(_) => Error::Unexpected(format!("status {status} without a problem body")),
+    }
+}
+
+fn finished(job: Job) -> Result<Job, Error> {
+    match (job.state, job.error) {
+        (JobState::Failed, Some(problem)) => {
+            Err(Error::JobFailed { job: job.id, problem: Box::new(problem) })
+        }
+        (_, error) => Ok(Job { error, ..job }),
+    }
+}
+
+fn still_running(job: Job) -> Error {
+    Error::StillRunning { job: job.id, reason: job.error.map(|problem| problem.detail) }
+}
+
+/// RFC 7240 `Prefer: wait=seconds`.
+fn prefer(request: RequestBuilder, wait: Duration) -> RequestBuilder {
+    match wait.min(STATION_WAIT).as_secs() {
+        0 => request,
+        seconds => request.header("prefer", format!("wait={seconds}")),
+    }
+}
+
+fn volume_path(name: &str) -> String {
+    format!("/volumes/{}", segment(name))
+}
+
+/// Whatever a caller passes as a name stays one segment of the path.
+fn segment(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b':' => {
+                encoded.push(char::from(byte));
+            }
+            b'.' if name.bytes().any(|byte| byte != b'.') => encoded.push('.'),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_segment_of_the_path() {
+        let table = [("vol-1.a", "vol-1.a"), ("a/b", "a%2Fb"), ("..", "%2E%2E"), ("a?b", "a%3Fb")];
+        for (name, path) in table {
+            assert_eq!(segment(name), path);
+        }
+    }
+
+    #[test]
+    fn plain_http_is_refused() {
+        let made = Client::new("http://station", Secret::new("t"), &Trust::Fingerprint([0; 32]));
+        assert!(matches!(made, Err(Error::Setup(_))));
+    }
+}

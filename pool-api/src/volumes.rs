@@ -1,0 +1,157 @@
+//! Volumes, how they are asked for, and how a host reaches one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{Secret, Size};
+
+/// What a host asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeRequest {
+    pub size: Size,
+    /// The host's registered name. With a host's own token it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Lower case, digits, `.` and `-`, at most 63; never changes. Made up when left out, and only
+    /// then an existing free volume may be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Refused unless it is this station's pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Pins the volume to one unit, by name or id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default)]
+    pub placement: Placement,
+    #[serde(default)]
+    pub write_policy: WritePolicy,
+    /// Asks for memory: fast, and lost when its unit stops. Never chosen without being asked for.
+    #[serde(default)]
+    pub volatile: bool,
+}
+
+/// How a unit is chosen when none is pinned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// The unit with the most free space.
+    #[default]
+    MostFree,
+    /// The unit with the fewest volumes of this host, then the most free space.
+    Spread,
+}
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WritePolicy {
+    /// When it is on stable storage.
+    #[default]
+    Normal,
+    /// From the write cache; SYNCHRONIZE CACHE and FUA reach stable storage.
+    High,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrowRequest {
+    /// The new size, not what is added.
+    pub size: Size,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssignRequest {
+    pub host: String,
+}
+
+/// A named run of blocks on one unit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Volume {
+    #[schema(value_type = String, format = "uuid")]
+    pub id: Uuid,
+    pub name: String,
+    pub size: Size,
+    pub state: VolumeState,
+    #[schema(value_type = String, format = "uuid")]
+    pub unit: Uuid,
+    pub unit_name: String,
+    /// Who may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The volume's counter: it grows with each grant and is never used twice.
+    pub epoch: u64,
+    pub block_size: u32,
+    pub write_policy: WritePolicy,
+    /// The job that is changing it, or that changed it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub job: Option<Uuid>,
+    /// How its host reaches it; present once the unit has acknowledged the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumeState {
+    /// Being made, grown or given to a host.
+    Pending,
+    /// Its host may use it: station, unit and host agree.
+    Granted,
+    /// Nobody may use it.
+    Free,
+    /// Being taken from its host.
+    Releasing,
+    Deleting,
+    /// Its unit does not report it (any more).
+    Missing,
+    /// Two units report the same volume; the operator must choose.
+    Conflict,
+    /// On a unit, with a grant or a partition this station knows nothing of.
+    Foreign,
+}
+
+impl fmt::Display for VolumeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pending => "pending",
+            Self::Granted => "granted",
+            Self::Free => "free",
+            Self::Releasing => "releasing",
+            Self::Deleting => "deleting",
+            Self::Missing => "missing",
+            Self::Conflict => "conflict",
+            Self::Foreign => "foreign",
+        })
+    }
+}
+
+/// All that an iSCSI initiator needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Connection {
+    /// `address:port`, every portal of the unit.
+    pub portals: Vec<String>,
+    pub target: String,
+    pub lun: u64,
+    /// Where the volume starts on its unit, in blocks; `end_lba` is the last one.
+    pub start_lba: u64,
+    pub end_lba: u64,
+    pub blocks: u64,
+    pub block_size: u32,
+    /// The initiator name the unit expects.
+    pub initiator: String,
+    pub chap: Chap,
+}
+
+/// The host's identity on every unit; it follows the host's volumes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Chap {
+    pub user: String,
+    pub secret: Secret,
+}
