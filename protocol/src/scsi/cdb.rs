@@ -1,0 +1,558 @@
+//! Command descriptor blocks (SPC-4 §4.2, SBC-3 §5): every command a unit knows, read and written.
+//! Values are only read here; whether they are acceptable is the device server's to say.
+
+use super::sense::{INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense};
+use super::{put, u16_at, u32_at, u64_at};
+
+/// Which values MODE SENSE asks for (SPC-4 table 188).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageControl {
+    /// Those in force.
+    Current,
+    /// A mask of what MODE SELECT can change.
+    Changeable,
+    /// Those after a reset.
+    Default,
+    /// Those kept over power loss.
+    Saved,
+}
+
+/// What VERIFY compares (SBC-3 §5.34).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ByteCheck {
+    /// Nothing is sent; the medium must be readable.
+    Medium,
+    /// As many blocks are sent as the medium must equal.
+    Compare,
+    /// Reserved.
+    Reserved,
+    /// One block is sent, and every block must equal it.
+    CompareOne,
+}
+
+/// The fields READ and WRITE have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Transfer {
+    /// The first block.
+    pub lba: u64,
+    /// How many.
+    pub blocks: u32,
+    /// RDPROTECT or WRPROTECT.
+    pub protect: u8,
+    /// Do not keep the blocks in a cache.
+    pub dpo: bool,
+    /// Force unit access: not before the medium has it.
+    pub fua: bool,
+}
+
+/// The fields of VERIFY.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verify {
+    /// The first block.
+    pub lba: u64,
+    /// How many.
+    pub blocks: u32,
+    /// VRPROTECT.
+    pub protect: u8,
+    /// Do not keep the blocks in a cache.
+    pub dpo: bool,
+    /// What is compared.
+    pub check: ByteCheck,
+}
+
+/// The fields of SYNCHRONIZE CACHE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Synchronize {
+    /// The first block.
+    pub lba: u64,
+    /// How many; none means to the end of the medium.
+    pub blocks: u32,
+    /// The answer may come before the medium has it.
+    pub immed: bool,
+}
+
+/// The fields of MODE SENSE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ModeSense {
+    /// DBD: leave out the block descriptor.
+    pub no_descriptor: bool,
+    /// LLBAA: a long block descriptor is welcome. Only the ten-byte command can say so.
+    pub long_lba: bool,
+    /// Which values.
+    pub control: PageControl,
+    /// PAGE CODE, 3Fh for all.
+    pub page: u8,
+    /// SUBPAGE CODE, FFh for all.
+    pub subpage: u8,
+    /// At most this much is sent.
+    pub allocation: u16,
+}
+
+/// The fields of MODE SELECT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ModeSelect {
+    /// PF: the pages are in the standard's format.
+    pub page_format: bool,
+    /// SP: keep the values over power loss.
+    pub save: bool,
+    /// PARAMETER LIST LENGTH.
+    pub len: u16,
+}
+
+/// A command (SPC-4 §6, SBC-3 §5). The number in a name is the length of its block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the variants are the standard's command names")]
+pub enum Cdb {
+    TestUnitReady,
+    RequestSense { descriptors: bool, allocation: u8 },
+    Inquiry { page: Option<u8>, allocation: u16 },
+    ReportLuns { select: u8, allocation: u32 },
+    ModeSense6(ModeSense),
+    ModeSense10(ModeSense),
+    ModeSelect6(ModeSelect),
+    ModeSelect10(ModeSelect),
+    ReadCapacity10,
+    ReadCapacity16 { allocation: u32 },
+    Read6(Transfer),
+    Read10(Transfer),
+    Read12(Transfer),
+    Read16(Transfer),
+    Write6(Transfer),
+    Write10(Transfer),
+    Write12(Transfer),
+    Write16(Transfer),
+    Verify10(Verify),
+    Verify12(Verify),
+    Verify16(Verify),
+    SynchronizeCache10(Synchronize),
+    SynchronizeCache16(Synchronize),
+    Unmap { anchor: bool, len: u16 },
+}
+
+/// Operation codes (SPC-4 annex E).
+pub mod opcode {
+    #![allow(missing_docs, reason = "the standard's command names")]
+    pub const TEST_UNIT_READY: u8 = 0x00;
+    pub const REQUEST_SENSE: u8 = 0x03;
+    pub const READ_6: u8 = 0x08;
+    pub const WRITE_6: u8 = 0x0A;
+    pub const INQUIRY: u8 = 0x12;
+    pub const MODE_SELECT_6: u8 = 0x15;
+    pub const MODE_SENSE_6: u8 = 0x1A;
+    pub const READ_CAPACITY_10: u8 = 0x25;
+    pub const READ_10: u8 = 0x28;
+    pub const WRITE_10: u8 = 0x2A;
+    pub const VERIFY_10: u8 = 0x2F;
+    pub const SYNCHRONIZE_CACHE_10: u8 = 0x35;
+    pub const UNMAP: u8 = 0x42;
+    pub const MODE_SELECT_10: u8 = 0x55;
+    pub const MODE_SENSE_10: u8 = 0x5A;
+    pub const READ_16: u8 = 0x88;
+    pub const WRITE_16: u8 = 0x8A;
+    pub const VERIFY_16: u8 = 0x8F;
+    pub const SYNCHRONIZE_CACHE_16: u8 = 0x91;
+    pub const SERVICE_ACTION_IN_16: u8 = 0x9E;
+    pub const REPORT_LUNS: u8 = 0xA0;
+    pub const READ_12: u8 = 0xA8;
+    pub const WRITE_12: u8 = 0xAA;
+    pub const VERIFY_12: u8 = 0xAF;
+}
+
+/// READ CAPACITY(16) is a service action of SERVICE ACTION IN(16).
+const SERVICE_READ_CAPACITY_16: u8 = 0x10;
+/// The reserved bits of CONTROL and NACA: contingent allegiance that outlives its command is not
+/// offered (SAM-5 §5.2).
+const CONTROL_REFUSED: u8 = 0x3C;
+
+/// The length of a block, from the group in its operation code (SPC-4 §4.2.5.1). Groups 3, 6 and 7
+/// hold variable-length and vendor commands.
+const fn length(opcode: u8) -> Option<usize> {
+    match opcode >> 5 {
+        0 => Some(6),
+        1 | 2 => Some(10),
+        4 => Some(16),
+        5 => Some(12),
+        _ => None,
+    }
+}
+
+impl Cdb {
+    /// Reads a block; iSCSI's sixteen bytes may be longer than the command.
+    pub fn parse(cdb: &[u8]) -> Result<Self, Sense> {
+        let opcode = *cdb.first().ok_or(INVALID_OPCODE)?;
+        let len = length(opcode).ok_or(INVALID_OPCODE)?;
+        let mut bytes = [0; 16];
+        let given = cdb.get(..len).ok_or(INVALID_FIELD_IN_CDB)?;
+        bytes[..len].copy_from_slice(given);
+
+        let parsed = Self::parse_fields(opcode, &bytes)?;
+        if bytes[len - 1] & CONTROL_REFUSED != 0 {
+            return Err(INVALID_FIELD_IN_CDB.at_cdb(parsed.control_at(), Some(5)));
+        }
+        Ok(parsed)
+    }
+
+    fn parse_fields(opcode: u8, cdb: &[u8; 16]) -> Result<Self, Sense> {
+        Ok(match opcode {
+            opcode::TEST_UNIT_READY => Self::TestUnitReady,
+            opcode::REQUEST_SENSE => {
+                Self::RequestSense { descriptors: cdb[1] & 0x01 != 0, allocation: cdb[4] }
+            }
+            opcode::INQUIRY => parse_inquiry(cdb)?,
+            opcode::REPORT_LUNS => Self::ReportLuns { select: cdb[2], allocation: u32_at(cdb, 6) },
+            opcode::MODE_SENSE_6 => Self::ModeSense6(parse_mode_sense(cdb, u16::from(cdb[4]))),
+            opcode::MODE_SENSE_10 => Self::ModeSense10(ModeSense {
+                long_lba: cdb[1] & 0x10 != 0,
+                ..parse_mode_sense(cdb, u16_at(cdb, 7))
+            }),
+            opcode::MODE_SELECT_6 => Self::ModeSelect6(parse_mode_select(cdb, u16::from(cdb[4]))),
+            opcode::MODE_SELECT_10 => Self::ModeSelect10(parse_mode_select(cdb, u16_at(cdb, 7))),
+            opcode::READ_CAPACITY_10 => Self::ReadCapacity10,
+            opcode::SERVICE_ACTION_IN_16 if cdb[1] & 0x1F == SERVICE_READ_CAPACITY_16 => {
+                Self::ReadCapacity16 { allocation: u32_at(cdb, 10) }
+            }
+            opcode::READ_6 => Self::Read6(parse_transfer_6(cdb)),
+            opcode::READ_10 => Self::Read10(parse_transfer(cdb)),
+            opcode::READ_12 => Self::Read12(parse_transfer(cdb)),
+            opcode::READ_16 => Self::Read16(parse_transfer(cdb)),
+            opcode::WRITE_6 => Self::Write6(parse_transfer_6(cdb)),
+            opcode::WRITE_10 => Self::Write10(parse_transfer(cdb)),
+            opcode::WRITE_12 => Self::Write12(parse_transfer(cdb)),
+            opcode::WRITE_16 => Self::Write16(parse_transfer(cdb)),
+            opcode::VERIFY_10 => Self::Verify10(parse_verify(cdb)),
+            opcode::VERIFY_12 => Self::Verify12(parse_verify(cdb)),
+            opcode::VERIFY_16 => Self::Verify16(parse_verify(cdb)),
+            opcode::SYNCHRONIZE_CACHE_10 => Self::SynchronizeCache10(parse_synchronize(cdb)),
+            opcode::SYNCHRONIZE_CACHE_16 => Self::SynchronizeCache16(parse_synchronize(cdb)),
+            opcode::UNMAP => Self::Unmap { anchor: cdb[1] & 0x01 != 0, len: u16_at(cdb, 7) },
+            _ => return Err(INVALID_OPCODE),
+        })
+    }
+
+    /// Writes the block, filled with zeros to iSCSI's sixteen bytes.
+    ///
+    /// # Panics
+    /// If a value does not fit the command's field: the caller chose a command that is too short.
+    #[must_use]
+    pub fn build(&self) -> [u8; 16] {
+        let mut cdb = [0; 16];
+        cdb[0] = self.opcode();
+        match *self {
+            Self::TestUnitReady | Self::ReadCapacity10 => {}
+            Self::RequestSense { descriptors, allocation } => {
+                cdb[1] = u8::from(descriptors);
+                cdb[4] = allocation;
+            }
+            Self::Inquiry { page, allocation } => {
+                cdb[1] = u8::from(page.is_some());
+                cdb[2] = page.unwrap_or(0);
+                put(&mut cdb, 3, allocation.to_be_bytes());
+            }
+            Self::ReportLuns { select, allocation } => {
+                cdb[2] = select;
+                put(&mut cdb, 6, allocation.to_be_bytes());
+            }
+            Self::ModeSense6(sense) | Self::ModeSense10(sense) => {
+                build_mode_sense(&mut cdb, &sense)
+            }
+            Self::ModeSelect6(select) | Self::ModeSelect10(select) => {
+                cdb[1] = u8::from(select.page_format) << 4 | u8::from(select.save);
+                put_mode_length(&mut cdb, select.len);
+            }
+            Self::ReadCapacity16 { allocation } => {
+                cdb[1] = SERVICE_READ_CAPACITY_16;
+                put(&mut cdb, 10, allocation.to_be_bytes());
+            }
+            Self::Read6(transfer) | Self::Write6(transfer) => build_transfer_6(&mut cdb, &transfer),
+            Self::Read10(transfer)
+            | Self::Read12(transfer)
+            | Self::Read16(transfer)
+            | Self::Write10(transfer)
+            | Self::Write12(transfer)
+            | Self::Write16(transfer) => {
+                cdb[1] = transfer.protect << 5
+                    | u8::from(transfer.dpo) << 4
+                    | u8::from(transfer.fua) << 3;
+                put_range(&mut cdb, transfer.lba, transfer.blocks);
+            }
+            Self::Verify10(verify) | Self::Verify12(verify) | Self::Verify16(verify) => {
+                cdb[1] =
+                    verify.protect << 5 | u8::from(verify.dpo) << 4 | (verify.check as u8) << 1;
+                put_range(&mut cdb, verify.lba, verify.blocks);
+            }
+            Self::SynchronizeCache10(sync) | Self::SynchronizeCache16(sync) => {
+                cdb[1] = u8::from(sync.immed) << 1;
+                put_range(&mut cdb, sync.lba, sync.blocks);
+            }
+            Self::Unmap { anchor, len } => {
+                cdb[1] = u8::from(anchor);
+                put(&mut cdb, 7, len.to_be_bytes());
+            }
+        }
+        cdb
+    }
+
+    /// The operation code.
+    #[must_use]
+    pub const fn opcode(&self) -> u8 {
+        match self {
+            Self::TestUnitReady => opcode::TEST_UNIT_READY,
+            Self::RequestSense { .. } => opcode::REQUEST_SENSE,
+            Self::Inquiry { .. } => opcode::INQUIRY,
+            Self::ReportLuns { .. } => opcode::REPORT_LUNS,
+            Self::ModeSense6(_) => opcode::MODE_SENSE_6,
+            Self::ModeSense10(_) => opcode::MODE_SENSE_10,
+            Self::ModeSelect6(_) => opcode::MODE_SELECT_6,
+            Self::ModeSelect10(_) => opcode::MODE_SELECT_10,
+            Self::ReadCapacity10 => opcode::READ_CAPACITY_10,
+            Self::ReadCapacity16 { .. } => opcode::SERVICE_ACTION_IN_16,
+            Self::Read6(_) => opcode::READ_6,
+            Self::Read10(_) => opcode::READ_10,
+            Self::Read12(_) => opcode::READ_12,
+            Self::Read16(_) => opcode::READ_16,
+            Self::Write6(_) => opcode::WRITE_6,
+            Self::Write10(_) => opcode::WRITE_10,
+            Self::Write12(_) => opcode::WRITE_12,
+            Self::Write16(_) => opcode::WRITE_16,
+            Self::Verify10(_) => opcode::VERIFY_10,
+            Self::Verify12(_) => opcode::VERIFY_12,
+            Self::Verify16(_) => opcode::VERIFY_16,
+            Self::SynchronizeCache10(_) => opcode::SYNCHRONIZE_CACHE_10,
+            Self::SynchronizeCache16(_) => opcode::SYNCHRONIZE_CACHE_16,
+            Self::Unmap { .. } => opcode::UNMAP,
+        }
+    }
+
+    /// The byte where TRANSFER LENGTH, or the list or allocation length, begins; for sense.
+    #[must_use]
+    pub const fn length_at(&self) -> u16 {
+        match (self, length(self.opcode())) {
+            (Self::Inquiry { .. }, _) => 3,
+            (_, Some(6)) => 4,
+            (_, Some(12)) => 6,
+            (_, Some(16)) => 10,
+            _ => 7,
+        }
+    }
+
+    /// The byte where LOGICAL BLOCK ADDRESS begins; for sense.
+    #[must_use]
+    pub const fn lba_at(&self) -> u16 {
+        if matches!(length(self.opcode()), Some(6)) { 1 } else { 2 }
+    }
+
+    const fn control_at(&self) -> u16 {
+        match length(self.opcode()) {
+            Some(6) => 5,
+            Some(12) => 11,
+            Some(16) => 15,
+            _ => 9,
+        }
+    }
+}
+
+/// How many bytes a command moves, and which way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expected {
+    /// None.
+    Nothing,
+    /// To the initiator, at most.
+    In(u64),
+    /// To the target.
+    Out(u64),
+}
+
+/// What an initiator sends.
+impl Cdb {
+    /// Reads `blocks` at `lba`.
+    #[must_use]
+    pub fn read16(lba: u64, blocks: u32) -> Self {
+        Self::Read16(Transfer { lba, blocks, ..Transfer::default() })
+    }
+
+    /// Writes `blocks` at `lba`; with `fua` they are on the medium when it is answered.
+    #[must_use]
+    pub fn write16(lba: u64, blocks: u32, fua: bool) -> Self {
+        Self::Write16(Transfer { lba, blocks, fua, ..Transfer::default() })
+    }
+
+    /// Makes every acknowledged write durable.
+    #[must_use]
+    pub fn flush() -> Self {
+        Self::SynchronizeCache16(Synchronize::default())
+    }
+
+    /// Standard INQUIRY data, or a page of vital product data.
+    #[must_use]
+    pub const fn inquiry(page: Option<u8>, allocation: u16) -> Self {
+        Self::Inquiry { page, allocation }
+    }
+
+    /// Current values of one mode page, with the ten-byte command.
+    #[must_use]
+    pub const fn mode_page(page: u8, allocation: u16) -> Self {
+        Self::ModeSense10(ModeSense {
+            no_descriptor: true,
+            long_lba: false,
+            control: PageControl::Current,
+            page,
+            subpage: 0,
+            allocation,
+        })
+    }
+
+    /// The Expected Data Transfer Length a host gives with this command.
+    #[must_use]
+    pub fn expected(&self, block_size: u32) -> Expected {
+        let bytes = |blocks: u32| u64::from(blocks) * u64::from(block_size);
+        match *self {
+            Self::TestUnitReady | Self::SynchronizeCache10(_) | Self::SynchronizeCache16(_) => {
+                Expected::Nothing
+            }
+            Self::RequestSense { allocation, .. } => Expected::In(allocation.into()),
+            Self::Inquiry { allocation, .. } => Expected::In(allocation.into()),
+            Self::ReportLuns { allocation, .. } => Expected::In(allocation.into()),
+            Self::ModeSense6(sense) | Self::ModeSense10(sense) => {
+                Expected::In(sense.allocation.into())
+            }
+            Self::ReadCapacity10 => Expected::In(8),
+            Self::ReadCapacity16 { allocation } => Expected::In(allocation.into()),
+            Self::Read6(transfer)
+            | Self::Read10(transfer)
+            | Self::Read12(transfer)
+            | Self::Read16(transfer) => Expected::In(bytes(transfer.blocks)),
+            Self::Write6(transfer)
+            | Self::Write10(transfer)
+            | Self::Write12(transfer)
+            | Self::Write16(transfer) => Expected::Out(bytes(transfer.blocks)),
+            Self::Verify10(verify) | Self::Verify12(verify) | Self::Verify16(verify) => {
+                match verify.check {
+                    ByteCheck::Medium | ByteCheck::Reserved => Expected::Nothing,
+                    ByteCheck::Compare => Expected::Out(bytes(verify.blocks)),
+                    ByteCheck::CompareOne => Expected::Out(bytes(verify.blocks.min(1))),
+                }
+            }
+            Self::ModeSelect6(select) | Self::ModeSelect10(select) => {
+                Expected::Out(select.len.into())
+            }
+            Self::Unmap { len, .. } => Expected::Out(len.into()),
+        }
+    }
+}
+
+fn parse_inquiry(cdb: &[u8; 16]) -> Result<Cdb, Sense> {
+    let vital = cdb[1] & 0x01 != 0;
+    // CMDDT is obsolete, and asks for data that is not what an INQUIRY without it returns.
+    if cdb[1] & 0x02 != 0 {
+        return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(1)));
+    }
+    // A page code without EVPD is an error (SPC-4 §6.6.1).
+    if !vital && cdb[2] != 0 {
+        return Err(INVALID_FIELD_IN_CDB.at_cdb(2, None));
+    }
+    Ok(Cdb::Inquiry { page: vital.then_some(cdb[2]), allocation: u16_at(cdb, 3) })
+}
+
+fn parse_mode_sense(cdb: &[u8; 16], allocation: u16) -> ModeSense {
+    let control = match cdb[2] >> 6 {
+        0 => PageControl::Current,
+        1 => PageControl::Changeable,
+        2 => PageControl::Default,
+        _ => PageControl::Saved,
+    };
+    ModeSense {
+        no_descriptor: cdb[1] & 0x08 != 0,
+        long_lba: false,
+        control,
+        page: cdb[2] & 0x3F,
+        subpage: cdb[3],
+        allocation,
+    }
+}
+
+fn build_mode_sense(cdb: &mut [u8; 16], sense: &ModeSense) {
+    let long_lba = sense.long_lba && cdb[0] == opcode::MODE_SENSE_10;
+    cdb[1] = u8::from(long_lba) << 4 | u8::from(sense.no_descriptor) << 3;
+    cdb[2] = (sense.control as u8) << 6 | sense.page & 0x3F;
+    cdb[3] = sense.subpage;
+    put_mode_length(cdb, sense.allocation);
+}
+
+fn parse_mode_select(cdb: &[u8; 16], len: u16) -> ModeSelect {
+    ModeSelect { page_format: cdb[1] & 0x10 != 0, save: cdb[1] & 0x01 != 0, len }
+}
+
+/// MODE SENSE and MODE SELECT keep their length in the same place.
+fn put_mode_length(cdb: &mut [u8; 16], len: u16) {
+    match length(cdb[0]) {
+        Some(6) => cdb[4] = u8::try_from(len).expect("the six-byte command has one byte of length"),
+        _ => put(cdb, 7, len.to_be_bytes()),
+    }
+}
+
+/// Twenty-one bits of address; a length of zero is 256 blocks (SBC-3 §5.10).
+fn parse_transfer_6(cdb: &[u8; 16]) -> Transfer {
+    let lba = u64::from(u32_at(cdb, 0) & 0x001F_FFFF);
+    let blocks = if cdb[4] == 0 { 256 } else { u32::from(cdb[4]) };
+    Transfer { lba, blocks, ..Transfer::default() }
+}
+
+fn build_transfer_6(cdb: &mut [u8; 16], transfer: &Transfer) {
+    assert!(transfer.lba < 1 << 21, "the six-byte command has 21 bits of address");
+    assert!((1..=256).contains(&transfer.blocks), "the six-byte command moves 1 to 256 blocks");
+    let [.., high, middle, low] = transfer.lba.to_be_bytes();
+    put(cdb, 1, [high, middle, low, transfer.blocks.to_be_bytes()[3]]);
+}
+
+fn parse_transfer(cdb: &[u8; 16]) -> Transfer {
+    let (lba, blocks) = range(cdb);
+    let flags = cdb[1];
+    Transfer { lba, blocks, protect: flags >> 5, dpo: flags & 0x10 != 0, fua: flags & 0x08 != 0 }
+}
+
+fn parse_verify(cdb: &[u8; 16]) -> Verify {
+    let (lba, blocks) = range(cdb);
+    let check = match cdb[1] >> 1 & 0x03 {
+        0 => ByteCheck::Medium,
+        1 => ByteCheck::Compare,
+        2 => ByteCheck::Reserved,
+        _ => ByteCheck::CompareOne,
+    };
+    Verify { lba, blocks, protect: cdb[1] >> 5, dpo: cdb[1] & 0x10 != 0, check }
+}
+
+fn parse_synchronize(cdb: &[u8; 16]) -> Synchronize {
+    let (lba, blocks) = range(cdb);
+    Synchronize { lba, blocks, immed: cdb[1] & 0x02 != 0 }
+}
+
+/// Address and length, which every block command of a length keeps in the same place.
+fn range(cdb: &[u8; 16]) -> (u64, u32) {
+    match length(cdb[0]) {
+        Some(16) => (u64_at(cdb, 2), u32_at(cdb, 10)),
+        Some(12) => (u32_at(cdb, 2).into(), u32_at(cdb, 6)),
+        _ => (u32_at(cdb, 2).into(), u16_at(cdb, 7).into()),
+    }
+}
+
+fn put_range(cdb: &mut [u8; 16], lba: u64, blocks: u32) {
+    let short = || u32::try_from(lba).expect("an address over 32 bits needs the 16-byte command");
+    match length(cdb[0]) {
+        Some(16) => {
+            put(cdb, 2, lba.to_be_bytes());
+            put(cdb, 10, blocks.to_be_bytes());
+        }
+        Some(12) => {
+            put(cdb, 2, short().to_be_bytes());
+            put(cdb, 6, blocks.to_be_bytes());
+        }
+        _ => {
+            let blocks = u16::try_from(blocks).expect("the ten-byte command moves 65,535 blocks");
+            put(cdb, 2, short().to_be_bytes());
+            put(cdb, 7, blocks.to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

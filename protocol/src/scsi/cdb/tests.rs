@@ -1,0 +1,256 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn every_command_is_read_from_the_bytes_of_the_standard() {
+    let at = |lba, blocks| Transfer { lba, blocks, ..Transfer::default() };
+    let verify = |lba, blocks, check| Verify { lba, blocks, protect: 0, dpo: false, check };
+    let sync = |lba, blocks, immed| Synchronize { lba, blocks, immed };
+    let sense = ModeSense {
+        no_descriptor: true,
+        long_lba: false,
+        control: PageControl::Changeable,
+        page: 0x08,
+        subpage: 0xFF,
+        allocation: 24,
+    };
+    let select = ModeSelect { page_format: true, save: true, len: 24 };
+    let table: &[(&[u8], Cdb)] = &[
+        (&[0x00, 0, 0, 0, 0, 0], Cdb::TestUnitReady),
+        (&[0x03, 1, 0, 0, 252, 0], Cdb::RequestSense { descriptors: true, allocation: 252 }),
+        (&[0x12, 0, 0, 1, 0, 0], Cdb::Inquiry { page: None, allocation: 256 }),
+        (&[0x12, 1, 0x83, 0, 255, 0], Cdb::Inquiry { page: Some(0x83), allocation: 255 }),
+        (&[0xA0, 0, 2, 0, 0, 0, 0, 0, 2, 0, 0, 0], Cdb::ReportLuns { select: 2, allocation: 512 }),
+        (&[0x1A, 0x08, 0x48, 0xFF, 24, 0], Cdb::ModeSense6(sense)),
+        (
+            &[0x5A, 0x18, 0x48, 0xFF, 0, 0, 0, 0, 24, 0],
+            Cdb::ModeSense10(ModeSense { long_lba: true, ..sense }),
+        ),
+        (&[0x15, 0x11, 0, 0, 24, 0], Cdb::ModeSelect6(select)),
+        (&[0x55, 0x11, 0, 0, 0, 0, 0, 0, 24, 0], Cdb::ModeSelect10(select)),
+        (&[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], Cdb::ReadCapacity10),
+        (
+            &[0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0],
+            Cdb::ReadCapacity16 { allocation: 32 },
+        ),
+        (&[0x08, 0x1F, 0xFF, 0xFF, 1, 0], Cdb::Read6(at(0x1F_FFFF, 1))),
+        (&[0x0A, 0, 0, 7, 0, 0], Cdb::Write6(at(7, 256))),
+        (
+            &[0x28, 0x18, 1, 2, 3, 4, 0, 5, 6, 0],
+            Cdb::Read10(Transfer { dpo: true, fua: true, ..at(0x0102_0304, 0x0506) }),
+        ),
+        (
+            &[0x2A, 0x22, 1, 2, 3, 4, 0, 5, 6, 0],
+            Cdb::Write10(Transfer { protect: 1, ..at(0x0102_0304, 0x0506) }),
+        ),
+        (&[0xA8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0], Cdb::Read12(at(0x0102_0304, 0x0506_0708))),
+        (
+            &[0xAA, 0x08, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0],
+            Cdb::Write12(Transfer { fua: true, ..at(0x0102_0304, 0x0506_0708) }),
+        ),
+        (
+            &[0x88, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0],
+            Cdb::Read16(at(0x0102_0304_0506_0708, 0x090A_0B0C)),
+        ),
+        (
+            &[0x8A, 0xE0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0],
+            Cdb::Write16(Transfer { protect: 7, ..at(0x0102_0304_0506_0708, 0x090A_0B0C) }),
+        ),
+        (&[0x2F, 0x02, 0, 0, 0, 9, 0, 0, 1, 0], Cdb::Verify10(verify(9, 1, ByteCheck::Compare))),
+        (
+            &[0xAF, 0x06, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0],
+            Cdb::Verify12(verify(9, 1, ByteCheck::CompareOne)),
+        ),
+        (
+            &[0x8F, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0],
+            Cdb::Verify16(verify(9, 1, ByteCheck::Medium)),
+        ),
+        (&[0x35, 2, 0, 0, 0, 9, 0, 0, 1, 0], Cdb::SynchronizeCache10(sync(9, 1, true))),
+        (
+            &[0x91, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0],
+            Cdb::SynchronizeCache16(sync(9, 1, false)),
+        ),
+        (&[0x42, 1, 0, 0, 0, 0, 0, 0, 24, 0], Cdb::Unmap { anchor: true, len: 24 }),
+    ];
+    for (bytes, cdb) in table {
+        assert_eq!(Cdb::parse(bytes), Ok(*cdb), "{bytes:02X?}");
+        // Obsolete FUA_NV in the WRITE(10) above is the one bit that is read over.
+        let mut padded = [0; 16];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        padded[1] &= if cdb.opcode() == opcode::WRITE_10 { !0x02 } else { 0xFF };
+        assert_eq!(cdb.build(), padded);
+    }
+}
+
+#[test]
+fn what_is_not_offered_is_an_invalid_operation_code() {
+    // GET LBA STATUS, COMPARE AND WRITE, a vendor's, a variable length command, an empty one.
+    let others: [&[u8]; 6] =
+        [&[0x9E, 0x12], &[0x89], &[0xC0], &[0x7F], &[], &[0x5E, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF]];
+    for other in others {
+        let mut cdb = [0; 16];
+        cdb[..other.len()].copy_from_slice(other);
+        let cdb = if other.is_empty() { &[] } else { &cdb[..] };
+        assert_eq!(Cdb::parse(cdb), Err(INVALID_OPCODE), "{other:02X?}");
+    }
+}
+
+#[test]
+fn naca_and_reserved_bits_of_control_are_refused() {
+    for (opcode, control) in [(0x00, 5), (0x28, 9), (0xA8, 11), (0x88, 15)] {
+        for bit in 0..8 {
+            let mut cdb = [0; 16];
+            cdb[0] = opcode;
+            cdb[control] = 1 << bit;
+            let refused = INVALID_FIELD_IN_CDB.at_cdb(control.try_into().unwrap(), Some(5));
+            let expected = if (2..6).contains(&bit) { Some(refused) } else { None };
+            assert_eq!(Cdb::parse(&cdb).err(), expected, "{opcode:02X} bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn an_inquiry_for_a_page_without_evpd_is_refused() {
+    let page = INVALID_FIELD_IN_CDB.at_cdb(2, None);
+    assert_eq!(Cdb::parse(&[0x12, 0, 0x83, 0, 255, 0]), Err(page));
+    let cmddt = INVALID_FIELD_IN_CDB.at_cdb(1, Some(1));
+    assert_eq!(Cdb::parse(&[0x12, 2, 0, 0, 255, 0]), Err(cmddt));
+}
+
+#[test]
+fn a_block_shorter_than_its_command_is_refused() {
+    let cdb = Cdb::read16(1, 1).build();
+    for len in 1..16 {
+        assert_eq!(Cdb::parse(&cdb[..len]), Err(INVALID_FIELD_IN_CDB));
+    }
+}
+
+#[test]
+fn a_host_expects_as_many_bytes_as_the_command_moves() {
+    assert_eq!(Cdb::read16(0, 8).expected(4096), Expected::In(32768));
+    assert_eq!(Cdb::write16(0, u32::MAX, true).expected(4096), Expected::Out(0xFFFF_FFFF * 4096));
+    assert_eq!(Cdb::flush().expected(512), Expected::Nothing);
+    assert_eq!(Cdb::inquiry(Some(0xB0), 64).expected(512), Expected::In(64));
+    assert_eq!(Cdb::ReadCapacity10.expected(512), Expected::In(8));
+    let verify = |check| Verify { lba: 0, blocks: 4, protect: 0, dpo: false, check };
+    assert_eq!(Cdb::Verify16(verify(ByteCheck::Medium)).expected(512), Expected::Nothing);
+    assert_eq!(Cdb::Verify16(verify(ByteCheck::Compare)).expected(512), Expected::Out(2048));
+    assert_eq!(Cdb::Verify16(verify(ByteCheck::CompareOne)).expected(512), Expected::Out(512));
+}
+
+#[test]
+#[should_panic(expected = "16-byte command")]
+fn an_address_is_never_cut_to_fit_a_short_command() {
+    let _ = Cdb::Read10(Transfer { lba: 1 << 32, blocks: 1, ..Transfer::default() }).build();
+}
+
+fn transfer(lba: u64, blocks: u32) -> impl Strategy<Value = Transfer> {
+    (0..=lba, 0..=blocks, 0u8..8, any::<bool>(), any::<bool>())
+        .prop_map(|(lba, blocks, protect, dpo, fua)| Transfer { lba, blocks, protect, dpo, fua })
+}
+
+fn six() -> impl Strategy<Value = Transfer> {
+    (0u64..1 << 21, 1u32..257).prop_map(|(lba, blocks)| Transfer {
+        lba,
+        blocks,
+        ..Transfer::default()
+    })
+}
+
+fn verify(lba: u64, blocks: u32) -> impl Strategy<Value = Verify> {
+    let check = prop_oneof![
+        Just(ByteCheck::Medium),
+        Just(ByteCheck::Compare),
+        Just(ByteCheck::Reserved),
+        Just(ByteCheck::CompareOne)
+    ];
+    (transfer(lba, blocks), check).prop_map(
+        |(Transfer { lba, blocks, protect, dpo, .. }, check)| Verify {
+            lba,
+            blocks,
+            protect,
+            dpo,
+            check,
+        },
+    )
+}
+
+fn synchronize(lba: u64, blocks: u32) -> impl Strategy<Value = Synchronize> {
+    transfer(lba, blocks).prop_map(|at| Synchronize {
+        lba: at.lba,
+        blocks: at.blocks,
+        immed: at.fua,
+    })
+}
+
+fn mode_sense(long_lba: bool, allocation: u16) -> impl Strategy<Value = ModeSense> {
+    let control = prop_oneof![
+        Just(PageControl::Current),
+        Just(PageControl::Changeable),
+        Just(PageControl::Default),
+        Just(PageControl::Saved)
+    ];
+    (any::<bool>(), any::<bool>(), control, 0u8..64, any::<u8>(), 0..=allocation).prop_map(
+        move |(no_descriptor, long, control, page, subpage, allocation)| {
+            let long_lba = long && long_lba;
+            ModeSense { no_descriptor, long_lba, control, page, subpage, allocation }
+        },
+    )
+}
+
+fn mode_select(len: u16) -> impl Strategy<Value = ModeSelect> {
+    (any::<bool>(), any::<bool>(), 0..=len).prop_map(|(page_format, save, len)| ModeSelect {
+        page_format,
+        save,
+        len,
+    })
+}
+
+fn any_cdb() -> impl Strategy<Value = Cdb> {
+    const SHORT: u64 = u32::MAX as u64;
+    let primary = prop_oneof![
+        Just(Cdb::TestUnitReady),
+        Just(Cdb::ReadCapacity10),
+        any::<(bool, u8)>()
+            .prop_map(|(descriptors, allocation)| Cdb::RequestSense { descriptors, allocation }),
+        any::<(Option<u8>, u16)>().prop_map(|(page, allocation)| Cdb::Inquiry { page, allocation }),
+        any::<(u8, u32)>().prop_map(|(select, allocation)| Cdb::ReportLuns { select, allocation }),
+        any::<u32>().prop_map(|allocation| Cdb::ReadCapacity16 { allocation }),
+        any::<(bool, u16)>().prop_map(|(anchor, len)| Cdb::Unmap { anchor, len }),
+        mode_sense(false, 255).prop_map(Cdb::ModeSense6),
+        mode_sense(true, u16::MAX).prop_map(Cdb::ModeSense10),
+        mode_select(255).prop_map(Cdb::ModeSelect6),
+        mode_select(u16::MAX).prop_map(Cdb::ModeSelect10),
+    ];
+    let medium = prop_oneof![
+        six().prop_map(Cdb::Read6),
+        six().prop_map(Cdb::Write6),
+        transfer(SHORT, 0xFFFF).prop_map(Cdb::Read10),
+        transfer(SHORT, 0xFFFF).prop_map(Cdb::Write10),
+        transfer(SHORT, u32::MAX).prop_map(Cdb::Read12),
+        transfer(SHORT, u32::MAX).prop_map(Cdb::Write12),
+        transfer(u64::MAX, u32::MAX).prop_map(Cdb::Read16),
+        transfer(u64::MAX, u32::MAX).prop_map(Cdb::Write16),
+        verify(SHORT, 0xFFFF).prop_map(Cdb::Verify10),
+        verify(SHORT, u32::MAX).prop_map(Cdb::Verify12),
+        verify(u64::MAX, u32::MAX).prop_map(Cdb::Verify16),
+        synchronize(SHORT, 0xFFFF).prop_map(Cdb::SynchronizeCache10),
+        synchronize(u64::MAX, u32::MAX).prop_map(Cdb::SynchronizeCache16),
+    ];
+    prop_oneof![primary, medium]
+}
+
+proptest! {
+    #[test]
+    fn a_command_comes_back_as_what_it_was(cdb in any_cdb()) {
+        prop_assert_eq!(Cdb::parse(&cdb.build()), Ok(cdb));
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+        if let Ok(cdb) = Cdb::parse(&bytes) {
+            prop_assert_eq!(Cdb::parse(&cdb.build()), Ok(cdb));
+        }
+    }
+}
