@@ -1,1 +1,11 @@
-//! Being built.
+//! The station, `outband-pool`: keeps the pool, answers hosts, and brings what they were promised
+//! about on the units.
+//!
+//! Deliberately absent: block data, and any part in the data path.
+
+#![forbid(unsafe_code)]
+
+pub mod allocate;
+pub mod health;
+pub mod records;
+pub mod store;

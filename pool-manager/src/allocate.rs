@@ -1,0 +1,154 @@
+//! Which unit a volume comes from: `choose(pool, request)`, a pure function.
+//!
+//! An existing volume that was never given to anybody is taken first (it reads as zeros), the
+//! smallest that fits and at most twice what was asked for; else new extents; else whatever fits.
+
+use outband_pool_api::{Placement, Size};
+use uuid::Uuid;
+
+/// Extents start and end on this boundary, so sizes are rounded up to it.
+pub const EXTENT: u64 = 1 << 20;
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pool {
+    pub units: Vec<UnitSpace>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnitSpace {
+    pub id: Uuid,
+    pub name: String,
+    /// Joined, heard, and its inventory is known.
+    pub usable: bool,
+    /// Lasting space that no volume holds or is about to hold.
+    pub free: u64,
+    /// The same of memory.
+    pub free_volatile: u64,
+    /// Volumes of the asking host that are here already.
+    pub volumes_of_host: u32,
+    pub idle: Vec<IdleVolume>,
+}
+
+/// A volume on a unit that no host was ever given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdleVolume {
+    pub id: Uuid,
+    pub name: String,
+    pub size: u64,
+    pub volatile: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    pub size: u64,
+    pub placement: Placement,
+    pub pinned: Option<Uuid>,
+    pub volatile: bool,
+    /// An existing volume keeps its name, so one can be taken only if no name was asked for.
+    pub reuse: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Chosen {
+    Existing { unit: Uuid, volume: IdleVolume, why: String },
+    New { unit: Uuid, size: u64, why: String },
+}
+
+/// Why there is no place.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Why {
+    #[error("a volume needs at least one byte")]
+    Empty,
+    #[error("no unit is joined")]
+    NoUnit,
+    #[error("the unit it is pinned to is not joined")]
+    PinnedNotUsable,
+    #[error("the largest possible volume is {} ({} bytes){}", Size(*.largest), .largest, on_which(.pinned))]
+    TooLarge { largest: u64, pinned: bool },
+}
+
+fn on_which(pinned: &bool) -> &'static str {
+    if *pinned { " on the unit it is pinned to" } else { "" }
+}
+
+pub fn choose(pool: &Pool, request: &Request) -> Result<Chosen, Why> {
+    let candidates: Vec<&UnitSpace> = candidates(pool, request)?;
+    let size = request.size.checked_next_multiple_of(EXTENT).unwrap_or(u64::MAX);
+    if let Some(chosen) = existing(&candidates, request, request.size.saturating_mul(2)) {
+        return Ok(chosen);
+    }
+    let fitting = candidates.iter().filter(|unit| free(unit, request) >= size);
+    let best = fitting.min_by_key(|unit| rank(unit, request));
+    let Some(unit) = best else {
+        // Rather a volume that is much too large than none.
+        if let Some(chosen) = existing(&candidates, request, u64::MAX) {
+            return Ok(chosen);
+        }
+        let largest = largest(&candidates, request);
+        return Err(Why::TooLarge { largest, pinned: request.pinned.is_some() });
+    };
+    let why = match (request.pinned, request.placement) {
+        (Some(_), _) => "pinned".to_owned(),
+        (None, Placement::MostFree) => {
+            format!("most free: {}", Size(free(unit, request)))
+        }
+        (None, Placement::Spread) => {
+            format!("spread: {} volumes of this host are there", unit.volumes_of_host)
+        }
+    };
+    Ok(Chosen::New { unit: unit.id, size, why })
+}
+
+/// The largest request that `choose` would grant now.
+pub fn largest(units: &[&UnitSpace], request: &Request) -> u64 {
+    let free = units.iter().map(|unit| free(unit, request) / EXTENT * EXTENT);
+    let idle = units.iter().flat_map(|unit| &unit.idle);
+    let idle = idle
+        .filter(|volume| request.reuse && volume.volatile == request.volatile)
+        .map(|volume| volume.size);
+    free.chain(idle).max().unwrap_or(0)
+}
+
+fn candidates<'a>(pool: &'a Pool, request: &Request) -> Result<Vec<&'a UnitSpace>, Why> {
+    if request.size == 0 {
+        return Err(Why::Empty);
+    }
+    let wanted = |unit: &&UnitSpace| request.pinned.is_none_or(|pinned| pinned == unit.id);
+    let units: Vec<_> = pool.units.iter().filter(|unit| unit.usable).filter(wanted).collect();
+    match (units.is_empty(), request.pinned) {
+        (false, _) => Ok(units),
+        (true, Some(_)) => Err(Why::PinnedNotUsable),
+        (true, None) => Err(Why::NoUnit),
+    }
+}
+
+fn existing(units: &[&UnitSpace], request: &Request, at_most: u64) -> Option<Chosen> {
+    if !request.reuse {
+        return None;
+    }
+    let fits = |volume: &IdleVolume| {
+        volume.volatile == request.volatile && volume.size >= request.size && volume.size <= at_most
+    };
+    let idle = units.iter().flat_map(|unit| unit.idle.iter().map(move |volume| (unit, volume)));
+    let (unit, volume) = idle
+        .filter(|(_, volume)| fits(volume))
+        .min_by_key(|(unit, volume)| (volume.size, rank(unit, request), volume.id))?;
+    let why = format!("the free volume {} fits", volume.name);
+    Some(Chosen::Existing { unit: unit.id, volume: volume.clone(), why })
+}
+
+fn free(unit: &UnitSpace, request: &Request) -> u64 {
+    if request.volatile { unit.free_volatile } else { unit.free }
+}
+
+/// Smaller is better. The id last, so that the same pool always gives the same answer.
+fn rank(unit: &UnitSpace, request: &Request) -> (u32, u64, Uuid) {
+    let crowded = match request.placement {
+        Placement::MostFree => 0,
+        Placement::Spread => unit.volumes_of_host,
+    };
+    (crowded, u64::MAX - free(unit, request), unit.id)
+}
+
+#[cfg(test)]
+mod tests;

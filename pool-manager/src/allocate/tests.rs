@@ -1,0 +1,152 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+fn unit(number: u128, free: u64) -> UnitSpace {
+    UnitSpace {
+        id: Uuid::from_u128(number),
+        name: format!("unit-{number}"),
+        usable: true,
+        free,
+        free_volatile: 0,
+        volumes_of_host: 0,
+        idle: Vec::new(),
+    }
+}
+
+fn idle(number: u128, size: u64) -> IdleVolume {
+    let id = Uuid::from_u128(number);
+    IdleVolume { id, name: format!("idle-{number}"), size, volatile: false }
+}
+
+fn request(size: u64) -> Request {
+    let placement = Placement::MostFree;
+    Request { size, placement, pinned: None, volatile: false, reuse: true }
+}
+
+fn unit_of(chosen: &Chosen) -> Uuid {
+    match chosen {
+        Chosen::Existing { unit, .. } | Chosen::New { unit, .. } => *unit,
+    }
+}
+
+#[test]
+fn the_unit_with_the_most_free_space_is_taken() {
+    let pool = Pool { units: vec![unit(1, GIB), unit(2, 3 * GIB), unit(3, 2 * GIB)] };
+    let chosen = choose(&pool, &request(GIB)).unwrap();
+    assert_eq!(unit_of(&chosen), Uuid::from_u128(2));
+}
+
+#[test]
+fn spreading_goes_by_the_hosts_volumes_first() {
+    let mut pool = Pool { units: vec![unit(1, 9 * GIB), unit(2, 2 * GIB), unit(3, 3 * GIB)] };
+    pool.units[0].volumes_of_host = 1;
+    let spread = Request { placement: Placement::Spread, ..request(GIB) };
+    assert_eq!(unit_of(&choose(&pool, &spread).unwrap()), Uuid::from_u128(3));
+}
+
+#[test]
+fn a_pin_is_obeyed_or_refused() {
+    let mut pool = Pool { units: vec![unit(1, GIB), unit(2, 3 * GIB)] };
+    let pinned = Request { pinned: Some(Uuid::from_u128(1)), ..request(GIB) };
+    assert_eq!(unit_of(&choose(&pool, &pinned).unwrap()), Uuid::from_u128(1));
+    let larger = Request { size: 2 * GIB, ..pinned.clone() };
+    assert_eq!(choose(&pool, &larger), Err(Why::TooLarge { largest: GIB, pinned: true }));
+    pool.units[0].usable = false;
+    assert_eq!(choose(&pool, &pinned), Err(Why::PinnedNotUsable));
+}
+
+#[test]
+fn a_volume_nobody_ever_had_is_taken_before_new_space() {
+    let mut pool = Pool { units: vec![unit(1, 9 * GIB), unit(2, 0)] };
+    pool.units[1].idle = vec![idle(7, 2 * GIB), idle(8, GIB), idle(9, 9 * GIB)];
+    let chosen = choose(&pool, &request(GIB - 5)).unwrap();
+    assert!(matches!(chosen, Chosen::Existing { volume, .. } if volume.id == Uuid::from_u128(8)));
+    let named = Request { reuse: false, ..request(GIB) };
+    assert!(matches!(choose(&pool, &named), Ok(Chosen::New { .. })));
+    let small = choose(&pool, &request(GIB / 4)).unwrap();
+    assert!(matches!(small, Chosen::New { .. }), "more than twice the size is a waste");
+}
+
+#[test]
+fn memory_is_given_only_to_who_asks_for_it() {
+    let mut pool = Pool { units: vec![unit(1, 0)] };
+    pool.units[0].free_volatile = GIB;
+    assert_eq!(choose(&pool, &request(1)), Err(Why::TooLarge { largest: 0, pinned: false }));
+    assert!(choose(&pool, &Request { volatile: true, ..request(GIB) }).is_ok());
+}
+
+#[test]
+fn a_refusal_names_the_largest_possible() {
+    let pool = Pool { units: vec![unit(1, GIB + 5), unit(2, GIB)] };
+    let refusal = choose(&pool, &request(GIB + 1)).unwrap_err();
+    assert_eq!(refusal.to_string(), "the largest possible volume is 1 GiB (1073741824 bytes)");
+    assert_eq!(choose(&Pool::default(), &request(1)), Err(Why::NoUnit));
+    assert_eq!(choose(&pool, &request(0)), Err(Why::Empty));
+    assert!(matches!(choose(&pool, &request(u64::MAX)), Err(Why::TooLarge { .. })));
+}
+
+fn any_unit() -> impl Strategy<Value = UnitSpace> {
+    let idle = proptest::collection::vec((any::<u128>(), 0..9 * GIB, any::<bool>()), 0..4);
+    let space = (0..9 * GIB, 0..9 * GIB, 0..4_u32);
+    (any::<u128>(), any::<bool>(), space, idle).prop_map(
+        |(number, usable, (free, free_volatile, volumes_of_host), volumes)| UnitSpace {
+            usable,
+            free_volatile,
+            volumes_of_host,
+            idle: volumes
+                .into_iter()
+                .map(|(number, size, volatile)| IdleVolume { volatile, ..idle_of(number, size) })
+                .collect(),
+            ..unit(number, free)
+        },
+    )
+}
+
+fn idle_of(number: u128, size: u64) -> IdleVolume {
+    idle(number, size / EXTENT * EXTENT)
+}
+
+proptest! {
+    #[test]
+    fn what_is_chosen_fits_and_what_is_refused_fits_nowhere(
+        units in proptest::collection::vec(any_unit(), 0..6),
+        size in 1..10 * GIB,
+        spread in any::<bool>(),
+        volatile in any::<bool>(),
+        reuse in any::<bool>(),
+        pin in proptest::option::of(0..6_usize),
+    ) {
+        let pinned = pin.and_then(|pin| units.get(pin)).map(|unit| unit.id);
+        let placement = if spread { Placement::Spread } else { Placement::MostFree };
+        let request = Request { size, placement, pinned, volatile, reuse };
+        let pool = Pool { units };
+        let usable = |id| pool.units.iter().find(|unit| unit.id == id && unit.usable);
+        match choose(&pool, &request) {
+            Ok(Chosen::New { unit, size: given, .. }) => {
+                let unit = usable(unit).expect("chosen units are usable");
+                prop_assert!(given >= size && given - size < EXTENT && given <= free(unit, &request));
+                prop_assert!(pinned.is_none_or(|pinned| pinned == unit.id));
+            }
+            Ok(Chosen::Existing { unit, volume, .. }) => {
+                let unit = usable(unit).expect("chosen units are usable");
+                prop_assert!(reuse && unit.idle.contains(&volume));
+                prop_assert!(volume.size >= size && volume.volatile == volatile);
+            }
+            Err(Why::TooLarge { largest, .. }) => {
+                prop_assert!(largest < size);
+                if largest > 0 {
+                    let largest = choose(&pool, &Request { size: largest, ..request });
+                    prop_assert!(largest.is_ok());
+                }
+            }
+            Err(Why::NoUnit) => prop_assert!(pool.units.iter().all(|unit| !unit.usable)),
+            Err(Why::PinnedNotUsable) => {
+                prop_assert!(pinned.is_some_and(|pinned| usable(pinned).is_none()));
+            }
+            Err(Why::Empty) => prop_assert!(false, "the size is at least one"),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The station's records and the keys they are under. JSON, so that an operator can read a backup.
+
+use std::net::SocketAddr;
+
+use outband_pool_api::{JobKind, JobState, Phase, Problem, Secret, WritePolicy};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::store::{Compare, Entry, Outcome, Shared, StoreError, Transaction};
+
+pub const UNITS: &str = "/unit/";
+pub const VOLUMES: &str = "/volume/";
+pub const HOSTS: &str = "/host/";
+pub const HOST_NAMES: &str = "/host-iqn/";
+pub const JOBS: &str = "/job/";
+pub const REQUESTS: &str = "/request/";
+pub const TOKENS: &str = "/token/";
+pub const JOIN_TOKEN: &str = "/pool/join-token";
+/// Written by whoever places a volume: two placements at once cannot both count the same space.
+pub const PLACEMENTS: &str = "/pool/placements";
+
+/// A unit that has announced itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UnitRecord {
+    pub id: Uuid,
+    pub name: String,
+    pub approved: bool,
+    /// Stopped by its own word; the next STARTUP clears it.
+    pub left: bool,
+    pub portals: Vec<SocketAddr>,
+    pub api: SocketAddr,
+    /// SHA-256 of the certificate of its API, from the sealed STARTUP; in hexadecimal.
+    pub fingerprint: String,
+    pub version: String,
+    pub incarnation: u64,
+    /// The unit's own secret, in hexadecimal. Written here before the unit gets it, so that a
+    /// station that stops in between offers the same one again.
+    pub secret: Option<Secret>,
+    /// The unit has acknowledged its secret; the join token no longer speaks for it.
+    pub enrolled: bool,
+}
+
+/// What the station wants of a volume, and how far that has come.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    pub id: Uuid,
+    pub name: String,
+    pub unit: Uuid,
+    pub size: u64,
+    pub write_policy: WritePolicy,
+    pub volatile: bool,
+    pub wish: Wish,
+    /// The host it was last given to: whose grant may still have to be fenced.
+    pub holder: Option<Holder>,
+    /// The last epoch drawn from the volume's counter.
+    pub epoch: u64,
+    /// The unit has acknowledged all of this record.
+    pub settled: bool,
+    /// Where it lies, as last acknowledged. Once there, a unit that does not report the volume has
+    /// lost it, and an empty one is never made in its place.
+    pub place: Option<Place>,
+    /// The job that made the record what it is.
+    pub job: Option<Uuid>,
+    /// Why the job was turned back; it fails with this once everything is taken back.
+    pub failure: Option<Problem>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// The holder may use it.
+    Granted,
+    /// It exists, and nobody may use it.
+    Free,
+    Deleted,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Holder {
+    pub host: String,
+    pub iqn: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Place {
+    pub target: String,
+    pub lun: u64,
+    pub start_lba: u64,
+    pub end_lba: u64,
+    pub blocks: u64,
+    pub block_size: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HostRecord {
+    pub name: String,
+    pub iqn: String,
+    /// CHAP needs the secret itself; the store's file is readable by the station alone.
+    pub secret: Secret,
+    /// Key of its token under [`TOKENS`].
+    pub token: String,
+    pub created: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub id: Uuid,
+    pub kind: JobKind,
+    pub state: JobState,
+    pub volume: String,
+    pub host: Option<String>,
+    pub phases: Vec<Phase>,
+    pub error: Option<Problem>,
+    pub created: u64,
+    /// The idempotency record to forget together with this job.
+    pub request: Option<String>,
+}
+
+/// An idempotency key that was used.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RequestRecord {
+    pub job: Uuid,
+    /// SHA-256 of what was asked for, in hexadecimal.
+    pub digest: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenRecord {
+    Admin,
+    Host(String),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JoinTokenRecord {
+    pub token: Secret,
+    pub expires: Option<u64>,
+}
+
+pub fn unit_key(id: Uuid) -> String {
+    format!("{UNITS}{id}")
+}
+
+pub fn volume_key(name: &str) -> String {
+    format!("{VOLUMES}{name}")
+}
+
+pub fn host_key(name: &str) -> String {
+    format!("{HOSTS}{name}")
+}
+
+pub fn job_key(id: Uuid) -> String {
+    format!("{JOBS}{id}")
+}
+
+/// A record with the revision it was read at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored<T> {
+    pub record: T,
+    pub key: String,
+    pub revision: u64,
+}
+
+impl<T> Stored<T> {
+    pub fn unchanged(&self) -> Compare {
+        Compare::Unchanged(self.key.clone(), self.revision)
+    }
+}
+
+pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    serde_json::to_vec(record).expect("records have text keys and no fallible parts")
+}
+
+fn decode<T: DeserializeOwned>(entry: Entry) -> Result<Stored<T>, StoreError> {
+    match serde_json::from_slice(&entry.value) {
+        Ok(record) => Ok(Stored { record, key: entry.key, revision: entry.revision }),
+        Err(source) => Err(StoreError::Record { key: entry.key, source }),
+    }
+}
+
+pub async fn load<T: DeserializeOwned>(
+    store: &Shared,
+    key: &str,
+) -> Result<Option<Stored<T>>, StoreError> {
+    store.get(key).await?.map(decode).transpose()
+}
+
+pub async fn load_all<T: DeserializeOwned>(
+    store: &Shared,
+    prefix: &str,
+) -> Result<Vec<Stored<T>>, StoreError> {
+    store.list(prefix).await?.entries.into_iter().map(decode).collect()
+}
+
+/// Changes one record, however many others write at the same time. `change` says `false` when
+/// there is nothing to do; it may run several times.
+pub async fn update<T: DeserializeOwned + Serialize>(
+    store: &Shared,
+    key: &str,
+    mut change: impl FnMut(&mut T) -> bool,
+) -> Result<Option<T>, StoreError> {
+    for _ in 0..ATTEMPTS {
+        let Some(mut stored) = load::<T>(store, key).await? else {
+            return Ok(None);
+        };
+        if !change(&mut stored.record) {
+            return Ok(Some(stored.record));
+        }
+        let put = Transaction::new().when(stored.unchanged()).put(key, encode(&stored.record));
+        if store.commit(put).await? != Outcome::Conflict {
+            return Ok(Some(stored.record));
+        }
+    }
+    Err(StoreError::Contended)
+}
+
+/// How often a compare-and-put is tried before the caller is told to come back.
+pub const ATTEMPTS: u32 = 16;
