@@ -1,2 +1,3 @@
 //! Being built.
 pub mod media;
+pub mod scsi;

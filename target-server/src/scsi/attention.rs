@@ -1,0 +1,85 @@
+//! Unit attentions (SAM-5 §5.14): what happened to the logical unit that a nexus has not been told.
+
+use std::collections::BTreeMap;
+
+use outband_protocol::scsi::sense::{self, Sense};
+
+use super::NexusId;
+
+/// Something a nexus must be told before its next command runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attention {
+    /// The nexus is new.
+    PowerOn,
+    /// The logical unit was reset.
+    Reset,
+    /// Another nexus changed the mode parameters all share.
+    ModeChanged,
+    /// The medium grew.
+    CapacityChanged,
+    /// Another nexus ended commands of this one.
+    CommandsCleared,
+}
+
+impl Attention {
+    fn sense(self) -> Sense {
+        match self {
+            Self::PowerOn => sense::POWER_ON,
+            Self::Reset => sense::DEVICE_RESET,
+            Self::ModeChanged => sense::MODE_PARAMETERS_CHANGED,
+            Self::CapacityChanged => sense::CAPACITY_CHANGED,
+            Self::CommandsCleared => sense::COMMANDS_CLEARED,
+        }
+    }
+}
+
+/// What each nexus is owed, in the order in which it happened.
+///
+/// A queue holds each kind once, so there are never more than there are kinds.
+#[derive(Debug, Default)]
+pub(super) struct Attentions {
+    owed: BTreeMap<NexusId, Vec<Attention>>,
+}
+
+impl Attentions {
+    pub(super) fn attach(&mut self, nexus: NexusId) {
+        self.owed.insert(nexus, vec![Attention::PowerOn]);
+    }
+
+    pub(super) fn detach(&mut self, nexus: NexusId) {
+        self.owed.remove(&nexus);
+    }
+
+    /// Nothing is owed to a nexus that is not attached.
+    pub(super) fn owe(&mut self, nexus: NexusId, attention: Attention) {
+        if let Some(queue) = self.owed.get_mut(&nexus) {
+            enqueue(queue, attention);
+        }
+    }
+
+    /// Owes it to everyone but `by`, who did it.
+    pub(super) fn owe_all(&mut self, attention: Attention, by: Option<NexusId>) {
+        for (_, queue) in self.owed.iter_mut().filter(|(nexus, _)| Some(**nexus) != by) {
+            enqueue(queue, attention);
+        }
+    }
+
+    /// The oldest that `nexus` is owed; telling it settles it.
+    pub(super) fn take(&mut self, nexus: NexusId) -> Option<Sense> {
+        let queue = self.owed.get_mut(&nexus).filter(|queue| !queue.is_empty())?;
+        Some(queue.remove(0).sense())
+    }
+}
+
+fn enqueue(queue: &mut Vec<Attention>, attention: Attention) {
+    match attention {
+        // A reset tells that all state is new; what happened before it no longer matters
+        // (SAM-5 §5.14.1). A power on that was not told yet says the same and more.
+        Attention::PowerOn => queue.clear(),
+        Attention::Reset => queue.retain(|earlier| *earlier == Attention::PowerOn),
+        _ => {}
+    }
+    if !queue.contains(&attention) && queue.first() != Some(&Attention::PowerOn) {
+        queue.push(attention);
+    }
+}

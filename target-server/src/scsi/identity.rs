@@ -1,0 +1,123 @@
+//! Who a logical unit is: INQUIRY data and the vital product data pages.
+
+use outband_protocol::scsi::inquiry::{
+    self, BlockLimits, Designator, Name, Peripheral, Provisioning, Rotation, Standard,
+};
+use outband_protocol::scsi::sense::{INVALID_FIELD_IN_CDB, Sense};
+
+use super::sbc::{TRANSFER_MAX, TRANSFER_OPTIMAL, UNMAP_BLOCKS_MAX, UNMAP_EXTENTS_MAX};
+use super::{LogicalUnit, Plan, Reply};
+
+/// A company identifier nobody owns: the bit for local assignment is set, as in 02-xx-xx addresses.
+pub const LOCAL_COMPANY: [u8; 3] = [0x02, 0x4F, 0x42];
+
+const VENDOR: &str = "OUTBAND";
+const PRODUCT: &str = "VIRTUAL-DISK";
+/// Four characters: the part of the version that says what it can do.
+const REVISION: &str =
+    concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+
+/// The pages there are, in ascending order.
+const PAGES: [u8; 6] = [
+    inquiry::SUPPORTED_PAGES,
+    inquiry::SERIAL_NUMBER,
+    inquiry::IDENTIFICATION,
+    inquiry::BLOCK_LIMITS,
+    inquiry::CHARACTERISTICS,
+    inquiry::PROVISIONING,
+];
+
+/// Room in a file is given back in pieces of this size; smaller ones would only be zeroed.
+const UNMAP_PIECE: u32 = 4096;
+
+/// A port of the target, with numbers the station keeps apart across units.
+#[derive(Clone, Debug)]
+pub struct TargetPort {
+    /// The target's iSCSI name.
+    pub target: String,
+    /// TARGET PORTAL GROUP TAG, part of the port's own name.
+    pub portal_group: u16,
+    /// TARGET PORT GROUP.
+    pub group: u16,
+    /// RELATIVE TARGET PORT IDENTIFIER, from 1.
+    pub relative: u16,
+}
+
+impl TargetPort {
+    /// The name of the port (RFC 7143 §4.4.3, RFC 3720's form as SPC-4 wants it).
+    fn name(&self) -> String {
+        format!("{},t,0x{:04x}", self.target, self.portal_group)
+    }
+}
+
+fn standard(peripheral: Peripheral) -> Vec<u8> {
+    Standard::new(peripheral, VENDOR, PRODUCT, REVISION).bytes().to_vec()
+}
+
+/// INQUIRY of a number with nothing behind it. Of the pages, only the list of them.
+pub(super) fn absent_inquiry(page: Option<u8>, allocation: u16) -> Result<Plan, Sense> {
+    let data = match page {
+        None => standard(Peripheral::Absent),
+        Some(inquiry::SUPPORTED_PAGES) => {
+            inquiry::supported_pages(Peripheral::Absent, &[inquiry::SUPPORTED_PAGES])
+        }
+        Some(_) => return Err(INVALID_FIELD_IN_CDB.at_cdb(2, None)),
+    };
+    Ok(Reply::data(data, allocation.into()).into())
+}
+
+impl LogicalUnit {
+    pub(super) fn inquiry(&self, page: Option<u8>, allocation: u16) -> Result<Plan, Sense> {
+        let data = match page {
+            None => standard(Peripheral::Disk),
+            Some(inquiry::SUPPORTED_PAGES) => inquiry::supported_pages(Peripheral::Disk, &PAGES),
+            Some(inquiry::SERIAL_NUMBER) => inquiry::serial_number(&self.config.serial),
+            Some(inquiry::IDENTIFICATION) => inquiry::designators(&self.designators()),
+            Some(inquiry::BLOCK_LIMITS) => self.limits().page(),
+            Some(inquiry::CHARACTERISTICS) => {
+                let still = !self.config.rotational;
+                inquiry::characteristics(if still { Rotation::None } else { Rotation::Unknown })
+            }
+            Some(inquiry::PROVISIONING) => self.provisioning().page(),
+            Some(_) => return Err(INVALID_FIELD_IN_CDB.at_cdb(2, None)),
+        };
+        Ok(Reply::data(data, allocation.into()).into())
+    }
+
+    fn designators(&self) -> [Designator; 7] {
+        let (uuid, port) = (self.config.uuid, &self.config.port);
+        [
+            Designator::unit(inquiry::naa6(self.config.company, uuid.into_bytes())),
+            Designator::unit(Name::Uuid(uuid.into_bytes())),
+            Designator::unit(Name::T10(VENDOR.to_owned(), uuid.to_string())),
+            Designator::port(Name::RelativePort(port.relative)),
+            Designator::port(Name::PortGroup(port.group)),
+            Designator::port(Name::Scsi(port.name())),
+            Designator::target(Name::Scsi(port.target.clone())),
+        ]
+    }
+
+    fn limits(&self) -> BlockLimits {
+        let (block, physical) = (self.config.block_size, self.config.physical_block_size);
+        let limits = BlockLimits {
+            granularity: u16::try_from(physical / block).unwrap_or(0),
+            transfer_max: TRANSFER_MAX / block,
+            transfer_optimal: TRANSFER_OPTIMAL / block,
+            ..BlockLimits::default()
+        };
+        if !self.config.unmap {
+            return limits;
+        }
+        BlockLimits {
+            unmap_blocks_max: UNMAP_BLOCKS_MAX,
+            unmap_extents_max: UNMAP_EXTENTS_MAX,
+            unmap_granularity: physical.max(UNMAP_PIECE) / block,
+            ..limits
+        }
+    }
+
+    fn provisioning(&self) -> Provisioning {
+        let unmap = self.config.unmap;
+        Provisioning { unmap, reads_zeros: unmap, thin: unmap }
+    }
+}

@@ -1,0 +1,309 @@
+//! The device server of a volume: a command in, a reply or a plan for the store out. Pure: no I/O,
+//! no clock, no buffers. One [`LogicalUnit`] lives on one shard.
+
+mod attention;
+mod identity;
+mod sbc;
+mod spc;
+
+use outband_protocol::ids::Lun;
+use outband_protocol::scsi::sense::{self, Sense};
+use outband_protocol::scsi::{Cdb, Status, cdb::opcode};
+use uuid::Uuid;
+
+pub use self::attention::Attention;
+use self::attention::Attentions;
+pub use self::identity::{LOCAL_COMPANY, TargetPort};
+
+/// A session, as a logical unit knows it: the I_T nexus of SAM-5.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NexusId(pub u32);
+
+/// What does not change while a logical unit lives, and what it starts with.
+#[derive(Clone, Debug)]
+pub struct LuConfig {
+    /// The volume. Names are derived from it, never from the unit that serves it.
+    pub uuid: Uuid,
+    /// The IEEE company identifier in the NAA name.
+    pub company: [u8; 3],
+    /// UNIT SERIAL NUMBER.
+    pub serial: String,
+    /// Where it is reached.
+    pub port: TargetPort,
+    /// Blocks on the medium.
+    pub blocks: u64,
+    /// Bytes in a block: 512 or 4096.
+    pub block_size: u32,
+    /// Bytes the device writes at once; a power of two times the block size.
+    pub physical_block_size: u32,
+    /// Write policy *high*: a write is answered from the cache, until FUA or a flush (WCE=1).
+    pub write_cache: bool,
+    /// The medium forgets when its process ends. Its cache cannot be switched off.
+    pub volatile: bool,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// Blocks can be given back, and then read as zeros.
+    pub unmap: bool,
+    /// Seeking costs.
+    pub rotational: bool,
+}
+
+/// A command as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Which logical unit it is for.
+    pub lun: Lun,
+    /// The command block.
+    pub cdb: &'a [u8],
+    /// How many bytes of data-out the initiator will send: its Expected Data Transfer Length if
+    /// the W bit is set, else none.
+    pub offered: u32,
+}
+
+/// What is to be done for a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Plan {
+    /// Nothing: here is the answer.
+    Reply(Reply),
+    /// Blocks from the store to data-in. At least one.
+    Read { lba: u64, blocks: u32 },
+    /// Data-out to the store. At least one block. `wanted` is the length in bytes the command
+    /// block asked for, which is more than the blocks when the initiator offered less.
+    Write { lba: u64, blocks: u32, durable: bool, wanted: u64 },
+    /// The blocks must be readable and, with `compare`, equal to data-out. At least one.
+    Verify { lba: u64, blocks: u32, compare: bool },
+    /// Every write that was answered becomes durable.
+    Flush,
+    /// The blocks become zeros; with `unmap` they may lose their room. At least one range.
+    Zero { ranges: Vec<(u64, u64)>, unmap: bool },
+    /// Collect `len` bytes of data-out, or as many as are offered, then ask
+    /// [`LogicalUnit::with_parameters`].
+    Parameters { cdb: Cdb, len: u32 },
+}
+
+/// The end of a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// How it ended.
+    pub status: Status,
+    /// Why, with CHECK CONDITION.
+    pub sense: Option<Sense>,
+    /// Parameter data, cut to the allocation length.
+    pub data: Vec<u8>,
+    /// How many bytes the command would have moved; what the residual is counted from.
+    pub wanted: u64,
+}
+
+impl Reply {
+    /// GOOD, with nothing to tell.
+    #[must_use]
+    pub const fn good() -> Self {
+        Self { status: Status::Good, sense: None, data: Vec::new(), wanted: 0 }
+    }
+
+    /// GOOD, with as much of `data` as the initiator made room for.
+    #[must_use]
+    pub fn data(mut data: Vec<u8>, allocation: u32) -> Self {
+        data.truncate(usize::try_from(allocation).unwrap_or(usize::MAX));
+        let wanted = data.len() as u64;
+        Self { data, wanted, ..Self::good() }
+    }
+
+    /// CHECK CONDITION.
+    #[must_use]
+    pub fn check(sense: Sense) -> Self {
+        Self { status: Status::CheckCondition, sense: Some(sense), ..Self::good() }
+    }
+}
+
+impl From<Reply> for Plan {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl From<Sense> for Plan {
+    fn from(sense: Sense) -> Self {
+        Self::Reply(Reply::check(sense))
+    }
+}
+
+impl Plan {
+    /// How many bytes the command moves, before they are cut to what the initiator expects.
+    #[must_use]
+    pub fn wanted(&self, block_size: u32) -> u64 {
+        let bytes = |blocks: u32| u64::from(blocks) * u64::from(block_size);
+        match self {
+            Self::Reply(reply) => reply.wanted,
+            Self::Read { blocks, .. } | Self::Verify { blocks, compare: true, .. } => {
+                bytes(*blocks)
+            }
+            Self::Write { wanted, .. } => *wanted,
+            Self::Parameters { len, .. } => u64::from(*len),
+            Self::Verify { compare: false, .. } | Self::Flush | Self::Zero { .. } => 0,
+        }
+    }
+
+    /// How many bytes of data-out must be collected before it can be carried out.
+    #[must_use]
+    pub fn data_out(&self, block_size: u32) -> u64 {
+        match self {
+            Self::Write { blocks, .. } => u64::from(*blocks) * u64::from(block_size),
+            Self::Verify { compare: true, .. } | Self::Parameters { .. } => self.wanted(block_size),
+            _ => 0,
+        }
+    }
+}
+
+/// The device server of one volume.
+#[derive(Debug)]
+pub struct LogicalUnit {
+    config: LuConfig,
+    /// WCE, which MODE SELECT can change until the next reset.
+    write_cache: bool,
+    /// SWP, likewise.
+    write_protect: bool,
+    /// A sync failed: what the medium holds is unknown, so nothing more is written to it.
+    faulted: bool,
+    attentions: Attentions,
+}
+
+impl LogicalUnit {
+    #[must_use]
+    pub fn new(config: LuConfig) -> Self {
+        Self {
+            write_cache: config.write_cache || config.volatile,
+            write_protect: false,
+            faulted: false,
+            attentions: Attentions::default(),
+            config,
+        }
+    }
+
+    #[must_use]
+    pub const fn blocks(&self) -> u64 {
+        self.config.blocks
+    }
+
+    #[must_use]
+    pub const fn block_size(&self) -> u32 {
+        self.config.block_size
+    }
+
+    /// A session began. It is told so with its first command.
+    pub fn attach(&mut self, nexus: NexusId) {
+        self.attentions.attach(nexus);
+    }
+
+    /// A session ended.
+    pub fn detach(&mut self, nexus: NexusId) {
+        self.attentions.detach(nexus);
+    }
+
+    /// The volume has another size.
+    pub fn resized(&mut self, blocks: u64) {
+        if self.config.blocks != blocks {
+            self.config.blocks = blocks;
+            self.attentions.owe_all(Attention::CapacityChanged, None);
+        }
+    }
+
+    /// Writes and flushes fail from now on, or work again.
+    pub fn set_faulted(&mut self, faulted: bool) {
+        self.faulted = faulted;
+    }
+
+    /// LOGICAL UNIT RESET or TARGET RESET: mode parameters are as at the start, and every nexus
+    /// is told, the one that asked too (SAM-5 §6.3.3). Ending the commands is the shard's part.
+    pub fn reset(&mut self) {
+        self.write_cache = self.config.write_cache || self.config.volatile;
+        self.write_protect = false;
+        self.attentions.owe_all(Attention::Reset, None);
+    }
+
+    /// Commands of `nexus` were ended by another one.
+    pub fn commands_cleared(&mut self, nexus: NexusId) {
+        self.attentions.owe(nexus, Attention::CommandsCleared);
+    }
+
+    /// What to do for a command. Everything that can be refused is refused here, before data for
+    /// it is asked for.
+    pub fn begin(&mut self, nexus: NexusId, request: &Request<'_>) -> Plan {
+        if request.lun.number() != Some(0) {
+            return Self::absent(request.cdb);
+        }
+        if !tells_nothing(request.cdb)
+            && let Some(sense) = self.attentions.take(nexus)
+        {
+            return sense.into();
+        }
+        match Cdb::parse(request.cdb) {
+            Ok(cdb) => self.carry_out(nexus, cdb, request.offered).unwrap_or_else(Plan::from),
+            Err(sense) => sense.into(),
+        }
+    }
+
+    fn carry_out(&mut self, nexus: NexusId, cdb: Cdb, offered: u32) -> Result<Plan, Sense> {
+        match cdb {
+            Cdb::TestUnitReady => Ok(Reply::good().into()),
+            Cdb::RequestSense { descriptors, allocation } => {
+                Ok(self.request_sense(nexus, descriptors, allocation).into())
+            }
+            Cdb::Inquiry { page, allocation } => self.inquiry(page, allocation),
+            Cdb::ReportLuns { select, allocation } => spc::report_luns(select, allocation),
+            Cdb::ModeSense6(fields) | Cdb::ModeSense10(fields) => self.mode_sense(&cdb, &fields),
+            Cdb::ModeSelect6(fields) | Cdb::ModeSelect10(fields) => spc::mode_select(cdb, &fields),
+            Cdb::ReadCapacity10 => Ok(Reply::data(self.capacity().short().to_vec(), 8).into()),
+            Cdb::ReadCapacity16 { allocation } => {
+                Ok(Reply::data(self.capacity().long().to_vec(), allocation).into())
+            }
+            Cdb::Read6(fields)
+            | Cdb::Read10(fields)
+            | Cdb::Read12(fields)
+            | Cdb::Read16(fields) => self.read(&cdb, &fields),
+            Cdb::Write6(fields)
+            | Cdb::Write10(fields)
+            | Cdb::Write12(fields)
+            | Cdb::Write16(fields) => self.write(&cdb, &fields, offered),
+            Cdb::Verify10(fields) | Cdb::Verify12(fields) | Cdb::Verify16(fields) => {
+                self.verify(&cdb, &fields, offered)
+            }
+            Cdb::SynchronizeCache10(fields) | Cdb::SynchronizeCache16(fields) => {
+                self.synchronize(&cdb, &fields)
+            }
+            Cdb::Unmap { anchor, len } => self.unmap(cdb, anchor, len),
+        }
+    }
+
+    /// What to do now that the parameter list of `cdb` is here. The state is looked at again: it
+    /// may have changed while the list was on its way.
+    pub fn with_parameters(&mut self, nexus: NexusId, cdb: &Cdb, bytes: &[u8]) -> Plan {
+        let plan = match cdb {
+            Cdb::Unmap { .. } => self.unmap_list(bytes),
+            Cdb::ModeSelect6(_) | Cdb::ModeSelect10(_) => self.mode_list(nexus, cdb, bytes),
+            _ => Err(sense::INVALID_OPCODE),
+        };
+        plan.unwrap_or_else(Plan::from)
+    }
+
+    /// The answer for a number with no logical unit behind it (SPC-4 §6.6.1, SAM-5 §5.11).
+    fn absent(cdb: &[u8]) -> Plan {
+        match Cdb::parse(cdb) {
+            Ok(Cdb::Inquiry { page, allocation }) => identity::absent_inquiry(page, allocation),
+            Ok(Cdb::ReportLuns { select, allocation }) => spc::report_luns(select, allocation),
+            Ok(Cdb::RequestSense { descriptors, allocation }) => {
+                Ok(spc::sense_data(&sense::LUN_NOT_SUPPORTED, descriptors, allocation).into())
+            }
+            _ => Err(sense::LUN_NOT_SUPPORTED),
+        }
+        .unwrap_or_else(Plan::from)
+    }
+}
+
+/// INQUIRY, REPORT LUNS and REQUEST SENSE run although a unit attention is owed (SAM-5 §5.14.2).
+fn tells_nothing(cdb: &[u8]) -> bool {
+    matches!(cdb.first(), Some(&(opcode::INQUIRY | opcode::REPORT_LUNS | opcode::REQUEST_SENSE)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Commands of a disk (SBC-3): READ, WRITE, VERIFY, SYNCHRONIZE CACHE, UNMAP, READ CAPACITY.
+
+use outband_protocol::scsi::capacity::Capacity;
+use outband_protocol::scsi::cdb::{ByteCheck, Cdb, Synchronize, Transfer, Verify};
+use outband_protocol::scsi::sense::{
+    INVALID_FIELD_IN_CDB, INVALID_FIELD_IN_INFORMATION_UNIT, INVALID_FIELD_IN_LIST, INVALID_OPCODE,
+    LBA_OUT_OF_RANGE, Sense, WRITE_ERROR, WRITE_PROTECTED,
+};
+use outband_protocol::scsi::unmap;
+
+use super::{LogicalUnit, Plan, Reply};
+
+/// MAXIMUM TRANSFER LENGTH in bytes: what one command may hold of the buffer pool.
+pub(super) const TRANSFER_MAX: u32 = 16 << 20;
+/// OPTIMAL TRANSFER LENGTH in bytes: one burst, MaxBurstLength by default.
+pub(super) const TRANSFER_OPTIMAL: u32 = 1 << 20;
+/// MAXIMUM UNMAP LBA COUNT: bounds how long one UNMAP keeps the device busy.
+pub(super) const UNMAP_BLOCKS_MAX: u32 = 1 << 20;
+/// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT.
+pub(super) const UNMAP_EXTENTS_MAX: u32 = 256;
+
+impl LogicalUnit {
+    pub(super) fn capacity(&self) -> Capacity {
+        let (physical, block) = (self.config.physical_block_size, self.config.block_size);
+        let exponent = (physical / block).max(1).ilog2();
+        Capacity {
+            blocks: self.config.blocks,
+            block_size: block,
+            physical_exponent: u8::try_from(exponent).expect("a logarithm of 32 bits is small"),
+            provisioned: self.config.unmap,
+            unmapped_reads_zeros: self.config.unmap,
+        }
+    }
+
+    pub(super) fn read(&self, cdb: &Cdb, fields: &Transfer) -> Result<Plan, Sense> {
+        check_protect(fields.protect)?;
+        self.check_transfer(cdb, fields.lba, fields.blocks)?;
+        Ok(match *fields {
+            Transfer { blocks: 0, .. } => Reply::good().into(),
+            Transfer { lba, blocks, .. } => Plan::Read { lba, blocks },
+        })
+    }
+
+    pub(super) fn write(&self, cdb: &Cdb, fields: &Transfer, offered: u32) -> Result<Plan, Sense> {
+        check_protect(fields.protect)?;
+        self.check_transfer(cdb, fields.lba, fields.blocks)?;
+        self.check_writable()?;
+
+        let block_size = self.config.block_size;
+        let wanted = u64::from(fields.blocks) * u64::from(block_size);
+        // Less data was offered than the command is for: its whole blocks are written and the rest
+        // is the residual (RFC 7143 §11.4.5.2). A part of a block is not a write at all.
+        let blocks = fields.blocks.min(offered / block_size);
+        if blocks < fields.blocks && offered % block_size != 0 {
+            let sense = INVALID_FIELD_IN_INFORMATION_UNIT;
+            return Ok(Reply { wanted, ..Reply::check(sense) }.into());
+        }
+        if blocks == 0 {
+            return Ok(Reply { wanted, ..Reply::good() }.into());
+        }
+        let durable = fields.fua || !self.write_cache;
+        Ok(Plan::Write { lba: fields.lba, blocks, durable, wanted })
+    }
+
+    pub(super) fn verify(&self, cdb: &Cdb, fields: &Verify, offered: u32) -> Result<Plan, Sense> {
+        check_protect(fields.protect)?;
+        let compare = match fields.check {
+            ByteCheck::Medium => false,
+            ByteCheck::Compare => true,
+            // One block against all of them is optional, and nobody asks for it.
+            ByteCheck::Reserved | ByteCheck::CompareOne => {
+                return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(2)));
+            }
+        };
+        self.check_transfer(cdb, fields.lba, fields.blocks)?;
+        let (lba, blocks) = (fields.lba, fields.blocks);
+        let wanted = u64::from(blocks) * u64::from(self.config.block_size);
+        if compare && u64::from(offered) < wanted {
+            // There is no such thing as blocks that are partly equal.
+            let sense = INVALID_FIELD_IN_INFORMATION_UNIT;
+            return Ok(Reply { wanted, ..Reply::check(sense) }.into());
+        }
+        Ok(if blocks == 0 { Reply::good().into() } else { Plan::Verify { lba, blocks, compare } })
+    }
+
+    /// IMMED is allowed to wait. The range only has to be there: the whole cache is flushed.
+    pub(super) fn synchronize(&self, cdb: &Cdb, fields: &Synchronize) -> Result<Plan, Sense> {
+        self.check_range(cdb, fields.lba, fields.blocks)?;
+        self.check_fault()?;
+        Ok(Plan::Flush)
+    }
+
+    pub(super) fn unmap(&self, cdb: Cdb, anchor: bool, len: u16) -> Result<Plan, Sense> {
+        if !self.config.unmap {
+            return Err(INVALID_OPCODE);
+        }
+        if anchor {
+            return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(0)));
+        }
+        self.check_writable()?;
+        let len = u32::from(len);
+        Ok(if len == 0 { Reply::good().into() } else { Plan::Parameters { cdb, len } })
+    }
+
+    pub(super) fn unmap_list(&self, list: &[u8]) -> Result<Plan, Sense> {
+        self.check_writable()?;
+        let extents = unmap::parse(list)?;
+        let blocks: u64 = extents.iter().map(|extent| u64::from(extent.blocks)).sum();
+        let too_many = u32::try_from(extents.len()).is_ok_and(|count| count > UNMAP_EXTENTS_MAX);
+        if too_many || blocks > u64::from(UNMAP_BLOCKS_MAX) {
+            return Err(INVALID_FIELD_IN_LIST);
+        }
+        // All are checked before any is unmapped.
+        if !extents.iter().all(|extent| self.holds(extent.lba, extent.blocks)) {
+            return Err(LBA_OUT_OF_RANGE);
+        }
+        let ranges = extents.iter().filter(|extent| extent.blocks > 0);
+        let ranges: Vec<_> = ranges.map(|extent| (extent.lba, u64::from(extent.blocks))).collect();
+        Ok(if ranges.is_empty() {
+            Reply::good().into()
+        } else {
+            Plan::Zero { ranges, unmap: true }
+        })
+    }
+
+    pub(super) const fn write_protected(&self) -> bool {
+        self.config.read_only || self.write_protect
+    }
+
+    fn check_writable(&self) -> Result<(), Sense> {
+        if self.write_protected() {
+            return Err(WRITE_PROTECTED);
+        }
+        self.check_fault()
+    }
+
+    fn check_fault(&self) -> Result<(), Sense> {
+        if self.faulted { Err(WRITE_ERROR) } else { Ok(()) }
+    }
+
+    fn check_transfer(&self, cdb: &Cdb, lba: u64, blocks: u32) -> Result<(), Sense> {
+        self.check_range(cdb, lba, blocks)?;
+        if blocks > TRANSFER_MAX / self.config.block_size {
+            return Err(INVALID_FIELD_IN_CDB.at_cdb(cdb.length_at(), None));
+        }
+        Ok(())
+    }
+
+    fn check_range(&self, cdb: &Cdb, lba: u64, blocks: u32) -> Result<(), Sense> {
+        if self.holds(lba, blocks) {
+            Ok(())
+        } else {
+            Err(LBA_OUT_OF_RANGE.at_cdb(cdb.lba_at(), None))
+        }
+    }
+
+    /// No blocks at the very end are on the medium; no blocks beyond it are not.
+    fn holds(&self, lba: u64, blocks: u32) -> bool {
+        lba.checked_add(u64::from(blocks)).is_some_and(|end| end <= self.config.blocks)
+    }
+}
+
+/// No protection information is kept with the blocks (PROTECT=0 in INQUIRY).
+fn check_protect(protect: u8) -> Result<(), Sense> {
+    if protect == 0 { Ok(()) } else { Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(7))) }
+}
