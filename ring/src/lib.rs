@@ -16,8 +16,8 @@
 //! **Deliberately absent**: retries, ordering between operations (no links, no drain: a flush is
 //! submitted after the writes it covers were reaped), continuing short transfers, timers,
 //! futures, multishot receives and provided buffers (measured: they cost a third of the write
-//! rate), and any knowledge of iSCSI. `unsafe` is here and in no other crate, in two files:
-//! `buf.rs` and `ring.rs`.
+//! rate), and any knowledge of iSCSI. `unsafe` is here and in no other crate, in three files:
+//! `buf.rs`, `slot.rs` and `ring.rs`.
 
 #![warn(missing_docs)]
 
@@ -27,7 +27,11 @@ mod fd;
 mod gather;
 mod op;
 mod pool;
+mod probe;
+mod ring;
+mod slot;
 mod token;
+mod wake;
 
 use std::fmt;
 use std::io;
@@ -40,7 +44,10 @@ pub use fd::{Close, Descriptors, Fd};
 pub use gather::{Body, Gather};
 pub use op::{Completion, Done, Op, Zero};
 pub use pool::Pool;
+pub use probe::{RingError, probe};
+pub use ring::{UringConfig, UringRing};
 pub use token::Token;
+pub use wake::UringWaker;
 
 /// Makes [`Ring::wait`] return, from any thread.
 pub trait Wake: Clone + Send + Sync + 'static {

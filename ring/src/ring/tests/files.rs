@@ -1,0 +1,128 @@
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+
+use super::*;
+
+/// A temporary file of 64 KiB of 0xa5, in the ring, and the same file outside.
+fn file(ring: &mut UringRing) -> (Fd, File) {
+    let outside = tempfile::tempfile().expect("temporary file");
+    let file = ring.adopt(outside.try_clone().expect("a descriptor").into());
+    let buf = filled(64 * KIB, 0xa5);
+    let (result, _) = write(ring, file, 0, buf, false);
+    assert_eq!(result, Ok(Done::Bytes(65536)));
+    (file, outside)
+}
+
+fn filled(len: usize, byte: u8) -> Buf {
+    let mut buf = Buf::zeroed(len);
+    buf.fill(byte);
+    buf
+}
+
+fn write(
+    ring: &mut UringRing,
+    file: Fd,
+    offset: u64,
+    buf: Buf,
+    dsync: bool,
+) -> (Result<Done, Errno>, Op) {
+    let at = 0..buf.len();
+    run(ring, Op::Write { file, offset, buf, at, dsync })
+}
+
+fn read(ring: &mut UringRing, file: Fd, offset: u64, len: usize) -> Vec<u8> {
+    let buf = filled(len, 0xff);
+    let (result, op) = run(ring, Op::Read { file, offset, buf, at: 0..len });
+    let (Ok(Done::Bytes(read)), Op::Read { buf, .. }) = (result, op) else {
+        panic!("read failed: {result:?}");
+    };
+    buf[..read as usize].to_vec()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut ring = ring_of(4);
+    let (file, _outside) = file(&mut ring);
+    let mut buf = Buf::zeroed(4 * KIB);
+    buf[10..14].copy_from_slice(b"here");
+    let op = Op::Write { file, offset: 1000, buf, at: 10..14, dsync: false };
+    assert_eq!(run(&mut ring, op).0, Ok(Done::Bytes(4)));
+    assert_eq!(read(&mut ring, file, 998, 8), b"\xa5\xa5here\xa5\xa5");
+}
+
+#[test]
+fn durable_writes_and_syncs_finish() {
+    let mut ring = ring_of(4);
+    let (file, _outside) = file(&mut ring);
+    let (result, _) = write(&mut ring, file, 4096, filled(4 * KIB, 1), true);
+    assert_eq!(result, Ok(Done::Bytes(4096)));
+    assert_eq!(run(&mut ring, Op::Sync { file }).0, Ok(Done::Finished));
+    assert_eq!(read(&mut ring, file, 4096, 4 * KIB), [1; 4096]);
+}
+
+#[test]
+fn reading_past_the_end_is_zero_bytes() {
+    let mut ring = ring_of(4);
+    let (file, _outside) = file(&mut ring);
+    assert_eq!(read(&mut ring, file, 65536, 16), b"");
+    assert_eq!(read(&mut ring, file, 65536 - 4, 16), [0xa5; 4]);
+}
+
+#[test]
+fn a_punched_range_reads_as_zeros_and_the_length_stays() {
+    let mut ring = ring_of(4);
+    let (file, outside) = file(&mut ring);
+    let op = Op::Zero { file, offset: 4096, len: 61440, how: Zero::Punch };
+    assert_eq!(run(&mut ring, op).0, Ok(Done::Finished));
+    assert_eq!(read(&mut ring, file, 0, 4 * KIB), [0xa5; 4096]);
+    assert_eq!(read(&mut ring, file, 4096, 16 * KIB), [0; 16384]);
+    assert_eq!(outside.metadata().unwrap().len(), 65536);
+}
+
+#[test]
+fn a_zeroed_range_reads_as_zeros_or_is_refused_whole() {
+    let mut ring = ring_of(4);
+    let (file, _outside) = file(&mut ring);
+    let op = Op::Zero { file, offset: 8192, len: 4096, how: Zero::Range };
+    // Not every file system has this one; tmpfs has not.
+    let expected = match run(&mut ring, op).0 {
+        Ok(done) => {
+            assert_eq!(done, Done::Finished);
+            0
+        }
+        Err(error) => {
+            assert_eq!(error, Errno::OPNOTSUPP);
+            0xa5
+        }
+    };
+    assert_eq!(read(&mut ring, file, 8192, 4 * KIB), [expected; 4096]);
+    assert_eq!(read(&mut ring, file, 12288, 4 * KIB), [0xa5; 4096]);
+}
+
+#[test]
+fn buffers_are_aligned_enough_for_direct_io() {
+    let mut ring = ring_of(4);
+    let folder = tempfile::tempdir().unwrap();
+    let direct = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(folder.path().join("disk"));
+    let Ok(direct) = direct else {
+        return; // This file system has no direct I/O.
+    };
+    let file = ring.adopt(direct.into());
+    let (result, _) = write(&mut ring, file, 4096, filled(16 * KIB, 7), true);
+    assert_eq!(result, Ok(Done::Bytes(16384)));
+    assert_eq!(read(&mut ring, file, 4096, 16 * KIB), [7; 16384]);
+}
+
+#[test]
+fn an_error_of_the_file_comes_with_the_buffer() {
+    let mut ring = ring_of(4);
+    let read_only = ring.adopt(File::open("/dev/null").unwrap().into());
+    let (result, op) = write(&mut ring, read_only, 0, filled(4 * KIB, 9), false);
+    assert_eq!(result, Err(Errno::BADF));
+    assert!(matches!(op, Op::Write { buf, .. } if buf.iter().all(|byte| *byte == 9)));
+}
