@@ -47,6 +47,33 @@ impl Default for UringConfig {
 
 /// io_uring, for one thread: it is created and used on its shard's own, and does not leave it
 /// (`SINGLE_ISSUER`).
+///
+/// ```
+/// use outband_ring::{Done, Op, Pool, Ring, Token, UringConfig, UringRing};
+///
+/// let mut pool = Pool::new(64 * 1024);
+/// let mut ring = UringRing::new(UringConfig::default())?;
+/// let file = ring.adopt(std::fs::File::open("/dev/zero")?.into());
+///
+/// let buf = pool.take(4096).expect("an unused pool has room");
+/// ring.push(Token(7), Op::Read { file, offset: 0, buf, at: 0..512 }).expect("so has the ring");
+/// let completion = loop {
+///     ring.wait(None)?;
+///     if let Some(completion) = ring.next_completion() {
+///         break completion;
+///     }
+/// };
+/// assert_eq!((completion.token, completion.result), (Token(7), Ok(Done::Bytes(512))));
+/// if let Op::Read { buf, .. } = completion.op {
+///     pool.give(buf);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<outband_ring::UringRing>();
+/// ```
 pub struct UringRing {
     io: IoUring,
     slots: Slots,
@@ -109,10 +136,12 @@ impl UringRing {
         self.queue(&read).inspect_err(|_| self.bell.not_listening())
     }
 
+    /// A scan of all slots: cancelling is for ends of connections and for task management.
     fn cancel_where(&mut self, token: Option<Token>) {
-        let tenants: Vec<_> = self.slots.cancellable(token).collect();
-        for tenant in tenants {
-            let request = self.slots.cancel(tenant);
+        for index in 0..self.slots.count() {
+            let Some((tenant, request)) = self.slots.cancel(index, token) else {
+                continue;
+            };
             if let Err(error) = self.queue(&request) {
                 tracing::warn!(%error, "an operation could not be cancelled");
                 self.slots.cancel_answered(tenant);
@@ -232,6 +261,12 @@ impl Ring for UringRing {
 
     fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
         op.assert_sound();
+        if self.slots.free() == 0 && self.in_flight < self.slots.count() {
+            // Some slots only wait for the answer to a request to cancel, and the kernel answers
+            // when it takes the request.
+            let _ = self.look();
+            self.reap();
+        }
         let fd = op.fd();
         let descriptor = self.descriptors.get(fd).map(AsRawFd::as_raw_fd);
         let on = descriptor.map(|_| fd);

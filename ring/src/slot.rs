@@ -139,22 +139,30 @@ impl Slots {
         tenancy
     }
 
-    /// Those in flight under this token, all of them for `None`, with no cancel request out yet.
-    pub(crate) fn cancellable(&self, token: Option<Token>) -> impl Iterator<Item = Tenant> {
-        // A scan: cancelling is for ends of connections and for task management, and the slots
-        // of a busy shard are some hundred.
-        self.all.iter().zip(0..).filter_map(move |(place, slot)| {
-            let tenancy = place.tenancy.as_ref().filter(|_| !place.cancelling)?;
-            let wanted = tenancy.on.is_some() && token.is_none_or(|token| token == tenancy.token);
-            wanted.then_some(Tenant { slot, generation: place.generation })
-        })
+    /// How many there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.all.len()
     }
 
-    /// The request to cancel an operation. It counts as outstanding from now on.
-    pub(crate) fn cancel(&mut self, tenant: Tenant) -> Prepared {
-        self.slot(tenant).cancelling = true;
+    /// The request to cancel what is in the slot at `index`, if that is an operation with the
+    /// kernel, named `token` (or any), and not asked to end yet. It counts as outstanding from
+    /// now on.
+    pub(crate) fn cancel(
+        &mut self,
+        index: usize,
+        token: Option<Token>,
+    ) -> Option<(Tenant, Prepared)> {
+        let place = &mut self.all[index];
+        let tenancy = place.tenancy.as_ref()?;
+        let named = token.is_none_or(|token| token == tenancy.token);
+        if !named || tenancy.on.is_none() || place.cancelling {
+            return None;
+        }
+        place.cancelling = true;
+        let slot = u32::try_from(index).expect("slots were counted in u32");
+        let tenant = Tenant { slot, generation: place.generation };
         let entry = opcode::AsyncCancel::new(Name::Op(tenant).pack()).build();
-        Prepared::new(entry, Name::Cancel(tenant))
+        Some((tenant, Prepared::new(entry, Name::Cancel(tenant))))
     }
 
     /// A cancel request was answered, whatever the answer.
@@ -311,10 +319,9 @@ mod tests {
     fn a_slot_is_free_when_its_cancel_request_is_answered_too() {
         let mut slots = Slots::new(1);
         let tenant = accept(&mut slots, 1, some_fd());
-        assert_eq!(slots.cancellable(Some(Token(2))).count(), 0);
-        assert_eq!(slots.cancellable(Some(Token(1))).collect::<Vec<_>>(), [tenant]);
-        slots.cancel(tenant);
-        assert_eq!(slots.cancellable(None).count(), 0, "one request is enough");
+        assert!(slots.cancel(0, Some(Token(2))).is_none());
+        assert!(slots.cancel(0, Some(Token(1))).is_some_and(|(asked, _)| asked == tenant));
+        assert!(slots.cancel(0, None).is_none(), "one request is enough");
         assert_eq!(slots.take(tenant).token, Token(1));
         assert_eq!(slots.free(), 0);
         slots.cancel_answered(tenant);
@@ -336,7 +343,7 @@ mod tests {
     fn a_second_completion_is_a_bug() {
         let mut slots = Slots::new(1);
         let tenant = accept(&mut slots, 1, some_fd());
-        slots.cancel(tenant);
+        slots.cancel(0, None).unwrap();
         slots.take(tenant);
         slots.take(tenant);
     }

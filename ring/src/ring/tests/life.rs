@@ -86,6 +86,23 @@ fn a_full_ring_gives_the_operation_back_unchanged() {
 }
 
 #[test]
+fn a_late_request_to_cancel_takes_no_room_from_the_next_operation() {
+    let mut ring = ring_of(1);
+    let (socket, mut outside) = connected(&mut ring);
+    ring.push(Token(1), marked_recv(socket, 1)).unwrap();
+    outside.write_all(b"x").unwrap();
+    while ring.reaped.is_empty() {
+        ring.wait(None).unwrap();
+    }
+    // Completed, but the caller has not seen it; the request is queued all the same.
+    ring.cancel(Token(1));
+    assert_eq!(next(&mut ring).result, Ok(Done::Bytes(1)));
+    ring.push(Token(2), marked_recv(socket, 2)).unwrap();
+    outside.write_all(b"y").unwrap();
+    assert_eq!(next(&mut ring).result, Ok(Done::Bytes(1)), "it was not the one cancelled");
+}
+
+#[test]
 fn more_operations_than_the_submission_queue_holds_are_submitted_on_the_way() {
     let mut ring = ring_of(100);
     assert!(ring.io.submission().capacity() < 100);
@@ -248,6 +265,7 @@ fn a_ring_ends_with_everything_in_flight() {
     ring.push(Token(4), recv(socket)).unwrap();
     ring.cancel(Token(1));
 
+    assert!(!ring.quiesce(Duration::ZERO), "its completions are still to come");
     assert!(ring.quiesce(Duration::from_secs(60)), "the kernel holds on to something");
     assert_eq!((ring.in_flight(), ring.slots.free()), (0, 16));
     drop(ring);
