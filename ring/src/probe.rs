@@ -200,4 +200,17 @@ mod tests {
     fn this_machine_can_run_the_tests() {
         probe().unwrap();
     }
+
+    /// The one operation that touches nothing, and that no ring of ours has use for.
+    #[test]
+    #[expect(unsafe_code, reason = "pushes past the ring's own list of operations")]
+    fn the_kernel_refuses_whatever_is_not_on_the_list() {
+        let mut ring = open(1, 2).unwrap();
+        let entry = opcode::Nop::new().build();
+        // SAFETY: the entry points to nothing.
+        unsafe { ring.submission().push(&entry) }.unwrap();
+        ring.submit_and_wait(1).unwrap();
+        let results: Vec<_> = ring.completion().map(|entry| entry.result()).collect();
+        assert_eq!(results, [-libc::EACCES]);
+    }
 }
