@@ -1,6 +1,11 @@
 //! Command descriptor blocks (SPC-4 §4.2, SBC-3 §5): every command a unit knows, read and written.
 //! Values are only read here; whether they are acceptable is the device server's to say.
 
+mod host;
+pub mod opcode;
+
+pub use self::host::Expected;
+
 use super::sense::{INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense};
 use super::{put, u16_at, u32_at, u64_at};
 
@@ -129,35 +134,6 @@ pub enum Cdb {
     Unmap { anchor: bool, len: u16 },
 }
 
-/// Operation codes (SPC-4 annex E).
-pub mod opcode {
-    #![allow(missing_docs, reason = "the standard's command names")]
-    pub const TEST_UNIT_READY: u8 = 0x00;
-    pub const REQUEST_SENSE: u8 = 0x03;
-    pub const READ_6: u8 = 0x08;
-    pub const WRITE_6: u8 = 0x0A;
-    pub const INQUIRY: u8 = 0x12;
-    pub const MODE_SELECT_6: u8 = 0x15;
-    pub const MODE_SENSE_6: u8 = 0x1A;
-    pub const READ_CAPACITY_10: u8 = 0x25;
-    pub const READ_10: u8 = 0x28;
-    pub const WRITE_10: u8 = 0x2A;
-    pub const VERIFY_10: u8 = 0x2F;
-    pub const SYNCHRONIZE_CACHE_10: u8 = 0x35;
-    pub const UNMAP: u8 = 0x42;
-    pub const MODE_SELECT_10: u8 = 0x55;
-    pub const MODE_SENSE_10: u8 = 0x5A;
-    pub const READ_16: u8 = 0x88;
-    pub const WRITE_16: u8 = 0x8A;
-    pub const VERIFY_16: u8 = 0x8F;
-    pub const SYNCHRONIZE_CACHE_16: u8 = 0x91;
-    pub const SERVICE_ACTION_IN_16: u8 = 0x9E;
-    pub const REPORT_LUNS: u8 = 0xA0;
-    pub const READ_12: u8 = 0xA8;
-    pub const WRITE_12: u8 = 0xAA;
-    pub const VERIFY_12: u8 = 0xAF;
-}
-
 /// READ CAPACITY(16) is a service action of SERVICE ACTION IN(16).
 const SERVICE_READ_CAPACITY_16: u8 = 0x10;
 /// The reserved bits of CONTROL and NACA: contingent allegiance that outlives its command is not
@@ -187,7 +163,7 @@ impl Cdb {
 
         let parsed = Self::parse_fields(opcode, &bytes)?;
         if bytes[len - 1] & CONTROL_REFUSED != 0 {
-            return Err(INVALID_FIELD_IN_CDB.at_cdb(parsed.control_at(), Some(5)));
+            return Err(INVALID_FIELD_IN_CDB.at_cdb(parsed.control_at(), None));
         }
         Ok(parsed)
     }
@@ -253,7 +229,7 @@ impl Cdb {
                 put(&mut cdb, 6, allocation.to_be_bytes());
             }
             Self::ModeSense6(sense) | Self::ModeSense10(sense) => {
-                build_mode_sense(&mut cdb, &sense)
+                build_mode_sense(&mut cdb, &sense);
             }
             Self::ModeSelect6(select) | Self::ModeSelect10(select) => {
                 cdb[1] = u8::from(select.page_format) << 4 | u8::from(select.save);
@@ -347,95 +323,6 @@ impl Cdb {
             Some(12) => 11,
             Some(16) => 15,
             _ => 9,
-        }
-    }
-}
-
-/// How many bytes a command moves, and which way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Expected {
-    /// None.
-    Nothing,
-    /// To the initiator, at most.
-    In(u64),
-    /// To the target.
-    Out(u64),
-}
-
-/// What an initiator sends.
-impl Cdb {
-    /// Reads `blocks` at `lba`.
-    #[must_use]
-    pub fn read16(lba: u64, blocks: u32) -> Self {
-        Self::Read16(Transfer { lba, blocks, ..Transfer::default() })
-    }
-
-    /// Writes `blocks` at `lba`; with `fua` they are on the medium when it is answered.
-    #[must_use]
-    pub fn write16(lba: u64, blocks: u32, fua: bool) -> Self {
-        Self::Write16(Transfer { lba, blocks, fua, ..Transfer::default() })
-    }
-
-    /// Makes every acknowledged write durable.
-    #[must_use]
-    pub fn flush() -> Self {
-        Self::SynchronizeCache16(Synchronize::default())
-    }
-
-    /// Standard INQUIRY data, or a page of vital product data.
-    #[must_use]
-    pub const fn inquiry(page: Option<u8>, allocation: u16) -> Self {
-        Self::Inquiry { page, allocation }
-    }
-
-    /// Current values of one mode page, with the ten-byte command.
-    #[must_use]
-    pub const fn mode_page(page: u8, allocation: u16) -> Self {
-        Self::ModeSense10(ModeSense {
-            no_descriptor: true,
-            long_lba: false,
-            control: PageControl::Current,
-            page,
-            subpage: 0,
-            allocation,
-        })
-    }
-
-    /// The Expected Data Transfer Length a host gives with this command.
-    #[must_use]
-    pub fn expected(&self, block_size: u32) -> Expected {
-        let bytes = |blocks: u32| u64::from(blocks) * u64::from(block_size);
-        match *self {
-            Self::TestUnitReady | Self::SynchronizeCache10(_) | Self::SynchronizeCache16(_) => {
-                Expected::Nothing
-            }
-            Self::RequestSense { allocation, .. } => Expected::In(allocation.into()),
-            Self::Inquiry { allocation, .. } => Expected::In(allocation.into()),
-            Self::ReportLuns { allocation, .. } => Expected::In(allocation.into()),
-            Self::ModeSense6(sense) | Self::ModeSense10(sense) => {
-                Expected::In(sense.allocation.into())
-            }
-            Self::ReadCapacity10 => Expected::In(8),
-            Self::ReadCapacity16 { allocation } => Expected::In(allocation.into()),
-            Self::Read6(transfer)
-            | Self::Read10(transfer)
-            | Self::Read12(transfer)
-            | Self::Read16(transfer) => Expected::In(bytes(transfer.blocks)),
-            Self::Write6(transfer)
-            | Self::Write10(transfer)
-            | Self::Write12(transfer)
-            | Self::Write16(transfer) => Expected::Out(bytes(transfer.blocks)),
-            Self::Verify10(verify) | Self::Verify12(verify) | Self::Verify16(verify) => {
-                match verify.check {
-                    ByteCheck::Medium | ByteCheck::Reserved => Expected::Nothing,
-                    ByteCheck::Compare => Expected::Out(bytes(verify.blocks)),
-                    ByteCheck::CompareOne => Expected::Out(bytes(verify.blocks.min(1))),
-                }
-            }
-            Self::ModeSelect6(select) | Self::ModeSelect10(select) => {
-                Expected::Out(select.len.into())
-            }
-            Self::Unmap { len, .. } => Expected::Out(len.into()),
         }
     }
 }

@@ -99,7 +99,7 @@ fn designators_say_what_they_name_and_how() {
     ];
     let data = designators(&list);
     let expected = [
-        &[0, 0x83, 0, 95][..],
+        &[0, 0x83, 0, 83][..],
         &[0x01, 0x0A, 0, 18, 0x10, 0],
         &UUID,
         &[0x02, 0x01, 0, 9],
