@@ -77,7 +77,7 @@ pub enum Plan {
     /// The blocks become zeros; with `unmap` they may lose their room. At least one range.
     Zero { ranges: Vec<(u64, u64)>, unmap: bool },
     /// Collect `len` bytes of data-out, or as many as are offered, then ask
-    /// [`LogicalUnit::with_parameters`].
+    /// [`LogicalUnit::with_parameters`] what follows. The residual is still counted from `len`.
     Parameters { cdb: Cdb, len: u32 },
 }
 
@@ -169,8 +169,11 @@ pub struct LogicalUnit {
 }
 
 impl LogicalUnit {
+    /// # Panics
+    /// If the block size is not one that a volume can have.
     #[must_use]
     pub fn new(config: LuConfig) -> Self {
+        assert!(matches!(config.block_size, 512 | 4096), "blocks of {}", config.block_size);
         Self {
             write_cache: config.write_cache || config.volatile,
             write_protect: false,

@@ -51,7 +51,7 @@ impl LogicalUnit {
         // Less data was offered than the command is for: its whole blocks are written and the rest
         // is the residual (RFC 7143 §11.4.5.2). A part of a block is not a write at all.
         let blocks = fields.blocks.min(offered / block_size);
-        if blocks < fields.blocks && offered % block_size != 0 {
+        if blocks < fields.blocks && !offered.is_multiple_of(block_size) {
             let sense = INVALID_FIELD_IN_INFORMATION_UNIT;
             return Ok(Reply { wanted, ..Reply::check(sense) }.into());
         }
