@@ -9,7 +9,7 @@ pub use self::host::Expected;
 use super::sense::{INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense};
 use super::{put, u16_at, u32_at, u64_at};
 
-/// Which values MODE SENSE asks for (SPC-4 table 188).
+/// Which values MODE SENSE asks for (PC of SPC-4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageControl {
     /// Those in force.
@@ -22,7 +22,7 @@ pub enum PageControl {
     Saved,
 }
 
-/// What VERIFY compares (SBC-3 §5.34).
+/// What VERIFY compares (BYTCHK of SBC-3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ByteCheck {
     /// Nothing is sent; the medium must be readable.
@@ -137,10 +137,10 @@ pub enum Cdb {
 /// READ CAPACITY(16) is a service action of SERVICE ACTION IN(16).
 const SERVICE_READ_CAPACITY_16: u8 = 0x10;
 /// The reserved bits of CONTROL and NACA: contingent allegiance that outlives its command is not
-/// offered (SAM-5 §5.2).
+/// offered (SAM-5, CONTROL byte).
 const CONTROL_REFUSED: u8 = 0x3C;
 
-/// The length of a block, from the group in its operation code (SPC-4 §4.2.5.1). Groups 3, 6 and 7
+/// The length of a block, from the group in its operation code (SPC-4 §4.2). Groups 3, 6 and 7
 /// hold variable-length and vendor commands.
 const fn length(opcode: u8) -> Option<usize> {
     match opcode >> 5 {
@@ -333,7 +333,7 @@ fn parse_inquiry(cdb: &[u8; 16]) -> Result<Cdb, Sense> {
     if cdb[1] & 0x02 != 0 {
         return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(1)));
     }
-    // A page code without EVPD is an error (SPC-4 §6.6.1).
+    // A page code without EVPD is an error (SPC-4 §6.6).
     if !vital && cdb[2] != 0 {
         return Err(INVALID_FIELD_IN_CDB.at_cdb(2, None));
     }
@@ -377,7 +377,7 @@ fn put_mode_length(cdb: &mut [u8; 16], len: u16) {
     }
 }
 
-/// Twenty-one bits of address; a length of zero is 256 blocks (SBC-3 §5.10).
+/// Twenty-one bits of address; a length of zero is 256 blocks (SBC-3, READ(6)).
 fn parse_transfer_6(cdb: &[u8; 16]) -> Transfer {
     let lba = u64::from(u32_at(cdb, 0) & 0x001F_FFFF);
     let blocks = if cdb[4] == 0 { 256 } else { u32::from(cdb[4]) };

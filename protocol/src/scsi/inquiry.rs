@@ -1,5 +1,5 @@
 //! INQUIRY: standard data (SPC-4 §6.6.2) and the vital product data of a disk (SPC-4 §7.8,
-//! SBC-3 §6.6), written and read. Designators have a file of their own.
+//! SBC-3 §6), written and read. Designators have a file of their own.
 
 mod designator;
 
@@ -20,7 +20,7 @@ pub const CHARACTERISTICS: u8 = 0xB1;
 /// Logical block provisioning.
 pub const PROVISIONING: u8 = 0xB2;
 
-/// Standards as INQUIRY claims them (SPC-4 §6.6.2, table 145): no particular version of each.
+/// Standards as INQUIRY claims them (SPC-4 §6.6.2, version descriptors): no particular version of each.
 pub mod standard {
     /// SCSI architecture.
     pub const SAM_5: u16 = 0x00A0;
@@ -147,7 +147,7 @@ impl Standard {
     }
 }
 
-/// Left-aligned text, filled with spaces (SPC-4 §4.3.1). Characters outside of printable ASCII,
+/// Left-aligned text, filled with spaces (SPC-4, ASCII data fields). Characters outside of printable ASCII,
 /// which the field may not hold, become `_`.
 fn padded<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [b' '; N];

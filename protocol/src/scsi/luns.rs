@@ -11,7 +11,7 @@ pub const fn address(number: u16) -> Lun {
     Lun(((method | number) as u64) << 48)
 }
 
-/// Which logical units REPORT LUNS is asked for (SPC-4 table 288).
+/// Which logical units REPORT LUNS is asked for (SELECT REPORT).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Select {
     /// Those that hold data.

@@ -1,4 +1,4 @@
-//! Mode pages (SPC-4 §7.5, SBC-3 §6.5): headers, block descriptors, and the three pages a disk of
+//! Mode pages (SPC-4 §7.5, SBC-3 §6): headers, block descriptors, and the three pages a disk of
 //! this kind has.
 
 use super::{Malformed, put, u16_at, u32_at};
@@ -102,7 +102,7 @@ pub struct Header {
     pub descriptor: Option<Descriptor>,
 }
 
-/// A block descriptor for direct access devices (SBC-3 §6.5.2).
+/// A block descriptor for direct access devices (SBC-3 §6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Descriptor {
     /// Blocks on the medium; the short form says FFFFFFFFh when there are more.

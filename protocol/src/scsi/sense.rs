@@ -3,7 +3,7 @@
 
 use super::{Malformed, put, u16_at, u32_at, u64_at};
 
-/// The class of a condition (SPC-4 table 48).
+/// The class of a condition (SPC-4 §4.5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs, reason = "the standard's names say it")]
 pub enum SenseKey {
@@ -58,7 +58,7 @@ impl SenseKey {
     }
 }
 
-/// Which byte of the request is wrong (SPC-4 §4.5.2.4.2).
+/// Which byte of the request is wrong (SPC-4 §4.5.2.4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FieldPointer {
     /// In the command block, else in the parameter list.
@@ -93,7 +93,7 @@ const fn condition(key: SenseKey, asc: u8, ascq: u8) -> Sense {
 macro_rules! conditions {
     ($($name:ident = $key:ident, $asc:literal, $ascq:literal, $text:literal;)*) => {
         $(
-            #[doc = concat!($text, " (SPC-4 annex F).")]
+            #[doc = concat!($text, ".")]
             pub const $name: Sense = condition(SenseKey::$key, $asc, $ascq);
         )*
 

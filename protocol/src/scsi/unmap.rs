@@ -38,7 +38,7 @@ pub fn build(extents: &[Extent]) -> Vec<u8> {
 
 /// Reads the list. Empty is right and asks for nothing. UNMAP DATA LENGTH is not needed to read it;
 /// a descriptor length that is no multiple of sixteen loses the rest, and one beyond the list that
-/// arrived is an error, both as SBC-3 §5.28.2 has it.
+/// arrived is an error, both as SBC-3 §5.28 has it.
 pub fn parse(list: &[u8]) -> Result<Vec<Extent>, Sense> {
     if list.is_empty() {
         return Ok(Vec::new());

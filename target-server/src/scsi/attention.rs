@@ -74,7 +74,7 @@ impl Attentions {
 fn enqueue(queue: &mut Vec<Attention>, attention: Attention) {
     match attention {
         // A reset tells that all state is new; what happened before it no longer matters
-        // (SAM-5 §5.14.1). A power on that was not told yet says the same and more.
+        // (SAM-5 §5.14). A power on that was not told yet says the same and more.
         Attention::PowerOn => queue.clear(),
         Attention::Reset => queue.retain(|earlier| *earlier == Attention::PowerOn),
         _ => {}

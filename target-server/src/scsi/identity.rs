@@ -44,7 +44,7 @@ pub struct TargetPort {
 }
 
 impl TargetPort {
-    /// The name of the port (RFC 7143 §4.4.3, RFC 3720's form as SPC-4 wants it).
+    /// The SCSI port name (RFC 7143 §4.4.2).
     fn name(&self) -> String {
         format!("{},t,0x{:04x}", self.target, self.portal_group)
     }

@@ -289,7 +289,7 @@ impl LogicalUnit {
         plan.unwrap_or_else(Plan::from)
     }
 
-    /// The answer for a number with no logical unit behind it (SPC-4 §6.6.1, SAM-5 §5.11).
+    /// The answer for a number with no logical unit behind it (SPC-4 §6.6).
     fn absent(cdb: &[u8]) -> Plan {
         match Cdb::parse(cdb) {
             Ok(Cdb::Inquiry { page, allocation }) => identity::absent_inquiry(page, allocation),
@@ -303,7 +303,7 @@ impl LogicalUnit {
     }
 }
 
-/// INQUIRY, REPORT LUNS and REQUEST SENSE run although a unit attention is owed (SAM-5 §5.14.2).
+/// INQUIRY, REPORT LUNS and REQUEST SENSE run although a unit attention is owed (SAM-5 §5.14).
 fn tells_nothing(cdb: &[u8]) -> bool {
     matches!(cdb.first(), Some(&(opcode::INQUIRY | opcode::REPORT_LUNS | opcode::REQUEST_SENSE)))
 }

@@ -128,7 +128,7 @@ impl LogicalUnit {
         }
     }
 
-    /// MODE SELECT's list: all of it is checked before any of it counts (SPC-4 §6.11).
+    /// MODE SELECT's list: all of it is checked before any of it counts (SPC-4, MODE SELECT(6)).
     pub(super) fn mode_list(
         &mut self,
         nexus: NexusId,
@@ -168,7 +168,7 @@ impl LogicalUnit {
         let (Some(current), Some(changeable)) = (current, changeable) else {
             return Err(INVALID_FIELD_IN_LIST);
         };
-        // The length is byte 1. PS, the top bit of byte 0, is reserved here (SPC-4 §7.5.7).
+        // The length is byte 1. PS, the top bit of byte 0, is reserved here (SPC-4 §7.5).
         let same = |at: usize| (page.bytes[at] ^ current[at]) & !changeable[at] == 0;
         let unchanged = page.bytes.len() == current.len() && (2..current.len()).all(same);
         if unchanged { Ok(()) } else { Err(INVALID_FIELD_IN_LIST) }

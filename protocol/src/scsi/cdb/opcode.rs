@@ -1,4 +1,4 @@
-//! Operation codes (SPC-4 annex E).
+//! Operation codes (SPC-4, annex of numeric order codes).
 
 #![allow(missing_docs, reason = "the standard's command names")]
 

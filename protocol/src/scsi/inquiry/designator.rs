@@ -4,7 +4,7 @@
 use super::{IDENTIFICATION, Peripheral, body, page, text};
 use crate::scsi::Malformed;
 
-/// What a designator names (SPC-4 table 459).
+/// What a designator names (ASSOCIATION).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Association {
     /// The logical unit: the same on every path.
@@ -43,7 +43,7 @@ pub struct Designator {
     pub name: Name,
 }
 
-/// Code sets (SPC-4 table 458).
+/// CODE SET.
 const BINARY: u8 = 1;
 const ASCII: u8 = 2;
 const UTF_8: u8 = 3;
@@ -192,7 +192,7 @@ impl Designator {
     }
 }
 
-/// An NAA IEEE Registered Extended name (§7.8.6.6.5) for a volume: the company's 24 bits, then the
+/// An NAA IEEE Registered Extended name (§7.8.6.6) for a volume: the company's 24 bits, then the
 /// low 100 bits of the volume's UUID, which leave out the part of a random UUID that is constant.
 #[must_use]
 pub fn naa6(company: [u8; 3], uuid: [u8; 16]) -> Name {
