@@ -7,8 +7,9 @@ mod sbc;
 mod spc;
 
 use outband_protocol::ids::Lun;
+use outband_protocol::scsi::cdb::{Expected, opcode};
 use outband_protocol::scsi::sense::{self, Sense};
-use outband_protocol::scsi::{Cdb, Status, cdb::opcode};
+use outband_protocol::scsi::{Cdb, Status};
 use uuid::Uuid;
 
 pub use self::attention::Attention;
@@ -77,7 +78,7 @@ pub enum Plan {
     /// The blocks become zeros; with `unmap` they may lose their room. At least one range.
     Zero { ranges: Vec<(u64, u64)>, unmap: bool },
     /// Collect `len` bytes of data-out, or as many as are offered, then ask
-    /// [`LogicalUnit::with_parameters`] what follows. The residual is still counted from `len`.
+    /// [`LogicalUnit::with_parameters`] what follows. The residual is counted from `len` even then.
     Parameters { cdb: Cdb, len: u32 },
 }
 
@@ -286,7 +287,11 @@ impl LogicalUnit {
             Cdb::ModeSelect6(_) | Cdb::ModeSelect10(_) => self.mode_list(nexus, cdb, bytes),
             _ => Err(sense::INVALID_OPCODE),
         };
-        plan.unwrap_or_else(Plan::from)
+        match (plan.unwrap_or_else(Plan::from), cdb.expected(self.config.block_size)) {
+            // The list was moved, whatever came of it.
+            (Plan::Reply(reply), Expected::Out(wanted)) => Reply { wanted, ..reply }.into(),
+            (plan, _) => plan,
+        }
     }
 
     /// The answer for a number with no logical unit behind it (SPC-4 §6.6).

@@ -7,7 +7,7 @@ mod unit_attention;
 
 use std::fmt::Write as _;
 
-use outband_protocol::scsi::cdb::{Expected, Synchronize, Transfer, Verify};
+use outband_protocol::scsi::cdb::{Synchronize, Transfer, Verify};
 use outband_protocol::scsi::sense::FieldPointer;
 
 use super::*;

@@ -296,9 +296,9 @@ fn unmap_gives_back_the_blocks_of_its_list() {
         parameters 56
         zero [(0, 8), (500, 12)] unmap
         parameters 24
-        Good
+        Good, wanted 24
         parameters 8
-        Good
+        Good, wanted 8
         Good
         ",
     );
@@ -321,19 +321,19 @@ fn unmap_does_nothing_when_any_part_of_its_list_is_wrong() {
         },
         "
         parameters 40
-        IllegalRequest 21/00
+        IllegalRequest 21/00, wanted 40
         parameters 24
-        IllegalRequest 21/00
+        IllegalRequest 21/00, wanted 24
         parameters 24
         zero [(0, 1048576)] unmap
         parameters 40
-        IllegalRequest 26/00
+        IllegalRequest 26/00, wanted 40
         parameters 4104
-        IllegalRequest 26/00
+        IllegalRequest 26/00, wanted 4104
         parameters 4120
-        IllegalRequest 26/00
+        IllegalRequest 26/00, wanted 4120
         parameters 24
-        IllegalRequest 1A/00
+        IllegalRequest 1A/00, wanted 24
         IllegalRequest 24/00 at 1.0
         ",
     );
@@ -353,7 +353,7 @@ fn what_happened_while_a_list_was_on_its_way_counts() {
     };
     talk.unit.set_faulted(true);
     let plan = talk.unit.with_parameters(A, &cdb, &list);
-    assert_eq!(describe(&plan), "MediumError 0C/00");
+    assert_eq!(describe(&plan), "MediumError 0C/00, wanted 24");
 }
 
 proptest! {

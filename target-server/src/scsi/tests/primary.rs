@@ -329,7 +329,7 @@ fn mode_select_switches_the_cache_until_a_reset_and_tells_the_others() {
         "
         UnitAttention 29/00
         parameters 24
-        Good
+        Good, wanted 24
         write 0+1, wanted 4096
         UnitAttention 2A/01
         parameters 24
@@ -337,10 +337,10 @@ fn mode_select_switches_the_cache_until_a_reset_and_tells_the_others() {
         write 0+1 durable, wanted 4096
         UnitAttention 2A/01
         parameters 24
-        Good
+        Good, wanted 24
         Good
         parameters 24
-        Good
+        Good, wanted 24
         UnitAttention 29/03
         write 0+1 durable, wanted 4096
         ",
@@ -357,10 +357,10 @@ fn software_write_protection_is_obeyed_and_shown() {
     select(&mut talk, A, &control(false));
     talk.send(A, Cdb::write16(0, 1, false));
     let told: Vec<_> = talk.trace.lines().collect();
-    let sense = "Good, wanted 48";
-    let write = "write 0+1 durable, wanted 4096";
-    let parameters = "parameters 16";
-    assert_eq!(told, [parameters, "Good", "DataProtect 27/00", sense, parameters, "Good", write]);
+    let select = ["parameters 16", "Good, wanted 16"];
+    let protected = ["DataProtect 27/00", "Good, wanted 48"];
+    let written = ["write 0+1 durable, wanted 4096"];
+    assert_eq!(told, [&select[..], &protected, &select, &written].concat());
 }
 
 #[test]
@@ -382,11 +382,11 @@ fn mode_select_changes_nothing_when_any_of_it_is_wrong() {
         },
         "
         parameters 44
-        IllegalRequest 26/00
+        IllegalRequest 26/00, wanted 44
         parameters 27
-        IllegalRequest 26/00
+        IllegalRequest 26/00, wanted 27
         parameters 23
-        IllegalRequest 1A/00
+        IllegalRequest 1A/00, wanted 23
         IllegalRequest 24/00 at 1.0
         IllegalRequest 24/00 at 1.4
         Good
@@ -398,7 +398,7 @@ fn mode_select_changes_nothing_when_any_of_it_is_wrong() {
         |talk| select(talk, A, &caching(false)),
         "
         parameters 24
-        IllegalRequest 26/00
+        IllegalRequest 26/00, wanted 24
         ",
     );
 }
@@ -414,6 +414,6 @@ fn mode_select_with_the_data_of_mode_sense_is_accepted() {
         let fields = ModeSelect { page_format: true, save: false, len };
         let cdb = if ten { Cdb::ModeSelect10(fields) } else { Cdb::ModeSelect6(fields) };
         let plan = talk.unit.with_parameters(A, &cdb, &list);
-        assert_eq!(describe(&plan), "Good");
+        assert_eq!(describe(&plan), format!("Good, wanted {len}"));
     }
 }
