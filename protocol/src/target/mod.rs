@@ -1,1 +1,515 @@
-//! Being built.
+//! The target's side of a connection in full feature phase.
+//!
+//! [`Conn::next_event`] takes the peer's stream apart into [`Event`]s, the plain verbs say what
+//! came of them, and [`Conn::poll_transmit`] hands out what is to be sent. Data is named, never
+//! held. Read on in the order of a command: `window`, `tasks`, `write`, `read`, `outbox`.
+
+mod error;
+mod event;
+mod manage;
+mod outbox;
+mod ping;
+mod read;
+mod stand_in;
+mod tasks;
+mod text;
+mod window;
+mod write;
+
+use std::collections::VecDeque;
+
+pub use self::error::PeerError;
+use self::error::Penalty;
+pub use self::event::{Command, DataFault, Event, Manage, Outcome, Placement, Targets};
+use self::manage::Managing;
+use self::outbox::{Due, Outbox, Reply};
+use self::ping::Pings;
+pub use self::stand_in::{Admitted, Identity};
+use self::tasks::{NewTask, State, Tasks};
+use self::text::Exchange;
+use self::window::{Place, Window};
+use self::write::Write;
+use crate::Transmit;
+use crate::framer::{Frame, Framer};
+use crate::ids::{Itt, TaskId};
+use crate::keys::{Params, SessionType};
+use crate::limits::{IMMEDIATE_MAX, OUTSTANDING_R2T_MAX, TASKS_INITIAL};
+use crate::pdu::{
+    Bhs, LogoutReason, LogoutRequest, LogoutResult, NopOut, Order, Request, ScsiCommand,
+    TextRequest,
+};
+use crate::serial::Sn;
+use crate::transmit::Digests;
+
+/// A connection after its login. Drain events and transmits after each call.
+#[derive(Debug)]
+pub struct Conn {
+    params: Params,
+    identity: Identity,
+    terms: Terms,
+    /// The last Login Response.
+    first: Option<Transmit>,
+    framer: Framer,
+    /// What the PDU under the framer is.
+    reading: Reading,
+    /// Its header, for a Reject.
+    header: Bhs,
+    window: Window,
+    tasks: Tasks,
+    /// Writes of no bytes whose data the shell has accepted.
+    ready: VecDeque<TaskId>,
+    outbox: Outbox,
+    stat_sn: Sn,
+    managing: Managing,
+    exchange: Exchange,
+    pings: Pings,
+    phase: Phase,
+}
+
+/// What the hot path needs of what was negotiated.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    digests: Digests,
+    peer_segment_len_max: u32,
+    burst_len_max: u32,
+    first_burst_len: u32,
+    outstanding_r2t: u8,
+    initial_r2t: bool,
+    immediate_data: bool,
+    discovery: bool,
+}
+
+/// Who the bytes after a header are for.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// The stream stands between two PDUs.
+    Between,
+    /// Nobody: they are dropped.
+    Nothing,
+    /// A task, if it still wants them. `last` ends its sequence.
+    Write { task: TaskId, last: bool },
+    /// Nobody, and the task fails for it once they have passed.
+    Unwanted { task: TaskId, fault: DataFault },
+    /// A ping, echoed when it is whole.
+    Ping(NopOut),
+    /// A text.
+    Text(TextRequest),
+}
+
+/// Whether the connection still takes requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Open,
+    /// The initiator has logged out and sends nothing more (§11.14).
+    LoggingOut(Itt),
+    /// The logout response was handed out.
+    Closed,
+    /// The shell knows.
+    Ended,
+}
+
+impl Conn {
+    /// Takes over from the login. What it left to be sent is the first transmit.
+    #[must_use]
+    pub fn new(admitted: Admitted) -> Self {
+        let Admitted { params, identity, last, exp_cmd_sn, max_cmd_sn, stat_sn } = admitted;
+        Self {
+            terms: Terms::new(&params),
+            framer: Framer::new(params.digests, params.max_recv_ours),
+            params,
+            identity,
+            first: Some(last),
+            reading: Reading::Between,
+            header: Bhs::default(),
+            window: Window::new(exp_cmd_sn, max_cmd_sn, TASKS_INITIAL),
+            tasks: Tasks::new(),
+            ready: VecDeque::new(),
+            outbox: Outbox::default(),
+            stat_sn,
+            managing: Managing::default(),
+            exchange: Exchange::default(),
+            pings: Pings::default(),
+            phase: Phase::Open,
+        }
+    }
+
+    /// The next thing that came, taken off the front of `input`. `None` when more input is needed.
+    /// After an error the connection is to be closed; what the standard answers with a Reject is
+    /// no error here.
+    pub fn next_event<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, PeerError> {
+        loop {
+            if self.phase != Phase::Open {
+                *input = &[];
+                return Ok(self.ending());
+            }
+            if let Some(event) = self.waiting_event()? {
+                return Ok(Some(event));
+            }
+            let Some(frame) = self.framer.next(input)? else {
+                return Ok(None);
+            };
+            let event = match frame {
+                Frame::Header(header) => self.on_header(header)?,
+                Frame::Data { bytes, .. } => self.on_data(bytes)?,
+                Frame::End { intact } => self.on_end(intact)?,
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The stream's next bytes belong to a write and there is room for them: they may be received
+    /// in place, all or some of them, and reported by [`placed`](Self::placed).
+    #[must_use]
+    pub fn placement(&self) -> Option<Placement> {
+        let Reading::Write { task, .. } = self.reading else {
+            return None;
+        };
+        let (_, len) = self.framer.due()?;
+        let State::Receiving(write) = &self.tasks.get(task)?.state else {
+            return None;
+        };
+        write.has_room(len).then(|| Placement { task, offset: write.due(), len })
+    }
+
+    /// `bytes`, the next of the stream, were received where [`placement`](Self::placement) said.
+    /// Then call `next_event`, with empty input if there is no other.
+    pub fn placed(&mut self, bytes: &[u8]) {
+        self.framer.placed(bytes);
+        if let Reading::Write { task, .. } = self.reading
+            && let Some(write) = self.tasks.receiving(task)
+        {
+            let len = u32::try_from(bytes.len()).expect("the framer has checked it");
+            write.arrived(len);
+        }
+    }
+
+    /// How many tasks the peer may have in flight. MaxCmdSN follows, but never goes back.
+    pub fn set_credit(&mut self, tasks: u32) {
+        self.window.set_credit(tasks);
+    }
+
+    /// Leave granted: the response is the last thing to be sent, then comes [`Event::Ended`].
+    pub fn answer_logout(&mut self, itt: Itt) {
+        if self.phase == Phase::LoggingOut(itt) {
+            self.outbox.answer(Reply::Logout { itt, result: LogoutResult::Closed });
+        }
+    }
+
+    /// Asks the initiator to log out within so many seconds (§11.9.1, event 1).
+    pub fn request_logout(&mut self, within_secs: u16) {
+        self.outbox.answer(Reply::LogoutWanted { within_secs });
+    }
+
+    /// What was negotiated.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Tasks that still owe a [`complete`](Self::complete), aborted ones among them.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.tasks.unfinished()
+    }
+
+    /// Those tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        self.tasks.iter().map(|(task, _)| task)
+    }
+
+    fn ending(&mut self) -> Option<Event<'static>> {
+        (self.phase == Phase::Closed).then(|| {
+            self.phase = Phase::Ended;
+            Event::Ended
+        })
+    }
+
+    /// What did not come with the input just now: writes of nothing, and commands that were early.
+    fn waiting_event(&mut self) -> Result<Option<Event<'static>>, PeerError> {
+        while let Some(task) = self.ready.pop_front() {
+            if self.tasks.receiving(task).is_some() {
+                let entry = self.tasks.get_mut(task).expect("it was there a line ago");
+                entry.state = State::Executing { sent: 0 };
+                return Ok(Some(Event::WriteReady(task)));
+            }
+        }
+        while matches!(self.reading, Reading::Between)
+            && let Some(header) = self.window.take_early()
+        {
+            // Only commands without data are held, so each is whole.
+            let event = match self.on_header(header)? {
+                Some(event) => Some(event),
+                None => self.on_whole()?,
+            };
+            self.reading = Reading::Between;
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    fn on_header(&mut self, header: Bhs) -> Result<Option<Event<'static>>, PeerError> {
+        self.reading = Reading::Nothing;
+        self.header = header;
+        let result = self.on_request(&header);
+        self.punish(result)
+    }
+
+    /// Carries out what [`PeerError::penalty`] decides.
+    fn punish<'b>(
+        &mut self,
+        result: Result<Option<Event<'b>>, PeerError>,
+    ) -> Result<Option<Event<'b>>, PeerError> {
+        let error = match result {
+            Ok(event) => return Ok(event),
+            Err(error) => error,
+        };
+        match error.penalty() {
+            Penalty::Reject(reason) => {
+                self.reading = Reading::Nothing;
+                let header = self.header;
+                self.reject(reason, &header)?;
+                Ok(None)
+            }
+            Penalty::FailTask(task, fault) => {
+                self.reading = Reading::Nothing;
+                Ok(self.fail_data(task, fault))
+            }
+            Penalty::Close => Err(error),
+        }
+    }
+
+    fn on_request(&mut self, header: &Bhs) -> Result<Option<Event<'static>>, PeerError> {
+        let request = Request::parse(header)?;
+        if let Some(order) = ordered(&request) {
+            match self.window.place(order.cmd_sn) {
+                Place::Next => {}
+                // Dropped without an answer, as §4.2.2.1 asks.
+                Place::Outside => return Ok(None),
+                Place::Early => return self.hold(&request, header).map(|()| None),
+            }
+        }
+        let normal = matches!(
+            request,
+            Request::Command(_) | Request::TaskManagement(_) | Request::DataOut(_)
+        );
+        if self.terms.discovery && normal {
+            return Err(PeerError::Discovery(header.opcode()));
+        }
+        let len = header.data_segment_len();
+        match request {
+            Request::Command(command) => return self.on_command(&command, len).map(Some),
+            Request::DataOut(data) => self.on_data_out(&data, len)?,
+            Request::NopOut(ping) => self.on_ping(ping),
+            Request::TaskManagement(request) => return self.on_management(&request),
+            Request::Text(request) => self.on_text(request)?,
+            Request::Logout(request) => return self.on_logout(&request),
+            Request::Snack(_) => return Err(PeerError::Snack),
+            Request::Login(_) => return Err(PeerError::Login),
+        }
+        Ok(None)
+    }
+
+    /// Keeps a command until the missing one before it comes. Its data could not wait.
+    fn hold(&mut self, request: &Request, header: &Bhs) -> Result<(), PeerError> {
+        let Some(order) = ordered(request) else {
+            return Ok(());
+        };
+        let data_follows = match request {
+            Request::Command(command) => !command.last,
+            _ => false,
+        };
+        if data_follows || header.data_segment_len() > 0 {
+            let expected = self.window.expected();
+            return Err(PeerError::CommandGap { expected, got: order.cmd_sn });
+        }
+        self.window.hold(order.cmd_sn, *header);
+        Ok(())
+    }
+
+    fn on_command(&mut self, command: &ScsiCommand, len: u32) -> Result<Event<'static>, PeerError> {
+        let &ScsiCommand { order, itt, lun, expected_len, read, write, .. } = command;
+        self.check_tag(itt)?;
+        if read && write {
+            // No command of a disk moves data both ways.
+            return Err(PeerError::field("R and W"));
+        }
+        if !write && (len > 0 || !command.last) {
+            return Err(PeerError::field("DataSegmentLength"));
+        }
+        if order.immediate && self.tasks.immediate() + self.managing.len() >= IMMEDIATE_MAX {
+            return Err(PeerError::TooManyImmediate);
+        }
+        let unsolicited = self.terms.unsolicited(command, len);
+        let unsolicited_len = unsolicited.unwrap_or(0);
+        let state = if write {
+            let limit = (len > 0 || !command.last).then_some(unsolicited_len);
+            State::Receiving(Write::new(expected_len, limit))
+        } else {
+            State::Executing { sent: 0 }
+        };
+        let new = NewTask { itt, lun, expected_len, read, immediate: order.immediate, state };
+        let task = self.tasks.open(new).ok_or(PeerError::TooManyTasks)?;
+        self.took(order);
+        self.reading = match unsolicited {
+            Err(fault) => Reading::Unwanted { task, fault },
+            Ok(_) if len > 0 => Reading::Write { task, last: command.last },
+            Ok(_) => Reading::Nothing,
+        };
+        let &ScsiCommand { cdb, attribute, .. } = command;
+        Ok(Event::Command(Command {
+            task,
+            itt,
+            lun,
+            cdb,
+            attribute,
+            expected_len,
+            read,
+            write,
+            unsolicited_len,
+        }))
+    }
+
+    fn on_data<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<Event<'b>>, PeerError> {
+        match self.reading {
+            Reading::Write { task, .. } => {
+                let result = self.on_write_bytes(task, bytes);
+                self.punish(result)
+            }
+            Reading::Ping(_) => {
+                self.pings.extend(bytes, self.terms.peer_segment_len_max);
+                Ok(None)
+            }
+            Reading::Text(_) => self.exchange.extend(bytes).map(|()| None),
+            Reading::Between | Reading::Nothing | Reading::Unwanted { .. } => Ok(None),
+        }
+    }
+
+    fn on_end(&mut self, intact: bool) -> Result<Option<Event<'static>>, PeerError> {
+        let event = if intact { self.on_whole()? } else { self.on_damaged()? };
+        self.reading = Reading::Between;
+        Ok(event)
+    }
+
+    /// A PDU is whole and intact.
+    fn on_whole(&mut self) -> Result<Option<Event<'static>>, PeerError> {
+        match self.reading {
+            Reading::Between | Reading::Nothing => Ok(None),
+            Reading::Write { task, last } => Ok(self.on_write_end(task, last)),
+            Reading::Unwanted { task, fault } => self.punish(Err(PeerError::Data { task, fault })),
+            Reading::Ping(ping) => self.on_ping_end(&ping),
+            Reading::Text(request) => {
+                let result = self.on_text_end(&request);
+                self.punish(result)
+            }
+        }
+    }
+
+    /// Its data digest was wrong: a Reject, and the task that the data was for fails (§7.8).
+    fn on_damaged(&mut self) -> Result<Option<Event<'static>>, PeerError> {
+        let reading = self.reading;
+        self.punish(Err(PeerError::DataDigest))?;
+        Ok(match reading {
+            Reading::Write { task, .. } | Reading::Unwanted { task, .. } => {
+                self.fail_data(task, DataFault::Digest)
+            }
+            Reading::Text(_) => {
+                self.exchange.reset();
+                None
+            }
+            Reading::Between | Reading::Nothing | Reading::Ping(_) => None,
+        })
+    }
+
+    fn on_logout(&mut self, request: &LogoutRequest) -> Result<Option<Event<'static>>, PeerError> {
+        self.took(request.order);
+        let itt = request.itt;
+        let refused = match request.reason {
+            LogoutReason::RemoveForRecovery => Some(LogoutResult::RecoveryUnsupported),
+            LogoutReason::CloseConnection if request.cid != self.identity.cid => {
+                Some(LogoutResult::CidNotFound)
+            }
+            LogoutReason::CloseConnection | LogoutReason::CloseSession => None,
+        };
+        if let Some(result) = refused {
+            self.outbox.reply(Reply::Logout { itt, result })?;
+            return Ok(None);
+        }
+        self.abort_all(|_| true);
+        self.phase = Phase::LoggingOut(itt);
+        Ok(Some(Event::Logout { itt }))
+    }
+
+    /// A tag that a new request may have.
+    fn check_tag(&self, itt: Itt) -> Result<(), PeerError> {
+        if itt == Itt::NONE {
+            return Err(PeerError::field("Initiator Task Tag"));
+        }
+        if self.tasks.find(itt).is_some() || self.managing.has(itt) {
+            return Err(PeerError::TaskInProgress(itt));
+        }
+        Ok(())
+    }
+
+    /// A request was taken: unless it is immediate, the next one may come.
+    fn took(&mut self, order: Order) {
+        if !order.immediate {
+            self.window.advance();
+        }
+    }
+}
+
+/// The place of a request that has one and is not immediate.
+fn ordered(request: &Request) -> Option<Order> {
+    let order = match request {
+        Request::NopOut(pdu) => pdu.order,
+        Request::Command(pdu) => pdu.order,
+        Request::TaskManagement(pdu) => pdu.order,
+        Request::Text(pdu) => pdu.order,
+        Request::Logout(pdu) => pdu.order,
+        Request::Login(_) | Request::DataOut(_) | Request::Snack(_) => return None,
+    };
+    (!order.immediate).then_some(order)
+}
+
+impl Terms {
+    fn new(params: &Params) -> Self {
+        let outstanding_r2t = params.max_outstanding_r2t.clamp(1, u32::from(OUTSTANDING_R2T_MAX));
+        Self {
+            digests: params.digests,
+            peer_segment_len_max: params.max_recv_theirs,
+            burst_len_max: params.max_burst_len,
+            first_burst_len: params.first_burst_len,
+            outstanding_r2t: u8::try_from(outstanding_r2t).expect("OUTSTANDING_R2T_MAX fits"),
+            initial_r2t: params.initial_r2t,
+            immediate_data: params.immediate_data,
+            discovery: params.session == SessionType::Discovery,
+        }
+    }
+
+    /// Bytes that may come without an R2T (§13.10, §13.11, §13.14); an error if the command brings
+    /// or announces more.
+    fn unsolicited(&self, command: &ScsiCommand, len: u32) -> Result<u32, DataFault> {
+        let more = !command.last;
+        if len > 0 && !self.immediate_data || more && self.initial_r2t {
+            return Err(DataFault::Unexpected);
+        }
+        let most = self.first_burst_len.min(command.expected_len);
+        if len > most {
+            return Err(DataFault::Amount);
+        }
+        Ok(if more { most } else { len })
+    }
+}
+
+#[cfg(test)]
+mod tests;

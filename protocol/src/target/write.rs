@@ -1,0 +1,255 @@
+//! A write's data: what comes unasked, what is asked for burst by burst, and what is neither.
+//!
+//! DataPDUInOrder and DataSequenceInOrder are always Yes, so the data of a task is one growing
+//! prefix: `due` says how much of it is here.
+
+use super::tasks::State;
+use super::{Conn, DataFault, Due, Event, PeerError, Reading, Terms};
+use crate::ids::{TaskId, Ttt};
+use crate::limits::OUTSTANDING_R2T_MAX;
+use crate::pdu::DataOut;
+use crate::serial::Sn;
+
+const BURSTS_MAX: usize = OUTSTANDING_R2T_MAX as usize;
+
+/// A write whose data is not all here.
+#[derive(Debug)]
+pub(super) struct Write {
+    expected_len: u32,
+    /// Everything below has come.
+    due: u32,
+    /// The shell has room for everything below.
+    accepted: u32,
+    /// DataSN that the next Data-Out has.
+    data_sn: Sn,
+    source: Source,
+}
+
+/// Where the next bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// The initiator sends by itself, below `limit`, until a PDU says that it is the last.
+    Unsolicited { limit: u32 },
+    /// It answers R2Ts.
+    Solicited(Bursts),
+}
+
+/// The R2Ts that are out; they adjoin each other.
+#[derive(Debug)]
+struct Bursts {
+    /// Everything below has been asked for or has come unasked.
+    asked: u32,
+    /// Ends of those that are out, the oldest at `head`.
+    ends: [u32; BURSTS_MAX],
+    head: u8,
+    count: u8,
+    /// R2TSN of the oldest.
+    first: u32,
+}
+
+impl Bursts {
+    fn new(asked: u32) -> Self {
+        Self { asked, ends: [0; BURSTS_MAX], head: 0, count: 0, first: 0 }
+    }
+
+    fn oldest(&self) -> Option<u32> {
+        (self.count > 0).then(|| self.ends[usize::from(self.head)])
+    }
+
+    fn push(&mut self, end: u32) {
+        let at = (usize::from(self.head) + usize::from(self.count)) % BURSTS_MAX;
+        self.ends[at] = end;
+        self.count += 1;
+        self.asked = end;
+    }
+
+    fn pop(&mut self) {
+        self.head = (self.head + 1) % OUTSTANDING_R2T_MAX.to_be_bytes()[1];
+        self.count -= 1;
+        self.first = self.first.wrapping_add(1);
+    }
+}
+
+/// What the end of a data PDU brings about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Step {
+    /// Everything accepted is here.
+    ready: bool,
+    /// An R2T may go out.
+    ask: bool,
+}
+
+/// The name under which the data of an R2T comes back. Slots stay below 0xfe, so that it is never
+/// [`Ttt::NONE`] nor the name of a ping or of a text exchange.
+fn ttt(task: TaskId, r2t_sn: u32) -> Ttt {
+    let [.., slot] = task.slot.to_be_bytes();
+    let [.., generation] = task.generation.to_be_bytes();
+    let [.., high, low] = r2t_sn.to_be_bytes();
+    Ttt(u32::from_be_bytes([slot, generation, high, low]))
+}
+
+impl Write {
+    /// `unsolicited` bytes may come by themselves; `None` when the command's PDU was the last.
+    pub(super) fn new(expected_len: u32, unsolicited: Option<u32>) -> Self {
+        let source = match unsolicited {
+            Some(limit) => Source::Unsolicited { limit },
+            None => Source::Solicited(Bursts::new(0)),
+        };
+        Self { expected_len, due: 0, accepted: 0, data_sn: Sn(0), source }
+    }
+
+    /// Checks the header of a Data-Out with `len` bytes.
+    fn begin(&mut self, task: TaskId, data: &DataOut, len: u32) -> Result<(), DataFault> {
+        let (limit, exact) = match &self.source {
+            Source::Unsolicited { limit } if data.ttt == Ttt::NONE => (*limit, false),
+            Source::Solicited(bursts) if data.ttt == ttt(task, bursts.first) => {
+                (bursts.oldest().ok_or(DataFault::Unexpected)?, true)
+            }
+            _ => return Err(DataFault::Unexpected),
+        };
+        if data.data_sn != self.data_sn || data.offset != self.due {
+            return Err(DataFault::OutOfOrder);
+        }
+        let end = data.offset.checked_add(len).ok_or(DataFault::Amount)?;
+        // The last PDU of a burst, and only that one, reaches its end (§11.7.1).
+        if end > limit || exact && data.last != (end == limit) {
+            return Err(DataFault::Amount);
+        }
+        self.data_sn = self.data_sn.next();
+        Ok(())
+    }
+
+    /// Whether the shell has room for `len` more bytes.
+    pub(super) fn has_room(&self, len: u32) -> bool {
+        len <= self.accepted - self.due
+    }
+
+    /// `len` bytes have come, for which there is room. Their offset.
+    pub(super) fn arrived(&mut self, len: u32) -> u32 {
+        let offset = self.due;
+        self.due += len;
+        offset
+    }
+
+    pub(super) fn due(&self) -> u32 {
+        self.due
+    }
+
+    /// The end of a PDU, intact; the last of its sequence or not.
+    fn end(&mut self, last: bool) -> Step {
+        if last {
+            self.data_sn = Sn(0);
+            match &mut self.source {
+                Source::Unsolicited { .. } => {
+                    self.source = Source::Solicited(Bursts::new(self.due));
+                }
+                Source::Solicited(bursts) => bursts.pop(),
+            }
+        }
+        Step { ready: last && self.due == self.accepted, ask: self.may_ask() }
+    }
+
+    fn may_ask(&self) -> bool {
+        matches!(&self.source, Source::Solicited(bursts) if bursts.asked < self.accepted)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.due == self.expected_len
+    }
+
+    /// There is room below `up_to`. True when an R2T may go out for it.
+    fn accept(&mut self, up_to: u32) -> bool {
+        self.accepted = self.accepted.max(up_to.min(self.expected_len));
+        self.may_ask()
+    }
+
+    /// The next R2T, as (TTT, offset, length); `r2t_sn` is its number.
+    pub(super) fn ask(
+        &mut self,
+        task: TaskId,
+        r2t_sn: u32,
+        terms: &Terms,
+    ) -> Option<(Ttt, u32, u32)> {
+        let Source::Solicited(bursts) = &mut self.source else {
+            return None;
+        };
+        if bursts.count >= terms.outstanding_r2t || bursts.asked >= self.accepted {
+            return None;
+        }
+        let offset = bursts.asked;
+        let len = terms.burst_len_max.min(self.accepted - offset);
+        bursts.push(offset + len);
+        Some((ttt(task, r2t_sn), offset, len))
+    }
+}
+
+impl Conn {
+    /// There is room for the data of `task` below `up_to`, so that it may be asked for. The bound
+    /// only grows; a lower one changes nothing. When everything below it is here,
+    /// [`Event::WriteReady`] says so. A command that expects no data is ready at once.
+    pub fn accept_data(&mut self, task: TaskId, up_to: u32) {
+        if let Some(write) = self.tasks.receiving(task) {
+            if write.expected_len == 0 {
+                self.ready.push_back(task);
+            } else if write.accept(up_to) {
+                self.outbox.push(Due::R2t(task));
+            }
+        }
+    }
+
+    pub(super) fn on_data_out(&mut self, data: &DataOut, len: u32) -> Result<(), PeerError> {
+        // Late data of a task that was answered or aborted is as legal as it is useless.
+        self.reading = Reading::Nothing;
+        let Some(task) = self.tasks.find(data.itt) else {
+            return Ok(());
+        };
+        let Some(write) = self.tasks.receiving(task) else {
+            return Ok(());
+        };
+        write.begin(task, data, len).map_err(|fault| PeerError::Data { task, fault })?;
+        self.reading = Reading::Write { task, last: data.last };
+        Ok(())
+    }
+
+    /// Bytes of the data segment that a write has under way.
+    pub(super) fn on_write_bytes<'b>(
+        &mut self,
+        task: TaskId,
+        bytes: &'b [u8],
+    ) -> Result<Option<Event<'b>>, PeerError> {
+        let Some(write) = self.tasks.receiving(task) else {
+            return Ok(None);
+        };
+        let len = u32::try_from(bytes.len()).expect("a data segment is shorter than 2^24 bytes");
+        if !write.has_room(len) {
+            return Err(PeerError::Data { task, fault: DataFault::NoRoom });
+        }
+        Ok(Some(Event::WriteData { task, offset: write.arrived(len), bytes }))
+    }
+
+    /// The end of a PDU that carried data of a write, or could have.
+    pub(super) fn on_write_end(&mut self, task: TaskId, last: bool) -> Option<Event<'static>> {
+        let entry = self.tasks.get_mut(task)?;
+        let State::Receiving(write) = &mut entry.state else {
+            return None;
+        };
+        let step = write.end(last);
+        if write.is_whole() && step.ready {
+            entry.state = State::Executing { sent: 0 };
+        }
+        if step.ask {
+            self.outbox.push(Due::R2t(task));
+        }
+        step.ready.then_some(Event::WriteReady(task))
+    }
+
+    /// The data of `task` is no use: what still comes is dropped, and the shell is told.
+    pub(super) fn fail_data(&mut self, task: TaskId, fault: DataFault) -> Option<Event<'static>> {
+        let entry = self.tasks.get_mut(task)?;
+        let State::Receiving(_) = entry.state else {
+            return None;
+        };
+        entry.state = State::Executing { sent: 0 };
+        Some(Event::DataFailed { task, fault })
+    }
+}
