@@ -1,0 +1,1 @@
+//! Conversations between the two logins, and with peers that misbehave.
