@@ -10,7 +10,7 @@ mod manage;
 mod outbox;
 mod ping;
 mod read;
-mod stand_in;
+mod request;
 mod tasks;
 mod text;
 mod window;
@@ -19,25 +19,20 @@ mod write;
 use std::collections::VecDeque;
 
 pub use self::error::PeerError;
-use self::error::Penalty;
 pub use self::event::{Command, DataFault, Event, Manage, Outcome, Placement, Targets};
 use self::manage::Managing;
 use self::outbox::{Due, Outbox, Reply};
 use self::ping::Pings;
-pub use self::stand_in::{Admitted, Identity};
-use self::tasks::{NewTask, State, Tasks};
+use self::tasks::{State, Tasks};
 use self::text::Exchange;
-use self::window::{Place, Window};
-use self::write::Write;
+use self::window::Window;
 use crate::Transmit;
 use crate::framer::{Frame, Framer};
-use crate::ids::{Itt, TaskId};
+use crate::ids::{Itt, TaskId, Tsih};
 use crate::keys::{Params, SessionType};
-use crate::limits::{IMMEDIATE_MAX, OUTSTANDING_R2T_MAX, TASKS_INITIAL};
-use crate::pdu::{
-    Bhs, LogoutReason, LogoutRequest, LogoutResult, NopOut, Order, Request, ScsiCommand,
-    TextRequest,
-};
+use crate::limits::OUTSTANDING_R2T_MAX;
+use crate::login::target::{Admitted, Identity};
+use crate::pdu::{Bhs, LogoutResult, NopOut, TextRequest};
 use crate::serial::Sn;
 use crate::transmit::Digests;
 
@@ -46,6 +41,7 @@ use crate::transmit::Digests;
 pub struct Conn {
     params: Params,
     identity: Identity,
+    tsih: Tsih,
     terms: Terms,
     /// The last Login Response.
     first: Option<Transmit>,
@@ -112,20 +108,21 @@ impl Conn {
     /// Takes over from the login. What it left to be sent is the first transmit.
     #[must_use]
     pub fn new(admitted: Admitted) -> Self {
-        let Admitted { params, identity, last, exp_cmd_sn, max_cmd_sn, stat_sn } = admitted;
+        let Admitted { last, params, identity, tsih, next_stat_sn, exp_cmd_sn } = admitted;
         Self {
             terms: Terms::new(&params),
             framer: Framer::new(params.digests, params.max_recv_ours),
             params,
             identity,
+            tsih,
             first: Some(last),
             reading: Reading::Between,
             header: Bhs::default(),
-            window: Window::new(exp_cmd_sn, max_cmd_sn, TASKS_INITIAL),
+            window: Window::new(exp_cmd_sn),
             tasks: Tasks::new(),
             ready: VecDeque::new(),
             outbox: Outbox::default(),
-            stat_sn,
+            stat_sn: next_stat_sn,
             managing: Managing::default(),
             exchange: Exchange::default(),
             pings: Pings::default(),
@@ -214,6 +211,12 @@ impl Conn {
         &self.identity
     }
 
+    /// The session's handle.
+    #[must_use]
+    pub fn tsih(&self) -> Tsih {
+        self.tsih
+    }
+
     /// Tasks that still owe a [`complete`](Self::complete), aborted ones among them.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -255,128 +258,6 @@ impl Conn {
             }
         }
         Ok(None)
-    }
-
-    fn on_header(&mut self, header: Bhs) -> Result<Option<Event<'static>>, PeerError> {
-        self.reading = Reading::Nothing;
-        self.header = header;
-        let result = self.on_request(&header);
-        self.punish(result)
-    }
-
-    /// Carries out what [`PeerError::penalty`] decides.
-    fn punish<'b>(
-        &mut self,
-        result: Result<Option<Event<'b>>, PeerError>,
-    ) -> Result<Option<Event<'b>>, PeerError> {
-        let error = match result {
-            Ok(event) => return Ok(event),
-            Err(error) => error,
-        };
-        match error.penalty() {
-            Penalty::Reject(reason) => {
-                self.reading = Reading::Nothing;
-                let header = self.header;
-                self.reject(reason, &header)?;
-                Ok(None)
-            }
-            Penalty::FailTask(task, fault) => {
-                self.reading = Reading::Nothing;
-                Ok(self.fail_data(task, fault))
-            }
-            Penalty::Close => Err(error),
-        }
-    }
-
-    fn on_request(&mut self, header: &Bhs) -> Result<Option<Event<'static>>, PeerError> {
-        let request = Request::parse(header)?;
-        if let Some(order) = ordered(&request) {
-            match self.window.place(order.cmd_sn) {
-                Place::Next => {}
-                // Dropped without an answer, as §4.2.2.1 asks.
-                Place::Outside => return Ok(None),
-                Place::Early => return self.hold(&request, header).map(|()| None),
-            }
-        }
-        let normal = matches!(
-            request,
-            Request::Command(_) | Request::TaskManagement(_) | Request::DataOut(_)
-        );
-        if self.terms.discovery && normal {
-            return Err(PeerError::Discovery(header.opcode()));
-        }
-        let len = header.data_segment_len();
-        match request {
-            Request::Command(command) => return self.on_command(&command, len).map(Some),
-            Request::DataOut(data) => self.on_data_out(&data, len)?,
-            Request::NopOut(ping) => self.on_ping(ping),
-            Request::TaskManagement(request) => return self.on_management(&request),
-            Request::Text(request) => self.on_text(request)?,
-            Request::Logout(request) => return self.on_logout(&request),
-            Request::Snack(_) => return Err(PeerError::Snack),
-            Request::Login(_) => return Err(PeerError::Login),
-        }
-        Ok(None)
-    }
-
-    /// Keeps a command until the missing one before it comes. Its data could not wait.
-    fn hold(&mut self, request: &Request, header: &Bhs) -> Result<(), PeerError> {
-        let Some(order) = ordered(request) else {
-            return Ok(());
-        };
-        let data_follows = match request {
-            Request::Command(command) => !command.last,
-            _ => false,
-        };
-        if data_follows || header.data_segment_len() > 0 {
-            let expected = self.window.expected();
-            return Err(PeerError::CommandGap { expected, got: order.cmd_sn });
-        }
-        self.window.hold(order.cmd_sn, *header);
-        Ok(())
-    }
-
-    fn on_command(&mut self, command: &ScsiCommand, len: u32) -> Result<Event<'static>, PeerError> {
-        let &ScsiCommand { order, itt, lun, expected_len, read, write, .. } = command;
-        self.check_tag(itt)?;
-        if read && write {
-            // No command of a disk moves data both ways.
-            return Err(PeerError::field("R and W"));
-        }
-        if !write && (len > 0 || !command.last) {
-            return Err(PeerError::field("DataSegmentLength"));
-        }
-        if order.immediate && self.tasks.immediate() + self.managing.len() >= IMMEDIATE_MAX {
-            return Err(PeerError::TooManyImmediate);
-        }
-        let unsolicited = self.terms.unsolicited(command, len);
-        let unsolicited_len = unsolicited.unwrap_or(0);
-        let state = if write {
-            let limit = (len > 0 || !command.last).then_some(unsolicited_len);
-            State::Receiving(Write::new(expected_len, limit))
-        } else {
-            State::Executing { sent: 0 }
-        };
-        let new = NewTask { itt, lun, expected_len, read, immediate: order.immediate, state };
-        let task = self.tasks.open(new).ok_or(PeerError::TooManyTasks)?;
-        self.took(order);
-        self.reading = match unsolicited {
-            Err(fault) => Reading::Unwanted { task, fault },
-            Ok(_) if len > 0 => Reading::Write { task, last: command.last },
-            Ok(_) => Reading::Nothing,
-        };
-        let &ScsiCommand { cdb, attribute, .. } = command;
-        Ok(Event::Command(Command {
-            task,
-            itt,
-            lun,
-            cdb,
-            attribute,
-            expected_len,
-            read,
-            write,
-            unsolicited_len,
-        }))
     }
 
     fn on_data<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<Event<'b>>, PeerError> {
@@ -429,56 +310,6 @@ impl Conn {
             Reading::Between | Reading::Nothing | Reading::Ping(_) => None,
         })
     }
-
-    fn on_logout(&mut self, request: &LogoutRequest) -> Result<Option<Event<'static>>, PeerError> {
-        self.took(request.order);
-        let itt = request.itt;
-        let refused = match request.reason {
-            LogoutReason::RemoveForRecovery => Some(LogoutResult::RecoveryUnsupported),
-            LogoutReason::CloseConnection if request.cid != self.identity.cid => {
-                Some(LogoutResult::CidNotFound)
-            }
-            LogoutReason::CloseConnection | LogoutReason::CloseSession => None,
-        };
-        if let Some(result) = refused {
-            self.outbox.reply(Reply::Logout { itt, result })?;
-            return Ok(None);
-        }
-        self.abort_all(|_| true);
-        self.phase = Phase::LoggingOut(itt);
-        Ok(Some(Event::Logout { itt }))
-    }
-
-    /// A tag that a new request may have.
-    fn check_tag(&self, itt: Itt) -> Result<(), PeerError> {
-        if itt == Itt::NONE {
-            return Err(PeerError::field("Initiator Task Tag"));
-        }
-        if self.tasks.find(itt).is_some() || self.managing.has(itt) {
-            return Err(PeerError::TaskInProgress(itt));
-        }
-        Ok(())
-    }
-
-    /// A request was taken: unless it is immediate, the next one may come.
-    fn took(&mut self, order: Order) {
-        if !order.immediate {
-            self.window.advance();
-        }
-    }
-}
-
-/// The place of a request that has one and is not immediate.
-fn ordered(request: &Request) -> Option<Order> {
-    let order = match request {
-        Request::NopOut(pdu) => pdu.order,
-        Request::Command(pdu) => pdu.order,
-        Request::TaskManagement(pdu) => pdu.order,
-        Request::Text(pdu) => pdu.order,
-        Request::Logout(pdu) => pdu.order,
-        Request::Login(_) | Request::DataOut(_) | Request::Snack(_) => return None,
-    };
-    (!order.immediate).then_some(order)
 }
 
 impl Terms {
@@ -494,20 +325,6 @@ impl Terms {
             immediate_data: params.immediate_data,
             discovery: params.session == SessionType::Discovery,
         }
-    }
-
-    /// Bytes that may come without an R2T (§13.10, §13.11, §13.14); an error if the command brings
-    /// or announces more.
-    fn unsolicited(&self, command: &ScsiCommand, len: u32) -> Result<u32, DataFault> {
-        let more = !command.last;
-        if len > 0 && !self.immediate_data || more && self.initial_r2t {
-            return Err(DataFault::Unexpected);
-        }
-        let most = self.first_burst_len.min(command.expected_len);
-        if len > most {
-            return Err(DataFault::Amount);
-        }
-        Ok(if more { most } else { len })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Command order (§4.2.2.1): which command is next, which may come, and which came too early.
 
 use crate::ids::Lun;
-use crate::limits::TASKS_MAX;
+use crate::limits::{TASKS_INITIAL, TASKS_MAX};
 use crate::pdu::{Bhs, Request};
 use crate::serial::Sn;
 
@@ -35,9 +35,11 @@ struct Early {
 }
 
 impl Window {
-    /// The peer was told that `expected` is next and that it may go up to `max`.
-    pub(super) fn new(expected: Sn, max: Sn, credit: u32) -> Self {
-        Self { expected, max, credit, early: Vec::new() }
+    /// For a connection whose login response said that `expected` is next, in a window of
+    /// `TASKS_INITIAL`.
+    pub(super) fn new(expected: Sn) -> Self {
+        let max = expected.plus(TASKS_INITIAL).minus(1);
+        Self { expected, max, credit: TASKS_INITIAL, early: Vec::new() }
     }
 
     /// ExpCmdSN.
