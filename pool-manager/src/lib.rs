@@ -6,6 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod allocate;
+pub mod app;
+pub mod clock;
 pub mod health;
+mod names;
+pub mod problems;
+mod random;
+pub mod reconcile;
 pub mod records;
 pub mod store;
+pub mod unit;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use outband_pool_api::{JobKind, JobState, Phase, Problem, Secret, WritePolicy};
+use outband_pool_api::{Chap, JobKind, JobState, Phase, Problem, Secret, WritePolicy};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,7 +44,8 @@ pub struct UnitRecord {
 /// What the station wants of a volume, and how far that has come.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeRecord {
-    pub id: Uuid,
+    /// The unit's choice; known once the unit has made the volume.
+    pub id: Option<Uuid>,
     pub name: String,
     pub unit: Uuid,
     pub size: u64,
@@ -62,11 +63,26 @@ pub struct VolumeRecord {
     pub place: Option<Place>,
     /// The job that made the record what it is.
     pub job: Option<Uuid>,
+    /// What becomes of it if the unit refuses.
+    pub undo: Undo,
     /// Why the job was turned back; it fails with this once everything is taken back.
     pub failure: Option<Problem>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// It came into being with this job: it goes again.
+    Delete,
+    /// It was there before: it stays, free.
+    Free,
+    /// Back to this size.
+    Shrink(u64),
+    /// There is no way back; it is tried until it succeeds.
+    Nothing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wish {
     /// The holder may use it.
@@ -101,6 +117,13 @@ pub struct HostRecord {
     /// Key of its token under [`TOKENS`].
     pub token: String,
     pub created: u64,
+}
+
+impl HostRecord {
+    /// Its identity on every unit. The user is the host's name, which is unique.
+    pub fn chap(&self) -> Chap {
+        Chap { user: self.name.clone(), secret: self.secret.clone() }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -1,0 +1,53 @@
+//! The station's rules: who may ask for what, and what then becomes the record. No HTTP, no
+//! storage engine; what is wanted of units is left to the reconciler.
+
+mod events;
+mod hosts;
+mod jobs;
+mod live;
+mod pool;
+mod space;
+mod tokens;
+mod units;
+mod view;
+mod volumes;
+
+use std::time::Instant;
+
+use outband_pool_api::{Event, Problem};
+
+pub use events::Events;
+pub use live::{Live, LiveUnit};
+pub use tokens::Principal;
+pub use units::{Heard, Policy};
+
+use crate::records::{UNITS, UnitRecord, load_all};
+use crate::store::{Shared, StoreError};
+
+/// Everything the API and the announcements act on.
+#[derive(Debug)]
+pub struct Station {
+    pub store: Shared,
+    pub live: Live,
+    pub events: Events,
+    pub pool: String,
+    pub policy: Policy,
+}
+
+impl Station {
+    /// Takes up what the store knows.
+    pub async fn open(store: Shared, pool: &str, policy: Policy) -> Result<Self, StoreError> {
+        let live = Live::default();
+        let now = Instant::now();
+        for unit in load_all::<UnitRecord>(&store, UNITS).await? {
+            live.know(unit.record.id, now, unit.record.left);
+        }
+        Ok(Self { store, live, events: Events::default(), pool: pool.to_owned(), policy })
+    }
+
+    /// For the administrator: hosts' names are in them.
+    pub fn events_after(&self, who: &Principal, after: u64) -> Result<Vec<Event>, Problem> {
+        who.must_be_admin()?;
+        Ok(self.events.after(after))
+    }
+}

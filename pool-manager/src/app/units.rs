@@ -1,0 +1,244 @@
+//! Units: heard, approved, enrolled, forgotten.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use outband_pool_api::{Problem, Secret, Unit};
+use uuid::Uuid;
+
+use super::{Principal, Station, view};
+use crate::health::Health;
+use crate::records::{
+    ATTEMPTS, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, encode, load, load_all, unit_key,
+    update,
+};
+use crate::store::{Compare, Outcome, StoreError, Transaction};
+use crate::unit::UnitView;
+use crate::{problems, random};
+
+/// What becomes of a unit that knows the join token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Policy {
+    /// It waits until the administrator approves it.
+    #[default]
+    Approve,
+    /// It joins.
+    Auto,
+}
+
+/// What a unit said of itself in a STARTUP whose seal was good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Heard {
+    pub id: Uuid,
+    pub name: String,
+    pub portals: Vec<SocketAddr>,
+    pub api: SocketAddr,
+    pub fingerprint: [u8; 32],
+    pub version: String,
+    pub incarnation: u64,
+}
+
+impl Station {
+    /// A unit has started. With the join token a new one comes in; a known one must have its own
+    /// secret for that, which the caller has verified.
+    pub async fn handle_startup(&self, heard: &Heard, now: Instant) -> Result<(), StoreError> {
+        let key = unit_key(heard.id);
+        for _ in 0..ATTEMPTS {
+            let stored = load::<UnitRecord>(&self.store, &key).await?;
+            let fresh = stored.is_none();
+            let compare =
+                stored.as_ref().map_or_else(|| Compare::Absent(key.clone()), Stored::unchanged);
+            let before = stored.map(|stored| stored.record);
+            let record = self.started(heard, before.as_ref());
+            if before.as_ref() != Some(&record) {
+                let put = Transaction::new().when(compare).put(&key, encode(&record));
+                if self.store.commit(put).await? == Outcome::Conflict {
+                    continue;
+                }
+            }
+            self.live.know(heard.id, now, false);
+            self.live.change(heard.id, |unit| unit.pulse.handle_heard(now));
+            self.tell_start(&record, fresh, before.as_ref());
+            return Ok(());
+        }
+        Err(StoreError::Contended)
+    }
+
+    fn started(&self, heard: &Heard, before: Option<&UnitRecord>) -> UnitRecord {
+        UnitRecord {
+            id: heard.id,
+            name: heard.name.clone(),
+            approved: before.map_or(self.policy == Policy::Auto, |before| before.approved),
+            left: false,
+            portals: heard.portals.clone(),
+            api: heard.api,
+            fingerprint: random::hex(&heard.fingerprint),
+            version: heard.version.clone(),
+            incarnation: heard.incarnation,
+            secret: before.and_then(|before| before.secret.clone()),
+            enrolled: before.is_some_and(|before| before.enrolled),
+        }
+    }
+
+    fn tell_start(&self, record: &UnitRecord, fresh: bool, before: Option<&UnitRecord>) {
+        if before.is_some_and(|before| before.incarnation == record.incarnation && !before.left) {
+            return;
+        }
+        self.events.add("unit-started", &record.name, format!("{} at {}", record.id, record.api));
+        if fresh && !record.approved {
+            let text = "waits for approval: outband unit approve";
+            self.events.add("unit-pending", &record.name, text);
+        }
+    }
+
+    pub async fn handle_shutdown(&self, id: Uuid, now: Instant) -> Result<(), StoreError> {
+        self.live.change(id, |unit| {
+            unit.pulse.handle_shutdown(now);
+            unit.load = None;
+            unit.told = Some(Health::Left);
+        });
+        let left = update::<UnitRecord>(&self.store, &unit_key(id), |unit| {
+            !std::mem::replace(&mut unit.left, true)
+        })
+        .await?;
+        if let Some(unit) = left {
+            self.events.add("unit-left", &unit.name, "stopped in order");
+        }
+        Ok(())
+    }
+
+    /// The inventory has come.
+    pub async fn handle_inventory(&self, unit: &UnitRecord, view: UnitView) {
+        let mut first = false;
+        let volumes = view.volumes.len();
+        let devices = view.devices.len();
+        self.live.change(unit.id, |live| first = live.view.replace(view).is_none());
+        if first {
+            let text = format!("{devices} devices, {volumes} volumes");
+            self.events.add("unit-inventory", &unit.name, text);
+        }
+    }
+
+    /// The secret to give to an approved unit: made once, and stored before it is given away.
+    pub async fn secret_for(&self, id: Uuid) -> Result<Option<UnitRecord>, StoreError> {
+        let fresh = Secret::new(random::hex(&random::secret_256()));
+        update::<UnitRecord>(&self.store, &unit_key(id), |unit| {
+            let missing = unit.approved && unit.secret.is_none();
+            if missing {
+                unit.secret = Some(fresh.clone());
+            }
+            missing
+        })
+        .await
+    }
+
+    /// The unit has acknowledged its secret.
+    pub async fn handle_enrolled(&self, id: Uuid) -> Result<(), StoreError> {
+        let mut news = false;
+        let unit = update::<UnitRecord>(&self.store, &unit_key(id), |unit| {
+            news = !std::mem::replace(&mut unit.enrolled, true);
+            news
+        })
+        .await?;
+        if let (Some(unit), true) = (unit, news) {
+            self.events.add("unit-joined", &unit.name, "has its own secret now");
+        }
+        Ok(())
+    }
+
+    pub async fn units(&self, who: &Principal) -> Result<Vec<Unit>, Problem> {
+        who.must_be_admin()?;
+        Ok(view::Shown::load(self).await?.units())
+    }
+
+    pub async fn unit(&self, who: &Principal, unit: &str) -> Result<Unit, Problem> {
+        who.must_be_admin()?;
+        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
+        let id = find(&units, unit)?;
+        let shown = view::Shown::load(self).await?.units();
+        let found = shown.into_iter().find(|shown| shown.id == id);
+        found.ok_or_else(|| problems::not_found("unit", unit))
+    }
+
+    pub async fn approve_unit(&self, who: &Principal, unit: &str) -> Result<Unit, Problem> {
+        who.must_be_admin()?;
+        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
+        let id = find(&units, unit)?;
+        let mut news = false;
+        let record = update::<UnitRecord>(&self.store, &unit_key(id), |unit| {
+            news = !std::mem::replace(&mut unit.approved, true);
+            news
+        })
+        .await?;
+        if let (Some(record), true) = (record, news) {
+            self.events.add("unit-approved", &record.name, "by the administrator");
+        }
+        self.unit(who, unit).await
+    }
+
+    /// Forgets a unit. It must hold no volume of the pool; it can enrol again.
+    pub async fn remove_unit(&self, who: &Principal, unit: &str) -> Result<(), Problem> {
+        who.must_be_admin()?;
+        for _ in 0..ATTEMPTS {
+            let placed = super::volumes::placements(&self.store).await?;
+            let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
+            let id = find(&units, unit)?;
+            let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
+            if let Some(volume) = volumes.iter().find(|volume| volume.record.unit == id) {
+                let name = &volume.record.name;
+                let detail = format!("the unit still holds \"{name}\"; delete that volume first");
+                return Err(problems::conflict(detail));
+            }
+            let delete = Transaction::new().when(placed.compare).delete(unit_key(id));
+            if self.store.commit(delete).await? != Outcome::Conflict {
+                self.live.forget(id);
+                self.events.add("unit-removed", unit, "by the administrator");
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended.into())
+    }
+
+    /// Tells what silence has changed since the last call.
+    pub async fn judge_health(&self, now: Instant) -> Result<(), StoreError> {
+        for unit in load_all::<UnitRecord>(&self.store, UNITS).await? {
+            let mut news = None;
+            self.live.change(unit.record.id, |live| {
+                let health = live.pulse.health(now);
+                let before = live.told.replace(health);
+                let was_up = matches!(before, None | Some(Health::Up));
+                news = match (before == Some(health), health) {
+                    (true, _) => None,
+                    (false, Health::Up) if was_up => None,
+                    (false, health) => Some(health),
+                };
+            });
+            let (kind, text) = match news {
+                None | Some(Health::Left) => continue,
+                Some(Health::Up) => ("unit-back", "answers again"),
+                Some(Health::Suspect) => ("unit-suspect", "three ALIVE missed"),
+                Some(Health::Down) => ("unit-down", "ten ALIVE missed"),
+            };
+            self.events.add(kind, &unit.record.name, text);
+        }
+        Ok(())
+    }
+}
+
+/// By id, or by a name that only one unit has.
+pub(super) fn find(units: &[Stored<UnitRecord>], wanted: &str) -> Result<Uuid, Problem> {
+    let by_id = wanted.parse::<Uuid>().ok();
+    let mut found =
+        units.iter().filter(|unit| Some(unit.record.id) == by_id || unit.record.name == wanted);
+    match (found.next(), found.next()) {
+        (Some(unit), None) => Ok(unit.record.id),
+        (Some(_), Some(_)) => Err(problems::conflict(format!(
+            "several units are named \"{wanted}\"; say which by its id"
+        ))),
+        (None, _) => Err(problems::not_found("unit", wanted)),
+    }
+}
+
+pub(super) fn name(units: &[Stored<UnitRecord>], id: Uuid) -> &str {
+    units.iter().find(|unit| unit.record.id == id).map_or("", |unit| &unit.record.name)
+}

@@ -1,0 +1,247 @@
+//! Records and reports as the API shows them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use outband_pool_api::{
+    Connection, Device, Job, JobState, Problem, Size, Unit, UnitState, Volume, VolumeState,
+    WritePolicy,
+};
+use uuid::Uuid;
+
+use super::volumes::is_reported;
+use super::{LiveUnit, Principal, Station};
+use crate::health::Health;
+use crate::records::{
+    HOSTS, HostRecord, JobRecord, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, Wish, load_all,
+};
+use crate::unit::{UnitView, VolumeView};
+
+/// All that is needed to show volumes and units, read once.
+pub(super) struct Shown {
+    units: BTreeMap<Uuid, UnitRecord>,
+    volumes: Vec<VolumeRecord>,
+    hosts: BTreeMap<String, HostRecord>,
+    live: BTreeMap<Uuid, LiveUnit>,
+    now: Instant,
+}
+
+impl Shown {
+    pub(super) async fn load(station: &Station) -> Result<Self, Problem> {
+        let units = load_all::<UnitRecord>(&station.store, UNITS).await?;
+        let volumes = load_all::<VolumeRecord>(&station.store, VOLUMES).await?;
+        let hosts = load_all::<HostRecord>(&station.store, HOSTS).await?;
+        let plain = |volume: Stored<VolumeRecord>| volume.record;
+        Ok(Self {
+            units: units.into_iter().map(|unit| (unit.record.id, unit.record)).collect(),
+            volumes: volumes.into_iter().map(plain).collect(),
+            hosts: hosts.into_iter().map(|host| (host.record.name.clone(), host.record)).collect(),
+            live: station.live.all(),
+            now: Instant::now(),
+        })
+    }
+
+    /// Those of the station's records, and for the administrator those that only units know.
+    pub(super) fn volumes(&self, who: &Principal) -> Vec<Volume> {
+        let seen = self.volumes.iter().filter(|volume| who.may_see(volume));
+        let mut all: Vec<Volume> = seen.map(|volume| self.volume(volume)).collect();
+        if *who == Principal::Admin {
+            all.extend(self.unrecorded());
+        }
+        all.sort_by(|one, other| (&one.name, one.unit).cmp(&(&other.name, other.unit)));
+        all
+    }
+
+    fn volume(&self, record: &VolumeRecord) -> Volume {
+        let place = record.place.as_ref();
+        Volume {
+            id: record.id.unwrap_or_default(),
+            name: record.name.clone(),
+            size: Size(record.size),
+            state: self.state(record),
+            unit: record.unit,
+            unit_name: self.unit_name(record.unit),
+            host: host_of(record),
+            epoch: record.epoch,
+            block_size: place.map_or(0, |place| place.block_size),
+            write_policy: record.write_policy,
+            job: record.job,
+            connection: self.connection(record),
+        }
+    }
+
+    fn state(&self, record: &VolumeRecord) -> VolumeState {
+        let view = self.view(record.unit);
+        let missing = view.is_some_and(|view| !is_reported(record, view));
+        match (record.wish, record.settled) {
+            (Wish::Deleted, _) => VolumeState::Deleting,
+            _ if record.id.is_some_and(|id| self.is_twofold(id)) => VolumeState::Conflict,
+            _ if record.place.is_some() && missing => VolumeState::Missing,
+            (Wish::Granted, true) => VolumeState::Granted,
+            (Wish::Granted, false) => VolumeState::Pending,
+            (Wish::Free, true) => VolumeState::Free,
+            (Wish::Free, false) => VolumeState::Releasing,
+        }
+    }
+
+    fn view(&self, unit: Uuid) -> Option<&UnitView> {
+        self.live.get(&unit)?.view.as_ref()
+    }
+
+    /// A disk was carried to another unit, or copied.
+    fn is_twofold(&self, volume: Uuid) -> bool {
+        let views = self.live.values().filter_map(|unit| unit.view.as_ref());
+        views.filter(|view| view.volume(volume).is_some()).count() > 1
+    }
+
+    /// Once the unit has acknowledged: before that there is nothing to connect to.
+    fn connection(&self, record: &VolumeRecord) -> Option<Connection> {
+        if record.wish != Wish::Granted || !record.settled {
+            return None;
+        }
+        let place = record.place.as_ref()?;
+        let holder = record.holder.as_ref()?;
+        let host = self.hosts.get(&holder.host)?;
+        let portals = &self.units.get(&record.unit)?.portals;
+        Some(Connection {
+            portals: portals.iter().map(ToString::to_string).collect(),
+            target: place.target.clone(),
+            lun: place.lun,
+            start_lba: place.start_lba,
+            end_lba: place.end_lba,
+            blocks: place.blocks,
+            block_size: place.block_size,
+            initiator: holder.iqn.clone(),
+            chap: host.chap(),
+        })
+    }
+
+    fn unrecorded(&self) -> Vec<Volume> {
+        let recorded = |unit: Uuid, seen: &VolumeView| {
+            self.volumes.iter().any(|record| {
+                record.id == Some(seen.id)
+                    || (record.id.is_none() && record.unit == unit && record.name == seen.name)
+            })
+        };
+        let mut found = Vec::new();
+        for (unit, live) in &self.live {
+            let volumes = live.view.iter().flat_map(|view| &view.volumes);
+            let unknown = volumes.filter(|seen| !recorded(*unit, seen));
+            found.extend(unknown.map(|seen| self.unrecorded_volume(*unit, seen)));
+        }
+        found
+    }
+
+    fn unrecorded_volume(&self, unit: Uuid, seen: &VolumeView) -> Volume {
+        Volume {
+            id: seen.id,
+            name: seen.name.clone(),
+            size: Size(seen.size),
+            state: match () {
+                () if self.is_twofold(seen.id) => VolumeState::Conflict,
+                () if seen.grants.is_empty() && !seen.partitioned => VolumeState::Free,
+                () => VolumeState::Foreign,
+            },
+            unit,
+            unit_name: self.unit_name(unit),
+            host: None,
+            epoch: seen.floor,
+            block_size: seen.block_size,
+            write_policy: WritePolicy::Normal,
+            job: None,
+            connection: None,
+        }
+    }
+
+    fn unit_name(&self, unit: Uuid) -> String {
+        self.units.get(&unit).map(|unit| unit.name.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn job(&self, who: &Principal, job: JobRecord) -> Job {
+        let current = self.volumes.iter().find(|volume| volume.job == Some(job.id));
+        let current = current.filter(|volume| who.may_see(volume));
+        let done = job.state == JobState::Done;
+        Job {
+            id: job.id,
+            kind: job.kind,
+            state: job.state,
+            volume: job.volume,
+            host: job.host,
+            phases: job.phases,
+            error: job.error,
+            created: job.created,
+            result: current.filter(|_| done).map(|volume| self.volume(volume)),
+        }
+    }
+
+    pub(super) fn units(&self) -> Vec<Unit> {
+        self.units.values().map(|unit| self.unit(unit)).collect()
+    }
+
+    fn unit(&self, record: &UnitRecord) -> Unit {
+        let live = self.live.get(&record.id);
+        let view = live.and_then(|live| live.view.as_ref());
+        let devices = view.map(|view| view.devices.as_slice()).unwrap_or_default();
+        let lasting = || devices.iter().filter(|device| !device.volatile);
+        let heard = live.and_then(|live| live.pulse.heard_ago(self.now));
+        let state = self.unit_state(record);
+        let answers = matches!(state, UnitState::Pending | UnitState::Joined);
+        Unit {
+            id: record.id,
+            name: record.name.clone(),
+            state,
+            portals: record.portals.iter().map(ToString::to_string).collect(),
+            api: record.api.to_string(),
+            version: record.version.clone(),
+            incarnation: record.incarnation,
+            total: Size(lasting().map(|device| device.total).sum()),
+            free: Size(lasting().map(|device| device.free).sum()),
+            volumes: view.map_or(0, |view| count(view.volumes.len())),
+            devices: devices.iter().map(device).collect(),
+            load: live.and_then(|live| live.load).filter(|_| answers),
+            heard_seconds_ago: heard.map(|heard| heard.as_secs()),
+        }
+    }
+
+    pub(super) fn unit_state(&self, record: &UnitRecord) -> UnitState {
+        let live = self.live.get(&record.id);
+        let health = live.map_or(Health::Down, |live| live.pulse.health(self.now));
+        match health {
+            _ if !record.approved => UnitState::Pending,
+            Health::Left => UnitState::Left,
+            Health::Down => UnitState::Down,
+            Health::Suspect => UnitState::Suspect,
+            Health::Up if !record.enrolled => UnitState::Pending,
+            Health::Up => UnitState::Joined,
+        }
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = &UnitRecord> {
+        self.units.values()
+    }
+
+    pub(super) fn host_count(&self) -> usize {
+        self.hosts.len()
+    }
+}
+
+fn device(device: &crate::unit::DeviceView) -> Device {
+    Device {
+        id: device.id,
+        path: device.path.clone(),
+        total: Size(device.total),
+        free: Size(device.free),
+        volatile: device.volatile,
+        healthy: device.healthy,
+    }
+}
+
+fn host_of(record: &VolumeRecord) -> Option<String> {
+    let holder = record.holder.as_ref()?;
+    let held = record.wish == Wish::Granted || !record.settled;
+    held.then(|| holder.host.clone())
+}
+
+pub(super) fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,118 @@
+//! Every problem the station can answer with, and its status. The only place that maps them.
+
+use outband_pool_api::{Problem, Size};
+
+use crate::allocate::Why;
+use crate::store::StoreError;
+use crate::unit::Refusal;
+
+pub fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new("bad-request", 400, "The request is malformed", detail)
+}
+
+pub fn unauthorized() -> Problem {
+    let detail = "send a valid token as \"Authorization: Bearer …\"";
+    Problem::new("unauthorized", 401, "The token is missing or not valid", detail)
+}
+
+pub fn forbidden() -> Problem {
+    let detail = "this token does not allow that; use the administrator's";
+    Problem::new("forbidden", 403, "Not allowed", detail)
+}
+
+pub fn not_found(kind: &str, name: &str) -> Problem {
+    Problem::new("not-found", 404, "Not found", format!("there is no {kind} \"{name}\""))
+}
+
+pub fn method_not_allowed() -> Problem {
+    let detail = "this path does not know that method; see /v1/openapi.json";
+    Problem::new("method-not-allowed", 405, "Method not allowed", detail)
+}
+
+pub fn name_taken(kind: &str, name: &str) -> Problem {
+    let detail = format!("a {kind} named \"{name}\" exists already; choose another name");
+    Problem::new("name-taken", 409, "The name is taken", detail)
+}
+
+pub fn busy(volume: &str) -> Problem {
+    let detail = format!("another job is still changing \"{volume}\"; wait for it");
+    Problem::new("busy", 409, "The volume is being changed", detail)
+}
+
+/// A rule of the pool forbids it as things are; `detail` says what to do first.
+pub fn conflict(detail: impl Into<String>) -> Problem {
+    Problem::new("conflict", 409, "Not possible as things are", detail)
+}
+
+pub fn key_reused() -> Problem {
+    let detail = "the idempotency key was used before, for something else; use a new one";
+    Problem::new("idempotency-key-reused", 422, "The idempotency key is taken", detail)
+}
+
+pub fn no_place(why: &Why, size: u64) -> Problem {
+    let asked = Size(size);
+    match why {
+        Why::Empty => bad_request(why.to_string()),
+        Why::NoUnit | Why::PinnedNotUsable => {
+            Problem::new("no-unit", 409, "No unit can take it", why.to_string())
+        }
+        Why::TooLarge { largest, .. } => {
+            let detail = format!("no room for {asked} ({size} bytes): {why}");
+            let problem = Problem::new("too-large", 409, "Larger than what is free", detail);
+            Problem { largest: Some(Size(*largest)), ..problem }
+        }
+    }
+}
+
+pub fn unit_refused(volume: &str, refusal: Refusal, detail: &str) -> Problem {
+    let detail = format!("the unit refuses \"{volume}\": {detail}");
+    match refusal {
+        Refusal::NoSpace => Problem::new("too-large", 409, "Larger than what is free", detail),
+        Refusal::StaleEpoch | Refusal::NotFound | Refusal::Other => {
+            Problem::new("unit-refused", 409, "The unit refuses", detail)
+        }
+    }
+}
+
+pub fn volume_lost(volume: &str) -> Problem {
+    let detail = format!("the unit does not report \"{volume}\" any more");
+    Problem::new("volume-missing", 409, "The volume is missing", detail)
+}
+
+/// The note on a job that goes on by itself once the unit can be reached.
+pub fn waiting(detail: impl Into<String>) -> Problem {
+    Problem::new("waiting", 503, "Waiting for the unit", detail)
+}
+
+pub fn superseded() -> Problem {
+    let detail = "a later request released or deleted the volume";
+    Problem::new("superseded", 409, "Superseded", detail)
+}
+
+pub fn overloaded() -> Problem {
+    let detail = "too many requests change the same records at once; try again";
+    Problem::new("overloaded", 503, "Try again", detail)
+}
+
+pub fn took_too_long() -> Problem {
+    Problem::new("timeout", 503, "Took too long", "the station did not finish in time; try again")
+}
+
+/// The station's own fault. The log has the details; the answer names no file and no secret.
+pub fn store_failed(error: &StoreError) -> Problem {
+    if matches!(error, StoreError::Contended) {
+        return overloaded();
+    }
+    tracing::error!(error = error as &dyn std::error::Error, "the store failed");
+    internal()
+}
+
+pub fn internal() -> Problem {
+    Problem::new("internal", 500, "The station failed", "see the station's log")
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        store_failed(&error)
+    }
+}
