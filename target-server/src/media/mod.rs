@@ -2,8 +2,23 @@
 //! any instant. Blocking I/O, run on control's threads, never on a shard. What a shard gets to know
 //! of a volume is one value: [`VolumeSpec`].
 
+mod area;
+mod assemble;
+mod blocks;
+mod catalog;
+mod device;
+mod error;
+mod extent;
+mod record;
+mod state_dir;
 mod volume;
 
+pub use assemble::Broken;
+pub use catalog::{
+    Catalog, DeviceReport, ExtentReport, NewPartition, NewVolume, Report, VolumeReport, ZeroJob,
+};
+pub use device::{AddOptions, DeviceKind};
+pub use error::{AreaErrorBox, MediaError};
 pub use volume::{
     BadName, Media, PartitionSpec, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy,
     ZeroWith,
