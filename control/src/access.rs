@@ -1,0 +1,223 @@
+//! Who may use what: grants and epochs, pure. A table is changed by one owner ([`crate::Keeper`]),
+//! and shards read a snapshot of it. Epochs of a volume only grow, a volume has one host, and it is
+//! granted whole or by partitions, never both.
+
+mod grant;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub use grant::{ANY_HOST, BadSource, Chap, Epoch, Grant, Mutual, Source};
+pub use subject::{BadSubject, Subject};
+
+use crate::api::TargetNames;
+
+/// All grants of a unit, and the epoch floors of its volumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessTable {
+    names: TargetNames,
+    grants: BTreeMap<Subject, Grant>,
+    floors: BTreeMap<String, Epoch>,
+}
+
+/// What the target may say to a host about credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials<'a> {
+    /// Nothing is granted to such a host. It is to see the same as one with a wrong secret.
+    Unknown,
+    /// It proves itself by CHAP.
+    Chap(&'a Chap),
+    /// Its operator asked for no proof (`outband-target serve` without `--chap-user`).
+    Open,
+}
+
+/// Why a host is not let at a target. On the wire all of them are one answer (status 0x0202), so that
+/// it tells nobody what exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The name is not one of this unit's, or nothing is granted under it.
+    #[error("nothing is granted under this target name")]
+    NoSuchTarget,
+    /// It is another host's.
+    #[error("the target is granted to another host")]
+    NotGranted,
+    /// It is this host's, but not from this address.
+    #[error("the host may not use the target from this address")]
+    Source,
+}
+
+/// Why a grant is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// An epoch that was already used, or fenced, or passed over.
+    #[error("epoch {epoch} is not above the floor {floor}")]
+    StaleEpoch {
+        /// The epoch asked for.
+        epoch: Epoch,
+        /// The highest epoch seen of this volume.
+        floor: Epoch,
+    },
+    /// Another host has it: it must be fenced first.
+    #[error("{subject} is granted to {host} since epoch {epoch}; fence that grant first")]
+    Held {
+        /// What is held.
+        subject: Subject,
+        /// By whom.
+        host: String,
+        /// Since when.
+        epoch: Epoch,
+    },
+    /// A volume is granted whole or by partitions.
+    #[error("{other} is granted: a volume is granted whole or by partitions, never both")]
+    WholeAndParts {
+        /// The grant in the way.
+        other: Subject,
+    },
+}
+
+/// What became of a grant that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// It is in the table now.
+    New,
+    /// The very same was there already.
+    Already,
+}
+
+impl AccessTable {
+    /// A table without grants, for targets named by `names`.
+    #[must_use]
+    pub fn new(names: TargetNames) -> Self {
+        Self { names, grants: BTreeMap::new(), floors: BTreeMap::new() }
+    }
+
+    /// The table as it was stored; `floors` and `grants` are taken as they are.
+    pub(crate) fn restore(
+        names: TargetNames,
+        grants: BTreeMap<Subject, Grant>,
+        floors: BTreeMap<String, Epoch>,
+    ) -> Self {
+        Self { names, grants, floors }
+    }
+
+    /// How targets are named here.
+    #[must_use]
+    pub fn names(&self) -> &TargetNames {
+        &self.names
+    }
+
+    /// What a host that calls itself `host` has to prove.
+    #[must_use]
+    pub fn credentials(&self, host: &str) -> Credentials<'_> {
+        let Some(grant) = self.grants.values().find(|grant| grant.is_for(host)) else {
+            return Credentials::Unknown;
+        };
+        grant.chap.as_ref().map_or(Credentials::Open, Credentials::Chap)
+    }
+
+    /// Whether `host`, coming from `source`, may use the target named `target`.
+    ///
+    /// # Errors
+    /// Says why not, for the log only: see [`Denied`].
+    pub fn admit(&self, host: &str, source: IpAddr, target: &str) -> Result<&Grant, Denied> {
+        let subject = self.names.subject(target).ok_or(Denied::NoSuchTarget)?;
+        let grant = self.grants.get(&subject).ok_or(Denied::NoSuchTarget)?;
+        if !grant.is_for(host) {
+            return Err(Denied::NotGranted);
+        }
+        if !grant.takes(source) {
+            return Err(Denied::Source);
+        }
+        Ok(grant)
+    }
+
+    /// The target names that `host` may see from `source`: those that [`Self::admit`] lets it use.
+    pub fn visible_to(&self, host: &str, source: IpAddr) -> impl Iterator<Item = String> {
+        self.grants
+            .values()
+            .filter(move |grant| grant.is_for(host) && grant.takes(source))
+            .map(|grant| self.names.target(&grant.subject))
+    }
+
+    /// All grants.
+    pub fn grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.values()
+    }
+
+    /// The grant on exactly `subject`.
+    #[must_use]
+    pub fn grant_on(&self, subject: &Subject) -> Option<&Grant> {
+        self.grants.get(subject)
+    }
+
+    /// A grant on the volume or on any of its partitions.
+    #[must_use]
+    pub fn any_grant_of(&self, volume: &str) -> Option<&Grant> {
+        self.grants.values().find(|grant| grant.subject.volume() == volume)
+    }
+
+    /// The highest epoch seen of `volume`; only epochs above it are taken.
+    #[must_use]
+    pub fn floor(&self, volume: &str) -> Epoch {
+        self.floors.get(volume).copied().unwrap_or_default()
+    }
+
+    /// Every volume's floor that is not zero.
+    pub fn floors(&self) -> impl Iterator<Item = (&str, Epoch)> {
+        self.floors.iter().map(|(volume, epoch)| (volume.as_str(), *epoch))
+    }
+
+    /// Takes `grant`, and raises the floor to its epoch. The host's other grants take its CHAP
+    /// secret over, because that identity is the host's and not the volume's. A lower epoch of the
+    /// same host is replaced; the caller has fenced it.
+    ///
+    /// # Errors
+    /// See [`Refused`]; nothing has changed then.
+    pub fn grant(&mut self, grant: Grant) -> Result<Granted, Refused> {
+        if self.grants.get(&grant.subject) == Some(&grant) {
+            return Ok(Granted::Already);
+        }
+        self.refuse(&grant)?;
+        for other in self.grants.values_mut().filter(|other| other.host == grant.host) {
+            other.chap.clone_from(&grant.chap);
+        }
+        self.raise_floor(grant.subject.volume(), grant.epoch);
+        self.grants.insert(grant.subject.clone(), grant);
+        Ok(Granted::New)
+    }
+
+    fn refuse(&self, grant: &Grant) -> Result<(), Refused> {
+        let (epoch, floor) = (grant.epoch, self.floor(grant.subject.volume()));
+        if epoch <= floor {
+            return Err(Refused::StaleEpoch { epoch, floor });
+        }
+        for (subject, held) in &self.grants {
+            if *subject == grant.subject && held.host != grant.host {
+                let (subject, host) = (subject.clone(), held.host.clone());
+                return Err(Refused::Held { subject, host, epoch: held.epoch });
+            }
+            if *subject != grant.subject && subject.overlaps(&grant.subject) {
+                return Err(Refused::WholeAndParts { other: subject.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the grant of `host` on `subject` when it is of `epoch` or older, and raises the floor to
+    /// `epoch` whether or not there was one: the grant may still be on its way. Returns what ended.
+    pub fn fence(&mut self, subject: &Subject, host: &str, epoch: Epoch) -> Option<Grant> {
+        self.raise_floor(subject.volume(), epoch);
+        let ends = self.grants.get(subject).is_some_and(|g| g.host == host && g.epoch <= epoch);
+        if ends { self.grants.remove(subject) } else { None }
+    }
+
+    /// Raises the floor of `volume` to `epoch`; never lowers it.
+    pub fn raise_floor(&mut self, volume: &str, epoch: Epoch) {
+        if epoch > self.floor(volume) {
+            self.floors.insert(volume.to_owned(), epoch);
+        }
+    }
+}
