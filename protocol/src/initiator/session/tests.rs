@@ -1,0 +1,1 @@
+//! Conversations of a session with a target, over the connections it takes.
