@@ -203,8 +203,7 @@ fn newest_ledger(
     let mut damage = BadRecord::Absent;
     let len = usize::try_from(superblock.geometry.ledger_len).expect("check: a MiB");
     for (slot, at) in superblock.geometry.ledger_at.into_iter().enumerate() {
-        let mut bytes = vec![0; len];
-        blocks.read_at(at, &mut bytes)?;
+        let bytes = read_slot(blocks, at, len)?;
         match Ledger::decode(&bytes, superblock.device) {
             Ok((ledger, generation)) if newest.as_ref().is_none_or(|n| n.1 < generation) => {
                 newest = Some((ledger, generation, slot));
@@ -214,6 +213,19 @@ fn newest_ledger(
         }
     }
     newest.ok_or(AreaError::Damaged { what: "ledger", source: damage })
+}
+
+/// As much of a slot as its ledger takes; a length that is rotten fails the checksum later.
+fn read_slot(blocks: &dyn Blocks, at: u64, slot_len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(ALIGN).expect("a page")];
+    blocks.read_at(at, &mut bytes)?;
+    let len = Ledger::encoded_len(&bytes).unwrap_or(0).min(slot_len);
+    if len > bytes.len() {
+        bytes.resize(len, 0);
+        pad(&mut bytes);
+        blocks.read_at(at, &mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// The quickest way this device zeroes a range, found by trying it on the MiB the format keeps free.

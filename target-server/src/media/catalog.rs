@@ -46,8 +46,11 @@ impl Catalog {
     pub fn open(state_dir: &Path) -> Result<Self, MediaError> {
         let mut state = StateDir::open(state_dir)?;
         let listed = state.load()?;
-        let opened =
-            listed.devices.iter().map(|(id, path)| (*id, open_listed(*id, path))).collect();
+        let opened = listed
+            .devices
+            .iter()
+            .map(|(id, path)| (*id, open_listed(listed.unit, *id, path)))
+            .collect();
         Ok(Self::assembled(Box::new(state), listed, opened))
     }
 
@@ -328,13 +331,18 @@ impl Catalog {
     }
 }
 
-fn open_listed(id: Uuid, path: &Path) -> Result<Device, MediaError> {
+fn open_listed(unit: Uuid, id: Uuid, path: &Path) -> Result<Device, MediaError> {
     let (fd, _) = open_path(path, None)?;
     let device = open_ours(examine(fd, path)?)?;
     if device.id != id {
         return Err(MediaError::Replaced { path: path.to_owned(), expected: id, found: device.id });
     }
-    Ok(device)
+    match device.unit() {
+        Some(other) if other != unit => {
+            Err(MediaError::OtherUnit { path: path.to_owned(), unit: other })
+        }
+        _ => Ok(device),
+    }
 }
 
 /// Two volumes of one name would be one target: neither is served until the operator removes one.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::area::{Area, AreaError, try_zeroing};
 use super::blocks::{Blocks, FileBlocks};
-use super::record::{BadRecord, Geometry, Ledger};
+use super::record::{Geometry, Ledger};
 use super::{MIB, Media, MediaError, ZeroWith};
 pub(crate) use open::{Opened, examine, open_path};
 
@@ -274,15 +274,6 @@ fn format(opened: Opened, zeros: bool, unit: Uuid) -> Result<Device, MediaError>
     Area::format(blocks, geometry, unit, &ledger)
         .map_err(MediaError::records(&opened.path.display().to_string()))?;
     open_ours(opened)
-}
-
-/// What is wrong with a device's records, told apart for the tests.
-#[cfg(test)]
-pub(crate) fn damage(error: &AreaError) -> Option<&BadRecord> {
-    match error {
-        AreaError::Damaged { source, .. } => Some(source),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn one_run_is_preferred_then_one_device_then_several() {
-        let split = Space::without(0..100, &[40..60]);
+        let mut split = Space::without(0..100, &[]);
+        split.take(&(40..60));
         let small = Space::without(0..30, &[]);
         let spaces = [small, split];
         assert_eq!(plan(&spaces, 40, 8).unwrap(), [Run { space: 1, range: 0..40 }]);

@@ -9,6 +9,7 @@ mod catalog;
 mod device;
 mod error;
 mod extent;
+mod raw;
 mod record;
 mod state_dir;
 mod volume;
@@ -19,6 +20,7 @@ pub use catalog::{
 };
 pub use device::{AddOptions, DeviceKind};
 pub use error::{AreaErrorBox, MediaError};
+pub use raw::RawDevice;
 pub use volume::{
     BadName, Media, PartitionSpec, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy,
     ZeroWith,

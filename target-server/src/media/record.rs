@@ -282,6 +282,14 @@ impl Ledger {
         out.seal()
     }
 
+    /// How many bytes the ledger takes that begins with `head`, if one does.
+    pub(crate) fn encoded_len(head: &[u8]) -> Option<usize> {
+        let mut input = Reader::new(head);
+        input.skip(LEDGER_MAGIC.len() + 16 + 8).ok()?;
+        let payload_len = input.u32().ok()? as usize;
+        payload_len.checked_add(input.position() + CRC_LEN)
+    }
+
     /// The ledger and its generation. `bytes` may go on after the record: a slot is larger.
     pub(crate) fn decode(bytes: &[u8], device: Uuid) -> Result<(Self, u64), BadRecord> {
         let mut input = Reader::new(bytes);

@@ -194,6 +194,12 @@ impl LogicalUnit {
         self.config.block_size
     }
 
+    /// WCE: writes are answered from the cache.
+    #[must_use]
+    pub const fn write_cache(&self) -> bool {
+        self.write_cache
+    }
+
     /// A session began. It is told so with its first command.
     pub fn attach(&mut self, nexus: NexusId) {
         self.attentions.attach(nexus);

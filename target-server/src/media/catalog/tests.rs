@@ -1,1 +1,413 @@
+//! The catalog over disks whose power is cut after every write, torn writes included.
 
+mod disk;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::media::area::Area;
+use crate::media::record::Geometry;
+use crate::media::{MIB, Media};
+use disk::{Image, SimRegistry, World, losses};
+
+const UNIT: Uuid = Uuid::from_u128(0x11);
+
+/// Three small devices that have room for one another's neighbours, full of somebody's old data.
+fn formatted(sizes: &[u64]) -> Vec<Image> {
+    let format = |size: &u64| {
+        let world = World::new(vec![Image::poisoned(size * MIB)]);
+        let geometry = Geometry::of_size(size * MIB).unwrap();
+        let ledger = Ledger { fresh_from: geometry.data().end, ..Ledger::default() };
+        Area::format(world.disk(0), geometry, UNIT, &ledger).unwrap();
+        world.images().remove(0)
+    };
+    sizes.iter().map(format).collect()
+}
+
+fn open(world: &World, listed: Option<Listed>) -> Catalog {
+    let opened: Vec<Device> = world
+        .disks()
+        .into_iter()
+        .enumerate()
+        .map(|(i, disk)| {
+            let size = disk.size();
+            Device::over(&PathBuf::from(format!("disk{i}")), disk, size, Media::Memory).unwrap()
+        })
+        .collect();
+    let listed = listed.unwrap_or_else(|| Listed {
+        unit: UNIT,
+        devices: opened.iter().map(|d| (d.id, d.path.clone())).collect(),
+        faulted: BTreeSet::new(),
+    });
+    let opened = opened.into_iter().map(|d| (d.id, Ok(d))).collect();
+    Catalog::assembled(Box::new(SimRegistry(world.clone())), listed, opened)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create { name: usize, mib: u64, on: Option<usize> },
+    Grow { name: usize, mib: u64 },
+    Remove { name: usize },
+    Zero { name: usize },
+    Partition { name: usize, mib: u64 },
+    RemovePartition { name: usize },
+    Floor { name: usize, epoch: u64 },
+    Fault { name: usize },
+    Recover { name: usize },
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0..NAMES.len();
+    prop_oneof![
+        4 => (name.clone(), 1u64..20, prop::option::of(0usize..3))
+            .prop_map(|(name, mib, on)| Step::Create { name, mib, on }),
+        3 => (name.clone(), 2u64..30).prop_map(|(name, mib)| Step::Grow { name, mib }),
+        2 => name.clone().prop_map(|name| Step::Remove { name }),
+        3 => name.clone().prop_map(|name| Step::Zero { name }),
+        1 => (name.clone(), 1u64..4).prop_map(|(name, mib)| Step::Partition { name, mib }),
+        1 => name.clone().prop_map(|name| Step::RemovePartition { name }),
+        1 => (name.clone(), 1u64..9).prop_map(|(name, epoch)| Step::Floor { name, epoch }),
+        1 => name.clone().prop_map(|name| Step::Fault { name }),
+        1 => name.prop_map(|name| Step::Recover { name }),
+    ]
+}
+
+/// Does one step; what cannot be done is refused and changes nothing.
+fn take(catalog: &mut Catalog, step: &Step) -> Result<(), MediaError> {
+    match *step {
+        Step::Create { name, mib, on } => {
+            let mut new = NewVolume::new(NAMES[name].parse().unwrap(), mib * MIB - 512);
+            new.on = on.map(|disk| format!("disk{disk}")).into_iter().collect();
+            catalog.create_volume(&new).map(drop)
+        }
+        Step::Grow { name, mib } => catalog.grow_volume(NAMES[name], mib * MIB).map(drop),
+        Step::Remove { name } => catalog.remove_volume(NAMES[name], false),
+        Step::Zero { name } => {
+            let id = catalog.volume(NAMES[name])?.id;
+            let jobs = catalog.begin_zeroing(id)?;
+            let failed = jobs.iter().any(|job| job.run(|| true).is_err());
+            catalog.finish_zeroing(id, if failed { &[] } else { &jobs }).map(drop)
+        }
+        Step::Partition { name, mib } => {
+            let new = NewPartition { size: Some(mib * MIB), ..NewPartition::default() };
+            catalog.create_partition(NAMES[name], new).map(drop)
+        }
+        Step::RemovePartition { name } => catalog.remove_partition(NAMES[name], 1).map(drop),
+        Step::Floor { name, epoch } => catalog.raise_floor(NAMES[name], epoch),
+        Step::Fault { name } => catalog.set_faulted(NAMES[name]),
+        Step::Recover { name } => catalog.recover(NAMES[name]).map(drop),
+    }
+}
+
+/// Promises P14 and P15: no two volumes share a block, allocated and free are the pool, and nobody
+/// sees what was there before.
+fn check_invariants(catalog: &Catalog, world: &World, at: &str) {
+    let report = catalog.report();
+    for device in &report.devices {
+        let mut held: Vec<_> = report
+            .volumes
+            .iter()
+            .flat_map(|v| &v.extents)
+            .filter(|e| e.device == device.id)
+            .map(|e| (e.offset, e.offset + e.len))
+            .collect();
+        held.sort_unstable();
+        assert!(held.windows(2).all(|w| w[0].1 <= w[1].0), "{at}: overlap {held:?}");
+        let allocated: u64 = held.iter().map(|(from, end)| end - from).sum();
+        assert_eq!(allocated + device.free, device.capacity, "{at}: {report:#?}");
+    }
+    let images = world.images();
+    for volume in catalog.volumes() {
+        for piece in &volume.pieces {
+            let disk = catalog.devices[&piece.device].name();
+            let disk: usize = disk.trim_start_matches("disk").parse().unwrap();
+            let clean = images[disk].is_zero(piece.offset, piece.len);
+            assert!(clean, "{at}: volume {} shows old data", volume.name);
+        }
+    }
+}
+
+/// Runs the steps once, then cuts the power at every write and looks what a restart finds.
+fn check(steps: &[Step]) {
+    let base = formatted(&[9, 12, 7]);
+    let world = World::new(base.clone());
+    let mut catalog = open(&world, None);
+    let first_list = catalog.listed.clone();
+    // What a restart may find, by how long the log was then.
+    let mut states = vec![(0, catalog.report())];
+    for step in steps {
+        let _ = take(&mut catalog, step);
+        states.push((world.log().len(), catalog.report()));
+        check_invariants(&catalog, &world, &format!("{step:?}"));
+    }
+    let log = world.log();
+    for cut in 0..=log.len() {
+        for loss in losses(&log, cut) {
+            let (images, listed) = disk::replay(&base, &log[..cut], &loss);
+            let found = restart(images, listed.unwrap_or_else(|| first_list.clone()), cut);
+            let before = states.iter().rposition(|(len, _)| *len <= cut).expect("0 is there");
+            let after = (before + 1).min(states.len() - 1);
+            assert!(
+                states[before..=after].iter().any(|(_, report)| *report == found),
+                "cut at {cut} of {}, {loss:?}, during {:?}:\nbefore {:#?}\nfound {found:#?}\nafter {:#?}",
+                log.len(),
+                steps.get(before),
+                states[before].1,
+                states[after].1,
+            );
+        }
+    }
+}
+
+/// Opens what a cut left; then cuts the power again during the repairs, at every write.
+fn restart(images: Vec<Image>, listed: Listed, cut: usize) -> Report {
+    let world = World::new(images.clone());
+    let catalog = open(&world, Some(listed.clone()));
+    check_invariants(&catalog, &world, &format!("cut at {cut}"));
+    let found = catalog.report();
+    let log = world.log();
+    for again in 0..log.len() {
+        for loss in losses(&log, again) {
+            let (images, _) = disk::replay(&images, &log[..again], &loss);
+            let world = World::new(images);
+            let catalog = open(&world, Some(listed.clone()));
+            assert_eq!(catalog.report(), found, "cut at {cut} and again at {again}, {loss:?}");
+        }
+    }
+    found
+}
+
+#[test]
+fn a_cut_at_any_write_leaves_the_state_before_or_after() {
+    use Step::*;
+    check(&[
+        Create { name: 0, mib: 2, on: Some(0) },
+        Zero { name: 0 },
+        Create { name: 1, mib: 14, on: None },
+        Zero { name: 1 },
+        Grow { name: 0, mib: 3 },
+        Partition { name: 1, mib: 2 },
+        Floor { name: 1, epoch: 3 },
+        Remove { name: 0 },
+        Grow { name: 1, mib: 16 },
+        Zero { name: 1 },
+        Fault { name: 1 },
+        Recover { name: 1 },
+        RemovePartition { name: 1 },
+        Remove { name: 1 },
+        Create { name: 2, mib: 16, on: None },
+        Zero { name: 2 },
+    ]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_cut_at_any_write_of_any_history_leaves_the_state_before_or_after(
+        steps in prop::collection::vec(step(), 1..14)
+    ) {
+        check(&steps);
+    }
+
+    #[test]
+    fn a_write_that_fails_takes_no_volume_apart(
+        steps in prop::collection::vec(step(), 1..20),
+        disk in 0usize..3,
+        after in 0usize..16,
+        lands: bool,
+    ) {
+        let world = World::new(formatted(&[9, 12, 7]));
+        let mut catalog = open(&world, None);
+        world.fail(disk, after, lands);
+        for step in &steps {
+            let _ = take(&mut catalog, step);
+        }
+        let listed = catalog.listed.clone();
+        let world = World::new(world.images());
+        let catalog = open(&world, Some(listed));
+        check_invariants(&catalog, &world, "after a failed write");
+        for volume in catalog.report().volumes {
+            prop_assert_ne!(volume.state, VolumeState::Incomplete, "{:?}", volume);
+        }
+    }
+}
+
+#[test]
+fn formatting_cut_short_never_passes_for_a_device() {
+    let old = formatted(&[9]);
+    let world = World::new(old.clone());
+    let geometry = Geometry::of_size(9 * MIB).unwrap();
+    let ledger = Ledger { fresh_from: geometry.data().end, ..Ledger::default() };
+    Area::format(world.disk(0), geometry, Uuid::from_u128(0x22), &ledger).unwrap();
+    let log = world.log();
+    for cut in 0..=log.len() {
+        for loss in losses(&log, cut) {
+            let (images, _) = disk::replay(&old, &log[..cut], &loss);
+            let world = World::new(images);
+            if let Ok((area, ledger)) = Area::open(world.disk(0), 9 * MIB) {
+                assert!([UNIT, Uuid::from_u128(0x22)].contains(&area.superblock().unit));
+                assert!(ledger.volumes.is_empty());
+            }
+        }
+    }
+    let (area, _) = Area::open(world.disk(0), 9 * MIB).unwrap();
+    assert_eq!(area.superblock().unit, Uuid::from_u128(0x22));
+}
+
+#[test]
+fn a_failed_sync_is_final_for_the_device() {
+    let world = World::new(formatted(&[9]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 1, on: None }).unwrap();
+    world.fail(0, 0, false);
+    assert!(take(&mut catalog, &Step::Floor { name: 0, epoch: 5 }).is_err());
+    world.mend();
+    let refusal = take(&mut catalog, &Step::Floor { name: 0, epoch: 5 }).unwrap_err().full();
+    assert!(refusal.contains("an earlier write"), "{refusal}");
+    assert_eq!(catalog.volume("a").unwrap().epoch_floor, 0);
+    // The fault itself is still recorded, where it can be.
+    take(&mut catalog, &Step::Fault { name: 0 }).unwrap();
+    assert_eq!(catalog.volume("a").unwrap().state, VolumeState::Faulted);
+}
+
+#[test]
+fn one_rotten_copy_of_the_superblock_or_ledger_is_survived() {
+    let world = World::new(formatted(&[9]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 1, on: None }).unwrap();
+    let report = catalog.report();
+    for at in [0, MIB / 2] {
+        let mut images = world.images();
+        images[0].rot(at);
+        assert_eq!(open(&World::new(images), None).report(), report, "superblock at {at}");
+    }
+    // The newest of three commits (two by the format) is in slot 0; the older one says what was.
+    let mut images = world.images();
+    images[0].rot(MIB);
+    assert!(open(&World::new(images), None).report().volumes.is_empty());
+    let mut images = world.images();
+    images[0].rot(2 * MIB);
+    assert_eq!(open(&World::new(images), None).report(), report);
+}
+
+#[test]
+fn what_is_zeroed_cannot_be_removed_and_what_is_not_cannot_be_seen() {
+    let world = World::new(formatted(&[9]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 2, on: None }).unwrap();
+    let volume = catalog.volume("a").unwrap();
+    assert_eq!((volume.state, volume.blocks), (VolumeState::Zeroing, 0));
+    let jobs = catalog.begin_zeroing(volume.id).unwrap();
+    let refusal = catalog.remove_volume("a", true).unwrap_err();
+    assert!(matches!(refusal, MediaError::Zeroing(_)));
+    assert!(!jobs[0].run(|| false).unwrap(), "stopped at once");
+    catalog.finish_zeroing(volume.id, &[]).unwrap();
+    assert_eq!(catalog.unzeroed(), [volume.id]);
+    let jobs = catalog.begin_zeroing(volume.id).unwrap();
+    assert!(jobs[0].run(|| true).unwrap());
+    let volume = catalog.finish_zeroing(volume.id, &jobs).unwrap();
+    assert_eq!((volume.state, volume.len()), (VolumeState::Online, 2 * MIB - 512));
+    catalog.remove_volume("a", false).unwrap();
+}
+
+#[test]
+fn a_growing_volume_stays_online_at_its_old_size_until_the_new_space_is_zero() {
+    let world = World::new(formatted(&[12]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 2, on: None }).unwrap();
+    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
+    let grown = catalog.grow_volume("a", 5 * MIB).unwrap();
+    // The rest of the last extent was zeroed with it.
+    assert_eq!((grown.state, grown.len()), (VolumeState::Online, 2 * MIB));
+    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
+    let grown = catalog.volume("a").unwrap();
+    assert_eq!(grown.len(), 5 * MIB);
+    assert_eq!(grown.pieces.iter().map(|p| p.len).sum::<u64>(), 5 * MIB);
+    assert!(matches!(catalog.grow_volume("a", MIB), Err(MediaError::Shrinks { .. })));
+}
+
+#[test]
+fn partitions_never_overlap_and_stay_inside() {
+    let world = World::new(formatted(&[12]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 6, on: None }).unwrap();
+    let at = |number, start, size| NewPartition { number, start, size: Some(size) };
+    let first = catalog.create_partition("a", at(None, None, 2 * MIB)).unwrap();
+    assert_eq!((first.number, first.start, first.blocks), (1, 0, 4096));
+    let third = catalog.create_partition("a", at(Some(3), Some(8192), MIB)).unwrap();
+    let second = catalog.create_partition("a", at(None, None, 2 * MIB)).unwrap();
+    assert_eq!((second.number, second.start), (2, 4096));
+    assert_ne!(first.id, second.id);
+    for (start, size) in [(4095, 512), (0, 512), (10_000, MIB), (12_287, 512), (u64::MAX, MIB)] {
+        let refused = catalog.create_partition("a", at(None, Some(start), size));
+        assert!(matches!(refused, Err(MediaError::PartitionSpace { .. })), "{start} {size}");
+    }
+    let taken = catalog.create_partition("a", at(Some(3), None, 512));
+    assert!(matches!(taken, Err(MediaError::PartitionTaken { number: 3, .. })));
+    catalog.remove_partition("a", 2).unwrap();
+    let grown = catalog.grow_partition("a", 1, 4 * MIB).unwrap();
+    assert_eq!(grown.partitions.iter().map(|p| p.blocks).collect::<Vec<_>>(), [8192, third.blocks]);
+    assert!(catalog.grow_partition("a", 1, 4 * MIB + 1).is_err());
+    let rest = catalog.create_partition("a", NewPartition::default()).unwrap();
+    assert_eq!((rest.number, rest.start, rest.end()), (2, 10_240, 12_287));
+}
+
+#[test]
+fn a_request_that_is_too_large_says_how_much_there_is() {
+    let world = World::new(formatted(&[9, 7]));
+    let mut catalog = open(&world, None);
+    let memory = catalog.add_memory("ram", 64 * MIB).unwrap();
+    let mut new = NewVolume::new("big".parse().unwrap(), 20 * MIB);
+    let refusal = catalog.create_volume(&new).unwrap_err().to_string();
+    assert!(refusal.contains(&(8 * MIB).to_string()), "{refusal}");
+    assert!(refusal.contains(&(64 * MIB).to_string()), "{refusal}");
+    new.allow_volatile = true;
+    let volume = catalog.create_volume(&new).unwrap();
+    assert_eq!((volume.volatile, volume.pieces[0].device), (true, memory));
+    assert_eq!((volume.state, volume.len()), (VolumeState::Online, 20 * MIB));
+    new.on = vec!["ram".into(), "disk0".into()];
+    assert!(matches!(catalog.create_volume(&new), Err(MediaError::NameTaken(_))));
+    new.name = "mixed".parse().unwrap();
+    assert!(matches!(catalog.create_volume(&new), Err(MediaError::Mixed(_))));
+}
+
+#[test]
+fn a_volume_with_a_missing_device_is_incomplete_and_comes_back_with_it() {
+    let world = World::new(formatted(&[9, 12]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 12, on: None }).unwrap();
+    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
+    let whole = catalog.report();
+    let images = world.images();
+    for missing in 0..2 {
+        let alone = World::new(vec![images[1 - missing].clone()]);
+        let mut catalog = open(&alone, None);
+        assert_eq!(catalog.volume("a").unwrap().state, VolumeState::Incomplete);
+        assert!(catalog.volume("a").unwrap().is_empty());
+        assert!(matches!(catalog.raise_floor("a", 9), Err(MediaError::NotWhole { .. })));
+        assert!(catalog.remove_volume("a", false).is_err());
+    }
+    assert_eq!(open(&World::new(images), None).report(), whole);
+}
+
+#[test]
+fn two_volumes_of_one_name_are_both_held_back_until_one_is_removed_by_id() {
+    let world = World::new(formatted(&[9, 12]));
+    let images: Vec<Image> = (0..2)
+        .map(|i| {
+            let alone = World::new(vec![world.images()[i].clone()]);
+            take(&mut open(&alone, None), &Step::Create { name: 0, mib: 1, on: None }).unwrap();
+            alone.images().remove(0)
+        })
+        .collect();
+    let mut catalog = open(&World::new(images), None);
+    let ids: Vec<Uuid> = catalog.volumes().iter().map(|v| v.id).collect();
+    assert!(catalog.volumes().iter().all(|v| v.state == VolumeState::Incomplete));
+    assert_eq!(ids.len(), 2);
+    catalog.remove_volume(&ids[1].to_string(), true).unwrap();
+    assert_eq!(catalog.volume("a").unwrap().id, ids[0]);
+    assert_ne!(catalog.volume("a").unwrap().state, VolumeState::Incomplete);
+}

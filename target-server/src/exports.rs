@@ -1,0 +1,47 @@
+//! Who may log in to what, and where it lives: an immutable snapshot, swapped whole.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use outband_control::access::AccessTable;
+use outband_protocol::ids::IscsiName;
+use uuid::Uuid;
+
+/// What every shard knows of the whole unit.
+#[derive(Clone, Debug)]
+pub struct Exports {
+    /// Grants and credentials.
+    pub access: AccessTable,
+    /// Targets by iSCSI name.
+    pub targets: BTreeMap<String, Route>,
+    /// What SendTargets announces: never a wildcard.
+    pub portals: Vec<SocketAddr>,
+}
+
+/// Where a target lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Index of its shard.
+    pub shard: usize,
+    /// Identity of the volume or partition.
+    pub target: Uuid,
+}
+
+impl Exports {
+    /// Nothing for nobody.
+    pub fn new(access: AccessTable, portals: Vec<SocketAddr>) -> Self {
+        Self { access, targets: BTreeMap::new(), portals }
+    }
+
+    /// The way to a target by its iSCSI name.
+    pub fn route(&self, target: &IscsiName) -> Option<Route> {
+        self.targets.get(target.as_str()).copied()
+    }
+
+    /// The iSCSI names of the targets that `host` may use from `source` and that are there.
+    pub fn visible_to(&self, host: &IscsiName, source: IpAddr) -> impl Iterator<Item = String> {
+        self.access
+            .visible_to(host.as_str(), source)
+            .filter(|name| self.targets.contains_key(name.as_str()))
+    }
+}

@@ -1,0 +1,152 @@
+//! Volume byte to device byte: pieces in a row.
+
+use outband_ring::Fd;
+use uuid::Uuid;
+
+use crate::media::ZeroWith;
+
+/// One piece of a volume on one device, as a shard has it.
+#[derive(Debug)]
+pub struct Segment {
+    /// Whose bytes.
+    pub device: Uuid,
+    /// Length in bytes.
+    pub len: u64,
+    /// Where they are.
+    pub place: Place,
+}
+
+/// Where a segment's bytes are.
+#[derive(Debug)]
+pub enum Place {
+    /// In a file or on a block device, from `offset` on.
+    File { file: Fd, offset: u64, zero: ZeroWith },
+    /// In this shard's memory.
+    Memory(Vec<u8>),
+}
+
+/// A stretch of a volume that lies together.
+#[derive(Debug)]
+pub struct Run<'v> {
+    /// Length in bytes.
+    pub len: u64,
+    /// Where.
+    pub media: Media<'v>,
+}
+
+/// The bytes of a [`Run`].
+#[derive(Debug)]
+pub enum Media<'v> {
+    /// The bytes themselves.
+    Memory(&'v mut [u8]),
+    /// On a device.
+    File { file: Fd, offset: u64, zero: ZeroWith },
+}
+
+/// A volume as segments in a row.
+#[derive(Debug, Default)]
+pub struct Linear {
+    segments: Vec<Segment>,
+    /// Where each segment ends, in bytes of the volume.
+    ends: Vec<u64>,
+    /// The different devices, for a flush.
+    files: Vec<Fd>,
+}
+
+impl Segment {
+    /// `len` bytes of memory, zero.
+    pub fn memory(device: Uuid, len: u64) -> Self {
+        let bytes = usize::try_from(len).expect("memory volumes are below the address space");
+        Self { device, len, place: Place::Memory(vec![0; bytes]) }
+    }
+
+    /// `len` bytes of `file` from `offset` on.
+    pub fn file(device: Uuid, file: Fd, offset: u64, len: u64, zero: ZeroWith) -> Self {
+        Self { device, len, place: Place::File { file, offset, zero } }
+    }
+}
+
+impl Linear {
+    /// A volume of `segments`.
+    pub fn new(segments: Vec<Segment>) -> Self {
+        let mut volume = Self::default();
+        volume.extend(segments);
+        volume
+    }
+
+    /// Adds space at the end.
+    pub fn extend(&mut self, segments: Vec<Segment>) {
+        for segment in segments {
+            if let Place::File { file, .. } = segment.place
+                && !self.files.contains(&file)
+            {
+                self.files.push(file);
+            }
+            self.ends.push(self.len() + segment.len);
+            self.segments.push(segment);
+        }
+    }
+
+    /// The descriptor that is already here for a device.
+    pub fn file_on(&self, device: Uuid) -> Option<Fd> {
+        self.segments.iter().find(|segment| segment.device == device).and_then(|segment| {
+            match segment.place {
+                Place::File { file, .. } => Some(file),
+                Place::Memory(_) => None,
+            }
+        })
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Whether any of it is on `device`.
+    pub fn uses(&self, device: Uuid) -> bool {
+        self.segments.iter().any(|segment| segment.device == device)
+    }
+
+    /// The devices below, each once.
+    pub fn devices(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.segments.iter().map(|segment| segment.device)
+    }
+
+    /// The files below, each once.
+    pub fn files(&self) -> &[Fd] {
+        &self.files
+    }
+
+    /// What lies at byte `at`, up to `len` bytes of it.
+    ///
+    /// # Panics
+    ///
+    /// Past the end: commands are checked against the capacity before they come here.
+    pub fn run(&mut self, at: u64, len: u64) -> Run<'_> {
+        let index = self.ends.partition_point(|end| *end <= at);
+        let segment = &mut self.segments[index];
+        let within = at - (self.ends[index] - segment.len);
+        let len = len.min(segment.len - within);
+        let media = match &mut segment.place {
+            Place::File { file, offset, zero } => {
+                Media::File { file: *file, offset: *offset + within, zero: *zero }
+            }
+            Place::Memory(bytes) => {
+                let start = usize::try_from(within).expect("within a Vec");
+                let end = usize::try_from(within + len).expect("within a Vec");
+                Media::Memory(&mut bytes[start..end])
+            }
+        };
+        Run { len, media }
+    }
+
+    /// For a flush that has synced `done` files: the next one.
+    pub(crate) fn device_after(&self, done: u64) -> Option<Fd> {
+        self.files.get(usize::try_from(done).unwrap_or(usize::MAX)).copied()
+    }
+
+    /// For a flush: one more file is synced.
+    pub(crate) fn devices_through(&self, done: u64) -> u64 {
+        (done + 1).min(self.files.len() as u64)
+    }
+}

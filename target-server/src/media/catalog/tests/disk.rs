@@ -1,0 +1,268 @@
+//! A disk that logs every write, so that its power can be cut after each of them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use crate::media::MediaError;
+use crate::media::blocks::Blocks;
+use crate::media::state_dir::{Listed, Registry};
+
+const PAGE: u64 = 4096;
+const SECTOR: usize = 512;
+const POISON: u8 = 0xa7;
+
+#[derive(Clone, Debug)]
+enum Page {
+    Filled(u8),
+    Bytes(Arc<[u8]>),
+}
+
+/// What is on a disk; pages that nobody wrote hold somebody's old data.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    size: u64,
+    pages: BTreeMap<u64, Page>,
+}
+
+impl Image {
+    pub(super) fn poisoned(size: u64) -> Self {
+        Self { size, pages: BTreeMap::new() }
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) {
+        for (page, chunk) in (at / PAGE..).zip(into.chunks_mut(4096)) {
+            match self.pages.get(&page) {
+                None => chunk.fill(POISON),
+                Some(Page::Filled(byte)) => chunk.fill(*byte),
+                Some(Page::Bytes(bytes)) => chunk.copy_from_slice(&bytes[..chunk.len()]),
+            }
+        }
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        for (page, chunk) in (at / PAGE..).zip(bytes.chunks(4096)) {
+            self.pages.insert(page, Page::Bytes(chunk.into()));
+        }
+    }
+
+    fn zero(&mut self, at: u64, len: u64) {
+        for page in at / PAGE..(at + len) / PAGE {
+            self.pages.insert(page, Page::Filled(0));
+        }
+    }
+
+    pub(super) fn is_zero(&self, at: u64, len: u64) -> bool {
+        (at / PAGE..(at + len).div_ceil(PAGE)).all(|page| match self.pages.get(&page) {
+            None => false,
+            Some(Page::Filled(byte)) => *byte == 0,
+            Some(Page::Bytes(bytes)) => bytes.iter().all(|byte| *byte == 0),
+        })
+    }
+
+    /// One bit of the page at `at` is no longer what was written.
+    pub(super) fn rot(&mut self, at: u64) {
+        let mut bytes = vec![0; 4096];
+        self.read(at, &mut bytes);
+        bytes[100] ^= 4;
+        self.write(at, &bytes);
+    }
+}
+
+/// One thing that reached a disk, or the state directory.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Write { disk: usize, at: u64, bytes: Vec<u8> },
+    Zero { disk: usize, at: u64, len: u64 },
+    Sync { disk: usize },
+    List(Listed),
+}
+
+/// What else the cut did to the disks.
+#[derive(Clone)]
+pub(super) enum Loss {
+    /// Everything before the cut is there.
+    Nothing,
+    /// Of the write under way, these sectors reached the disk.
+    Torn(Op, Vec<bool>),
+    /// What was not synced is gone.
+    Unsynced,
+}
+
+impl std::fmt::Debug for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing lost"),
+            Self::Torn(_, sectors) => write!(f, "torn, landed {sectors:?}"),
+            Self::Unsynced => f.write_str("unsynced lost"),
+        }
+    }
+}
+
+impl Op {
+    fn disk(&self) -> Option<usize> {
+        match self {
+            Self::Write { disk, .. } | Self::Zero { disk, .. } | Self::Sync { disk } => Some(*disk),
+            Self::List(_) => None,
+        }
+    }
+
+    /// The ways this write can tear: its first sectors landed, its last ones, every other.
+    fn tears(&self) -> Vec<Loss> {
+        let Self::Write { bytes, .. } = self else { return Vec::new() };
+        let sectors = bytes.len() / SECTOR;
+        let mut masks: Vec<Vec<bool>> = Vec::new();
+        for cut in 1..sectors.min(9) {
+            masks.push((0..sectors).map(|i| i < cut).collect());
+            masks.push((0..sectors).map(|i| i >= cut).collect());
+        }
+        masks.push((0..sectors).map(|i| i % 2 == 0).collect());
+        masks.into_iter().map(|mask| Loss::Torn(self.clone(), mask)).collect()
+    }
+}
+
+/// All that a cut before `log[cut]` is done can do.
+pub(super) fn losses(log: &[Op], cut: usize) -> Vec<Loss> {
+    let mut losses = log.get(cut).map_or_else(Vec::new, Op::tears);
+    losses.extend([Loss::Nothing, Loss::Unsynced]);
+    losses
+}
+
+/// The disks and the state directory after `log` and a cut.
+pub(super) fn replay(base: &[Image], log: &[Op], loss: &Loss) -> (Vec<Image>, Option<Listed>) {
+    let mut images = base.to_vec();
+    let mut listed = None;
+    for (i, op) in log.iter().enumerate() {
+        let synced = |later: &Op| matches!(later, Op::Sync { .. }) && later.disk() == op.disk();
+        if matches!(loss, Loss::Unsynced) && op.disk().is_some() && !log[i..].iter().any(synced) {
+            continue;
+        }
+        match op {
+            Op::Write { disk, at, bytes } => images[*disk].write(*at, bytes),
+            Op::Zero { disk, at, len } => images[*disk].zero(*at, *len),
+            Op::Sync { .. } => {}
+            Op::List(list) => listed = Some(list.clone()),
+        }
+    }
+    if let Loss::Torn(Op::Write { disk, at, bytes }, mask) = loss {
+        let mut mixed = vec![0; bytes.len()];
+        images[*disk].read(*at, &mut mixed);
+        for (i, _) in mask.iter().enumerate().filter(|(_, landed)| **landed) {
+            let sector = i * SECTOR..(i + 1) * SECTOR;
+            mixed[sector.clone()].copy_from_slice(&bytes[sector]);
+        }
+        images[*disk].write(*at, &mixed);
+    }
+    (images, listed)
+}
+
+/// All disks of a unit, their common log, and which of them is about to fail.
+#[derive(Clone, Debug)]
+pub(super) struct World(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    images: Vec<Image>,
+    log: Vec<Op>,
+    failing: Option<Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    disk: usize,
+    /// Writes that still succeed.
+    after: usize,
+    /// The bytes land all the same.
+    lands: bool,
+}
+
+impl World {
+    pub(super) fn new(images: Vec<Image>) -> Self {
+        Self(Arc::new(Mutex::new(State { images, log: Vec::new(), failing: None })))
+    }
+
+    pub(super) fn disk(&self, disk: usize) -> Arc<SimDisk> {
+        Arc::new(SimDisk { world: self.clone(), disk })
+    }
+
+    pub(super) fn disks(&self) -> Vec<Arc<SimDisk>> {
+        (0..self.images().len()).map(|i| self.disk(i)).collect()
+    }
+
+    pub(super) fn images(&self) -> Vec<Image> {
+        self.0.lock().unwrap().images.clone()
+    }
+
+    pub(super) fn log(&self) -> Vec<Op> {
+        self.0.lock().unwrap().log.clone()
+    }
+
+    pub(super) fn fail(&self, disk: usize, after: usize, lands: bool) {
+        self.0.lock().unwrap().failing = Some(Failing { disk, after, lands });
+    }
+
+    pub(super) fn mend(&self) {
+        self.0.lock().unwrap().failing = None;
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct SimDisk {
+    world: World,
+    disk: usize,
+}
+
+impl SimDisk {
+    pub(super) fn size(&self) -> u64 {
+        self.world.0.lock().unwrap().images[self.disk].size
+    }
+
+    fn apply(&self, op: Op) -> io::Result<()> {
+        let mut state = self.world.0.lock().unwrap();
+        let mut failed = false;
+        if let Some(failing) = state.failing.as_mut().filter(|f| f.disk == self.disk) {
+            failed = failing.after == 0;
+            failing.after = failing.after.saturating_sub(1);
+            if failed && !failing.lands {
+                return Err(io::Error::other("the disk failed"));
+            }
+        }
+        match &op {
+            Op::Write { at, bytes, .. } => state.images[self.disk].write(*at, bytes),
+            Op::Zero { at, len, .. } => state.images[self.disk].zero(*at, *len),
+            Op::Sync { .. } | Op::List(_) => {}
+        }
+        state.log.push(op);
+        if failed { Err(io::Error::other("the disk failed")) } else { Ok(()) }
+    }
+}
+
+impl Blocks for SimDisk {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.world.0.lock().unwrap().images[self.disk].read(offset, into);
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        assert!(offset.is_multiple_of(PAGE) && bytes.len().is_multiple_of(4096), "O_DIRECT");
+        self.apply(Op::Write { disk: self.disk, at: offset, bytes: bytes.to_vec() })
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.apply(Op::Zero { disk: self.disk, at: offset, len })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.apply(Op::Sync { disk: self.disk })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct SimRegistry(pub(super) World);
+
+impl Registry for SimRegistry {
+    fn save(&mut self, listed: &Listed) -> Result<(), MediaError> {
+        self.0.0.lock().unwrap().log.push(Op::List(listed.clone()));
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! A file or block device served as it is: no superblock, no catalog. For `serve`.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::device::{examine, open_path};
+use super::{MediaError, ZeroWith};
+
+/// What is known of it. All of its bytes are the volume's.
+#[derive(Debug)]
+pub struct RawDevice {
+    pub fd: Arc<OwnedFd>,
+    /// It was made just now.
+    pub fresh: bool,
+    pub size: u64,
+    pub logical: u32,
+    pub physical: u32,
+    pub volatile: bool,
+    pub rotational: bool,
+    pub zero: ZeroWith,
+}
+
+impl RawDevice {
+    /// Opens and locks `path`; a file that is not there is made if `size` is given.
+    pub fn open(path: &Path, size: Option<u64>) -> Result<Self, MediaError> {
+        let (fd, fresh) = open_path(path, size)?;
+        let opened = examine(fd, path)?;
+        let fd = Arc::new(opened.fd);
+        Ok(Self {
+            fresh,
+            size: opened.size,
+            logical: opened.logical,
+            physical: opened.physical,
+            volatile: opened.volatile,
+            rotational: opened.rotational,
+            // Tried when it is first wanted: nothing here may be written to find out.
+            zero: ZeroWith::Punch,
+            fd,
+        })
+    }
+}

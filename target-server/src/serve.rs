@@ -1,0 +1,295 @@
+//! `outband-target serve`: one volume in the foreground, without station, catalog or state. What a
+//! developer, a test or a benchmark uses.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use outband_control::access::{ANY_HOST, AccessTable, Chap, Epoch, Grant};
+use outband_control::api::{TARGET_PREFIX, TargetNames};
+use outband_control::secret::Secret;
+use outband_pool_api::Size;
+use outband_protocol::ids::IscsiName;
+use outband_protocol::keys::DigestWish;
+use outband_protocol::limits::CHAP_SECRET_LEN_MIN;
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
+
+use crate::media::{
+    Media, MediaError, Piece, Place, RawDevice, VolumeName, VolumeSpec, VolumeState, WritePolicy,
+    ZeroWith,
+};
+use crate::server::{Server, ServerConfig, StartError};
+
+/// Pool name in the target names of volumes that belong to no pool.
+const NO_POOL: &str = "local";
+
+/// Serve one volume in the foreground, without a station.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// File or block device to serve, as it is; a file that is not there is made if --size is given
+    #[arg(required_unless_present = "memory", conflicts_with = "memory")]
+    file: Option<PathBuf>,
+    /// Serve this much memory instead of a file, for example 1G
+    #[arg(long, value_name = "SIZE", conflicts_with = "size")]
+    memory: Option<Size>,
+    /// How large to make a file that is not there
+    #[arg(long)]
+    size: Option<Size>,
+    /// Address and port to listen on; may be repeated; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3260")]
+    listen: Vec<SocketAddr>,
+    /// Address that hosts are told to connect to; needed with a wildcard like 0.0.0.0; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    advertise: Vec<SocketAddr>,
+    /// Only this initiator name may log in
+    #[arg(long, value_name = "IQN", conflicts_with = "any_host")]
+    host: Option<IscsiName>,
+    /// Whoever can connect may log in; the default when only loopback is listened on
+    #[arg(long)]
+    any_host: bool,
+    /// Hosts must authenticate by CHAP as this user
+    #[arg(long, value_name = "NAME", requires = "chap_secret_file")]
+    chap_user: Option<String>,
+    /// File with the CHAP secret, at least 12 bytes
+    #[arg(long, value_name = "FILE", requires = "chap_user")]
+    chap_secret_file: Option<PathBuf>,
+    /// Prefer CRC32C digests over headers and data
+    #[arg(long)]
+    digests: bool,
+    /// When a write is acknowledged: once on stable storage (normal) or once in the cache (high)
+    #[arg(long, value_enum, default_value = "normal")]
+    write_policy: Policy,
+    /// Sessions that one host may have to one portal
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    sessions_per_portal: u16,
+    /// Bytes in a logical block
+    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = block_size)]
+    block_size: u32,
+    /// Refuse writes
+    #[arg(long)]
+    read_only: bool,
+    /// The volume's name, the last part of the target name; from the file's name if not given
+    #[arg(long)]
+    name: Option<VolumeName>,
+    /// Threads; one for each processor if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Policy {
+    Normal,
+    High,
+}
+
+/// Why a volume cannot be served. The message says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The file or device is not fit.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// The target did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Reachable by others, and open to all of them by omission.
+    #[error(
+        "{0} can be reached from other machines; say who may log in with --host IQN, or --any-host"
+    )]
+    Open(SocketAddr),
+    /// No use as a secret.
+    #[error("{}: {why}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The medium has not even one block.
+    #[error("{what} has {bytes} bytes, which is not a whole number of {block}-byte blocks")]
+    Size {
+        /// The medium.
+        what: String,
+        /// Its length.
+        bytes: u64,
+        /// Bytes in a block.
+        block: u32,
+    },
+    /// Both were said, and they differ.
+    #[error("{what} has {bytes} bytes already; leave --size away to serve it as it is")]
+    Exists {
+        /// The medium.
+        what: String,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The operating system refused.
+    #[error("cannot {doing}")]
+    Os {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn block_size(text: &str) -> Result<u32, String> {
+    match text {
+        "512" => Ok(512),
+        "4096" => Ok(4096),
+        _ => Err("a block has 512 or 4096 bytes".to_owned()),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. The first line on standard output is the volume's URL.
+pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
+    let access = |spec: &VolumeSpec| access(&args, spec);
+    let spec = volume(&args)?;
+    let access = access(&spec)?;
+    let names = TargetNames::new(TARGET_PREFIX, NO_POOL);
+    let mut config = ServerConfig::new(args.listen.clone(), names);
+    config.advertise.clone_from(&args.advertise);
+    if let Some(shards) = args.shards {
+        config.shards = usize::from(shards);
+    }
+    if args.digests {
+        config.offer.header_digest = DigestWish::Prefer;
+        config.offer.data_digest = DigestWish::Prefer;
+    }
+    let os = |doing| move |source| ServeError::Os { doing, source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(os("wait for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(os("wait for SIGINT"))?;
+    let server = Server::start(&config, None)?;
+    server.attach(&spec).await.map_err(os("hand the volume to its shard"))?;
+    server.publish(access).await;
+    print_urls(&server, &spec).map_err(os("write to standard output"))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    server.stop().await;
+    Ok(())
+}
+
+fn print_urls(server: &Server, spec: &VolumeSpec) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for portal in server.portals() {
+        writeln!(out, "iscsi://{portal}/{}/0", server.target_name(spec, None))?;
+    }
+    out.flush()
+}
+
+/// Who may log in.
+fn access(args: &ServeArgs, spec: &VolumeSpec) -> Result<AccessTable, ServeError> {
+    let outside = args.listen.iter().find(|address| !address.ip().is_loopback());
+    if let (None, false, Some(address)) = (&args.host, args.any_host, outside) {
+        return Err(ServeError::Open(*address));
+    }
+    let chap = match (&args.chap_user, &args.chap_secret_file) {
+        (Some(user), Some(path)) => {
+            Some(Chap { user: user.clone(), secret: secret(path)?, mutual: None })
+        }
+        _ => None,
+    };
+    let mut table = AccessTable::new(TargetNames::new(TARGET_PREFIX, NO_POOL));
+    let grant = Grant {
+        subject: spec.name.as_str().parse().expect("a checked volume name is a subject"),
+        host: args.host.as_ref().map_or_else(|| ANY_HOST.to_owned(), ToString::to_string),
+        chap,
+        sources: Vec::new(),
+        epoch: Epoch(1),
+        sessions_per_portal: args.sessions_per_portal,
+    };
+    table.grant(grant).expect("the first grant of an empty table is taken");
+    Ok(table)
+}
+
+fn secret(path: &Path) -> Result<Secret, ServeError> {
+    let bad = |why: String| ServeError::Secret { path: path.to_owned(), why };
+    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.len() < CHAP_SECRET_LEN_MIN {
+        return Err(bad(format!(
+            "a CHAP secret has at least {CHAP_SECRET_LEN_MIN} bytes; this one has {}",
+            text.len()
+        )));
+    }
+    Ok(Secret::new(text))
+}
+
+/// The file or memory as a volume of one piece.
+fn volume(args: &ServeArgs) -> Result<VolumeSpec, ServeError> {
+    let (piece, what, raw) = match (&args.file, args.memory) {
+        (Some(path), _) => {
+            let raw = RawDevice::open(path, args.size.map(|size| size.0))?;
+            let what = path.display().to_string();
+            if !raw.fresh && args.size.is_some_and(|size| size.0 != raw.size) {
+                return Err(ServeError::Exists { what, bytes: raw.size });
+            }
+            let media = Media::File(Arc::clone(&raw.fd));
+            let piece =
+                Piece { device: Uuid::nil(), media, offset: 0, len: raw.size, zero: raw.zero };
+            (piece, what, Some(raw))
+        }
+        (None, memory) => {
+            let len = memory.map_or(0, |size| size.0);
+            let zero = ZeroWith::Writes;
+            let piece = Piece { device: Uuid::nil(), media: Media::Memory, offset: 0, len, zero };
+            (piece, "the memory".to_owned(), None)
+        }
+    };
+    let smallest = raw.as_ref().map_or(512, |raw| raw.logical);
+    let block = args.block_size;
+    if piece.len == 0 || piece.len % u64::from(block) != 0 || block < smallest {
+        let block = block.max(smallest);
+        return Err(ServeError::Size { what, bytes: piece.len, block });
+    }
+    let name = args.name.clone().unwrap_or_else(|| name_of(args.file.as_deref()));
+    Ok(VolumeSpec {
+        id: identity(args.file.as_deref()),
+        name,
+        block_size: block,
+        physical_block_size: raw.as_ref().map_or(4096, |raw| raw.physical),
+        blocks: piece.len / u64::from(block),
+        write_policy: match args.write_policy {
+            Policy::Normal => WritePolicy::Normal,
+            Policy::High => WritePolicy::High,
+        },
+        state: VolumeState::Online,
+        read_only: args.read_only,
+        volatile: raw.as_ref().is_none_or(|raw| raw.volatile),
+        rotational: raw.as_ref().is_some_and(|raw| raw.rotational),
+        pieces: vec![piece],
+        partitions: Vec::new(),
+        epoch_floor: 0,
+        place: Place::default(),
+    })
+}
+
+/// The same file is the same logical unit at the next start; memory never is.
+fn identity(file: Option<&Path>) -> Uuid {
+    match file.and_then(|file| fs::canonicalize(file).ok()) {
+        Some(path) => {
+            let machine = fs::read("/etc/machine-id").unwrap_or_default();
+            let space = Uuid::new_v5(&Uuid::NAMESPACE_OID, &machine);
+            Uuid::new_v5(&space, path.as_os_str().as_encoded_bytes())
+        }
+        None => Uuid::new_v4(),
+    }
+}
+
+/// What an iSCSI name can have of a file's name.
+fn name_of(file: Option<&Path>) -> VolumeName {
+    let stem =
+        file.and_then(Path::file_stem).map_or("memory".into(), |stem| stem.to_string_lossy());
+    let fit = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9' | '-') => c,
+        _ => '-',
+    };
+    let name: String = stem.chars().map(fit).take(VolumeName::MAX_LEN).collect();
+    VolumeName::new(name).unwrap_or_else(|_| VolumeName::new("volume").expect("letters only"))
+}

@@ -1,0 +1,368 @@
+//! The target as a whole: its shards on their threads, its portals, and which volume lives where.
+//! Everything here asks shards by message and waits for their replies; nothing here is in the way
+//! of data.
+
+mod volumes;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use outband_control::access::{AccessTable, Epoch};
+use outband_control::api::TargetNames;
+use outband_protocol::keys::Offer;
+use outband_ring::{Ring, RingError, UringConfig, UringRing};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::exports::{Exports, Route};
+use crate::shard::mailbox::{Address, Gate, Message, Reply, SessionInfo, mailbox};
+use crate::shard::{Settings, Shard};
+
+type Handle = <UringRing as Ring>::Handle;
+type Waker = <UringRing as Ring>::Waker;
+type ShardAddress = Address<Handle, Waker>;
+
+/// What a target is started with.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub portals: Vec<SocketAddr>,
+    /// What SendTargets says; the bound addresses when empty, which then may not be wildcards.
+    pub advertise: Vec<SocketAddr>,
+    /// Threads, one ring each.
+    pub shards: usize,
+    /// Memory for data in flight, over all shards.
+    pub buffer_bytes: usize,
+    /// Connections a shard takes at a time.
+    pub connections: usize,
+    /// What is offered at login.
+    pub offer: Offer,
+    /// How targets are named.
+    pub names: TargetNames,
+    /// A login takes at most this long.
+    pub login_deadline: Duration,
+    /// A quiet session is pinged after this.
+    pub ping_after: Duration,
+}
+
+impl ServerConfig {
+    /// Defaults for targets named by `names` at `portals`.
+    pub fn new(portals: Vec<SocketAddr>, names: TargetNames) -> Self {
+        Self {
+            portals,
+            advertise: Vec::new(),
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            buffer_bytes: 256 * 1024 * 1024,
+            connections: 4096,
+            offer: Offer::default(),
+            names,
+            login_deadline: Duration::from_secs(15),
+            ping_after: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why a target did not start. Each says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// This kernel or its settings do not let us.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// An address is taken, or not ours.
+    #[error("cannot listen on {address}; choose another with --listen")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// No host could be told where to go.
+    #[error(
+        "{0} is a wildcard, which no host can connect to; say by --advertise which address \
+         hosts are to use"
+    )]
+    Wildcard(SocketAddr),
+    /// Out of threads.
+    #[error("cannot start a shard's thread")]
+    Thread(#[source] io::Error),
+}
+
+/// A running target.
+#[derive(Debug)]
+pub struct Server {
+    shards: Vec<ShardAddress>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    portals: Vec<SocketAddr>,
+    names: TargetNames,
+    state: Mutex<State>,
+    /// One change of the exports at a time: a later snapshot must not be overtaken by an earlier.
+    publishing: tokio::sync::Mutex<()>,
+}
+
+/// What the shards have been told.
+#[derive(Debug)]
+struct State {
+    exports: Exports,
+    /// Where each volume lives, and how much of it the shard has.
+    homes: BTreeMap<Uuid, Home>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    shard: usize,
+    segments: usize,
+}
+
+/// A fault that a shard has met: the volume, to be remembered by the catalog.
+pub type Faults = tokio::sync::mpsc::UnboundedSender<Uuid>;
+
+impl Server {
+    /// Starts shards and listens. Nothing is served before [`attach`](Self::attach) and nobody is
+    /// let in before [`publish`](Self::publish).
+    pub fn start(config: &ServerConfig, faults: Option<Faults>) -> Result<Self, StartError> {
+        outband_ring::probe()?;
+        let (listeners, bound) = listen(&config.portals)?;
+        let portals = advertised(&bound, &config.advertise)?;
+        let exports = Exports::new(AccessTable::new(config.names.clone()), portals.clone());
+        let shared = Arc::new(exports.clone());
+        let mut starts = Vec::new();
+        let mut shards = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..config.shards.max(1) {
+            let listeners = listeners.iter().skip(index).step_by(config.shards.max(1));
+            let listeners: Vec<_> = listeners
+                .map(|listener| listener.try_clone().map(OwnedFd::from))
+                .collect::<Result<_, _>>()
+                .map_err(StartError::Thread)?;
+            let settings = settings(config, index);
+            let (ready, is_ready) = sync_channel(1);
+            let (start, started) = channel();
+            let (shared, faults) = (Arc::clone(&shared), faults.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{index}"))
+                .spawn(move || {
+                    let Some((ring, receiver)) = open_ring(&ready) else {
+                        return;
+                    };
+                    let Ok(shards) = started.recv() else {
+                        return;
+                    };
+                    let shard =
+                        Shard::new(ring, settings, receiver, shards, shared, Box::new(entropy));
+                    run(shard, listeners, faults);
+                })
+                .map_err(StartError::Thread)?;
+            threads.push(thread);
+            let ready = is_ready.recv().map_err(|_| {
+                StartError::Thread(io::Error::other("the thread ended before its ring was ready"))
+            })?;
+            shards.push(ready?);
+            starts.push(start);
+        }
+        for start in starts {
+            // A shard that has ended by now is met at the first message to it.
+            let _ = Sender::send(&start, shards.clone());
+        }
+        let state = State { exports, homes: BTreeMap::new() };
+        Ok(Self {
+            shards,
+            threads: Mutex::new(threads),
+            portals,
+            names: config.names.clone(),
+            state: Mutex::new(state),
+            publishing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The portals as hosts are told of them.
+    pub fn portals(&self) -> &[SocketAddr] {
+        &self.portals
+    }
+
+    /// How targets are named.
+    pub fn names(&self) -> &TargetNames {
+        &self.names
+    }
+
+    /// Who may use what, from now on; returns when every shard goes by it.
+    pub async fn publish(&self, access: AccessTable) {
+        let _one = self.publishing.lock().await;
+        self.lock().exports.access = access;
+        self.tell_exports().await;
+    }
+
+    async fn tell_exports(&self) {
+        let exports = Arc::new(self.lock().exports.clone());
+        for shard in &self.shards {
+            ask(shard, |reply| Message::Exports(Arc::clone(&exports), reply)).await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// From now on no command of this grant reaches a medium.
+    pub async fn close_gate(&self, target: String, host: Option<String>, epoch: Epoch) {
+        if let Some(shard) = self.home_of(&target) {
+            let gate = Gate { target, host, epoch: epoch.0 };
+            ask(shard, |reply| Message::CloseGate(gate, reply)).await;
+        }
+    }
+
+    /// Ends the sessions of this grant; returns when the last of their I/O is reaped.
+    pub async fn drain(&self, target: String, host: Option<String>, epoch: Epoch) {
+        if let Some(shard) = self.home_of(&target) {
+            let gate = Gate { target, host, epoch: epoch.0 };
+            ask(shard, |reply| Message::Drain(gate, reply)).await;
+        }
+    }
+
+    fn home_of(&self, target: &str) -> Option<&ShardAddress> {
+        let route = self.lock().exports.targets.get(target).copied();
+        route.and_then(|route| self.shards.get(route.shard))
+    }
+
+    /// Who is logged in.
+    pub async fn sessions(&self) -> Vec<SessionInfo> {
+        let mut sessions = Vec::new();
+        for shard in &self.shards {
+            sessions.extend(ask(shard, Message::Sessions).await.unwrap_or_default());
+        }
+        sessions
+    }
+
+    /// Ends every session and every shard, in order; returns when their threads have ended.
+    pub async fn stop(&self) {
+        for shard in &self.shards {
+            ask(shard, Message::Stop).await;
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no panic holds this lock"));
+        // A shard answers its stop in its last turn, so this does not wait for long.
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().for_each(|thread| {
+                let _ = thread.join();
+            });
+        });
+        let _ = joined.await;
+    }
+}
+
+/// Sends a message and waits for its reply; `None` when the shard has ended.
+async fn ask<T>(
+    shard: &ShardAddress,
+    message: impl FnOnce(Reply<T>) -> Message<Handle>,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    if !shard.send(message(reply)) {
+        return None;
+    }
+    answer.await.ok()
+}
+
+fn settings(config: &ServerConfig, index: usize) -> Settings {
+    Settings {
+        index,
+        offer: config.offer.clone(),
+        portal_group: 1,
+        buffer_bytes: config.buffer_bytes / config.shards.max(1),
+        receive_bytes: config.buffer_bytes / config.shards.max(1) / 2,
+        tasks: 16 * 1024,
+        connections: config.connections,
+        login_deadline: config.login_deadline,
+        drain_deadline: Duration::from_secs(10),
+        ping_after: config.ping_after,
+    }
+}
+
+type Ready = Result<ShardAddress, RingError>;
+
+/// A ring lives and dies on its own thread.
+fn open_ring(
+    ready: &SyncSender<Ready>,
+) -> Option<(UringRing, std::sync::mpsc::Receiver<Message<Handle>>)> {
+    match UringRing::new(UringConfig::default()) {
+        Ok(ring) => {
+            let (address, receiver) = mailbox(ring.waker());
+            ready.send(Ok(address)).ok()?;
+            Some((ring, receiver))
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            None
+        }
+    }
+}
+
+fn run(mut shard: Shard<UringRing>, listeners: Vec<OwnedFd>, faults: Option<Faults>) {
+    if let Some(faults) = faults {
+        shard.on_fault(Box::new(move |volume| {
+            // Nobody listens any more when the unit is stopping.
+            let _ = faults.send(volume);
+        }));
+    }
+    listeners.into_iter().for_each(|listener| shard.listen(listener));
+    loop {
+        match shard.turn() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::error!(%error, "the ring does not wait any more; the unit ends");
+                std::process::abort();
+            }
+        }
+    }
+}
+
+fn entropy(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the kernel has random bytes once it is up");
+}
+
+fn listen(portals: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+    let mut listeners = Vec::new();
+    let mut bound = Vec::new();
+    for address in portals {
+        let error = |source| StartError::Listen { address: *address, source };
+        let listener = TcpListener::bind(address).map_err(error)?;
+        bound.push(listener.local_addr().map_err(error)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, bound))
+}
+
+/// What hosts are told. A port of 0 in `advertise` means the port of the portal at its place.
+fn advertised(
+    bound: &[SocketAddr],
+    advertise: &[SocketAddr],
+) -> Result<Vec<SocketAddr>, StartError> {
+    if advertise.is_empty() {
+        return match bound.iter().find(|address| address.ip().is_unspecified()) {
+            Some(wildcard) => Err(StartError::Wildcard(*wildcard)),
+            None => Ok(bound.to_vec()),
+        };
+    }
+    let port = |index: usize| bound.get(index).or(bound.first()).map_or(0, SocketAddr::port);
+    let fill = |(index, address): (usize, &SocketAddr)| match address.port() {
+        0 => SocketAddr::new(address.ip(), port(index)),
+        _ => *address,
+    };
+    Ok(advertise.iter().enumerate().map(fill).collect())
+}
+
+impl State {
+    /// The shard with the fewest volumes.
+    fn emptiest(&self, shards: usize) -> usize {
+        let count = |shard: &usize| self.homes.values().filter(|home| home.shard == *shard).count();
+        (0..shards).min_by_key(count).unwrap_or(0)
+    }
+
+    fn route(&mut self, target: String, shard: usize, id: Uuid) {
+        self.exports.targets.insert(target, Route { shard, target: id });
+    }
+}

@@ -1,0 +1,152 @@
+//! Volumes on their way to their shards, and away from them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use outband_protocol::ids::IscsiName;
+use uuid::Uuid;
+
+use super::{Home, Server, ask};
+use crate::media::{Media, Piece, VolumeSpec, VolumeState, WritePolicy, ZeroWith};
+use crate::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
+use crate::shard::mailbox::{Message, SegmentConfig, TargetConfig, VolumeConfig};
+
+impl Server {
+    /// Serves a volume from now on, or more of one that is served: grown, or partitioned anew.
+    /// One that cannot be used yet is not served.
+    pub async fn attach(&self, spec: &VolumeSpec) -> io::Result<()> {
+        if spec.is_empty() || !matches!(spec.state, VolumeState::Online | VolumeState::Faulted) {
+            return Ok(());
+        }
+        let _one = self.publishing.lock().await;
+        let known = self.lock().homes.get(&spec.id).copied();
+        let home = known.unwrap_or_else(|| {
+            let shard = self.lock().emptiest(self.shards.len());
+            Home { shard, segments: 0 }
+        });
+        let config = self.config(spec, home.segments)?;
+        let targets: Vec<_> =
+            config.targets.iter().map(|target| (target.name.to_string(), target.id)).collect();
+        let shard = &self.shards[home.shard];
+        let message = Box::new(config);
+        match known {
+            None => ask(shard, |reply| Message::Attach(message, reply)).await,
+            Some(_) => ask(shard, |reply| Message::Update(message, reply)).await,
+        };
+        {
+            let mut state = self.lock();
+            state.homes.insert(spec.id, Home { shard: home.shard, segments: spec.pieces.len() });
+            let ours = format!("{}.p", self.target_name(spec, None));
+            let stale = |name: &str| {
+                name.starts_with(&ours) && !targets.iter().any(|(target, _)| target == name)
+            };
+            state.exports.targets.retain(|name, _| !stale(name));
+            for (name, id) in targets {
+                state.route(name, home.shard, id);
+            }
+        }
+        self.tell_exports().await;
+        Ok(())
+    }
+
+    /// Serves a volume no longer; returns when the last of its I/O is reaped.
+    pub async fn detach(&self, volume: Uuid) {
+        let _one = self.publishing.lock().await;
+        let home = {
+            let mut state = self.lock();
+            let home = state.homes.remove(&volume);
+            // Control has fenced every grant before; the routes go before the volume does.
+            let served: Vec<_> = state.homes.keys().copied().collect();
+            let gone = |target: Uuid| target == volume || !served.contains(&target);
+            if home.is_some() {
+                state
+                    .exports
+                    .targets
+                    .retain(|_, route| !(gone(route.target) && route.target == volume));
+            }
+            home
+        };
+        self.tell_exports().await;
+        if let Some(home) = home {
+            ask(&self.shards[home.shard], |reply| Message::Detach(volume, reply)).await;
+        }
+    }
+
+    /// The operator has looked after a faulted volume.
+    pub async fn recovered(&self, volume: Uuid) {
+        let home = self.lock().homes.get(&volume).copied();
+        if let Some(home) = home {
+            ask(&self.shards[home.shard], |reply| Message::Recovered(volume, reply)).await;
+        }
+    }
+
+    /// The iSCSI name of a volume, or of one of its partitions.
+    pub fn target_name(&self, spec: &VolumeSpec, partition: Option<u16>) -> String {
+        let subject = match partition {
+            None => spec.name.to_string(),
+            Some(number) => format!("{}.p{number}", spec.name),
+        };
+        let subject = subject.parse().expect("a checked volume name is a subject");
+        self.names.target(&subject)
+    }
+
+    /// `spec` for its shard, which has its first `known` pieces already.
+    fn config(&self, spec: &VolumeSpec, known: usize) -> io::Result<VolumeConfig<OwnedFd>> {
+        let segments =
+            spec.pieces.iter().skip(known).map(segment).collect::<io::Result<Vec<_>>>()?;
+        let whole = self.target(spec, None, spec.id, 0, spec.blocks);
+        let parts = spec
+            .partitions
+            .iter()
+            .map(|part| self.target(spec, Some(part.number), part.id, part.start, part.blocks));
+        Ok(VolumeConfig {
+            id: spec.id,
+            write_policy: spec.write_policy,
+            faulted: spec.state == VolumeState::Faulted,
+            segments,
+            targets: std::iter::once(whole).chain(parts).collect(),
+        })
+    }
+
+    fn target(
+        &self,
+        spec: &VolumeSpec,
+        partition: Option<u16>,
+        id: Uuid,
+        start: u64,
+        blocks: u64,
+    ) -> TargetConfig {
+        let name = self.target_name(spec, partition);
+        let lu = LuConfig {
+            uuid: id,
+            company: LOCAL_COMPANY,
+            serial: id.simple().to_string(),
+            port: TargetPort {
+                target: name.clone(),
+                portal_group: spec.place.target_portal_group,
+                group: spec.place.target_port_group,
+                relative: spec.place.relative_port,
+            },
+            blocks,
+            block_size: spec.block_size,
+            physical_block_size: spec.physical_block_size.max(spec.block_size),
+            write_cache: spec.write_policy == WritePolicy::High,
+            volatile: spec.volatile,
+            read_only: spec.read_only,
+            unmap: spec.pieces.iter().all(|piece| {
+                matches!(piece.media, Media::Memory) || piece.zero != ZeroWith::Writes
+            }),
+            rotational: spec.rotational,
+        };
+        let name = IscsiName::new(&name).expect("a prefix and a checked volume name");
+        TargetConfig { id, name, start: start * u64::from(spec.block_size), lu }
+    }
+}
+
+fn segment(piece: &Piece) -> io::Result<SegmentConfig<OwnedFd>> {
+    let file = match &piece.media {
+        Media::Memory => None,
+        Media::File(fd) => Some((fd.try_clone()?, piece.offset, piece.zero)),
+    };
+    Ok(SegmentConfig { device: piece.device, len: piece.len, file })
+}

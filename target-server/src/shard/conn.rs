@@ -1,0 +1,528 @@
+//! The hallway: one logged-in connection. Every hop of a request starts and ends here: socket to
+//! protocol, protocol to SCSI, SCSI to the store, and back.
+//!
+//! Read it in the order of a WRITE: `on_recv`, `on_command`, `on_write_data`, `on_write_ready`,
+//! `on_disk`, `flush`, `on_body_sent`.
+
+mod finish;
+
+use std::net::IpAddr;
+
+use outband_protocol::Body;
+use outband_protocol::ids::{IscsiName, Itt, TaskId};
+use outband_protocol::limits::{BURST_LEN_MAX, TASKS_INITIAL};
+use outband_protocol::scsi::Status;
+use outband_protocol::target::{self, Command, DataFault, Event, Manage, PeerError, Targets};
+use outband_ring::{Buf, Ring};
+
+use super::desk::{Desk, Errand};
+use super::peer::Session;
+use super::task::{Stage, Task, Work};
+use super::token::{ConnKey, TargetKey};
+use super::wire::{Received, Wire};
+use crate::scsi::{NexusId, Plan, Reply, Request};
+use crate::store::{self, Io, IoDone};
+
+/// A PDU's missing tail of at least this is received straight into its task's buffer.
+const IN_PLACE_LEN_MIN: u32 = 8 * 1024;
+
+/// A connection in full feature phase.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    key: ConnKey,
+    /// The protocol's side of it.
+    pub(crate) core: target::Conn,
+    /// What it is logged in to; `None` in a discovery session.
+    pub(crate) target: Option<TargetKey>,
+    /// The session as the logical unit knows it.
+    pub(crate) nexus: NexusId,
+    /// Who.
+    pub(crate) host: IscsiName,
+    /// From where.
+    source: IpAddr,
+    /// By which grant.
+    pub(crate) epoch: u64,
+    /// A fence is closing: nothing more of this session reaches the medium.
+    pub(crate) fenced: bool,
+    /// I/O in the store's hands.
+    pub(crate) ios: u32,
+    /// Tasks that the session may have.
+    pub(crate) credit: u32,
+    tasks: Vec<Option<Task>>,
+    /// Aborted tasks that the medium still has.
+    draining: u32,
+    /// Task management that waits for them.
+    managing: Vec<Itt>,
+    leaving: Option<Itt>,
+    answered_logout: bool,
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ending {
+    /// The initiator logged out.
+    #[error("logged out")]
+    Logout,
+    /// It broke the protocol.
+    #[error("protocol error: {0}")]
+    Peer(#[from] PeerError),
+}
+
+impl Conn {
+    /// A connection that was admitted.
+    pub(crate) fn new(
+        key: ConnKey,
+        core: target::Conn,
+        target: Option<TargetKey>,
+        nexus: NexusId,
+        source: IpAddr,
+        epoch: u64,
+    ) -> Self {
+        let host = core.identity().initiator.clone();
+        Self {
+            key,
+            core,
+            target,
+            nexus,
+            host,
+            source,
+            epoch,
+            fenced: false,
+            ios: 0,
+            credit: TASKS_INITIAL,
+            tasks: Vec::new(),
+            draining: 0,
+            managing: Vec::new(),
+            leaving: None,
+            answered_logout: false,
+        }
+    }
+
+    /// A receive has brought bytes. What was placed goes back to its task first; then every
+    /// complete PDU in the rest is handled.
+    pub(crate) fn on_recv<R: Ring>(
+        &mut self,
+        received: &mut Received,
+        desk: &mut Desk<R>,
+    ) -> Result<(), Ending> {
+        if let Some((buf, at)) = received.placed.take() {
+            self.core.placed(&buf[at]);
+            self.buf_back(buf, desk);
+        }
+        self.on_bytes(&received.inbox[..received.len], desk)
+    }
+
+    /// Bytes of the stream.
+    pub(crate) fn on_bytes<R: Ring>(
+        &mut self,
+        mut input: &[u8],
+        desk: &mut Desk<R>,
+    ) -> Result<(), Ending> {
+        while let Some(event) = self.core.next_event(&mut input)? {
+            match event {
+                Event::Command(command) => self.on_command(command, desk),
+                Event::WriteData { task, offset, bytes } => {
+                    self.on_write_data(task, offset, bytes);
+                }
+                Event::WriteReady(task) => self.on_write_ready(task, desk),
+                Event::DataFailed { task, fault } => self.on_data_failed(task, fault, desk),
+                Event::Manage(manage) => self.on_manage(&manage, desk),
+                Event::SendTargets { itt, which } => self.on_send_targets(itt, &which, desk),
+                Event::Logout { itt } => self.on_logout(itt, desk),
+                Event::Pong => {}
+                Event::Ended => return Err(Ending::Logout),
+            }
+        }
+        Ok(())
+    }
+
+    /// A command: what does it mean, and does it need a buffer?
+    fn on_command<R: Ring>(&mut self, command: Command, desk: &mut Desk<R>) {
+        self.grow_credit(desk);
+        let slot = usize::from(command.task.slot);
+        if self.tasks.len() <= slot {
+            self.tasks.resize_with(slot + 1, || None);
+        }
+        self.tasks[slot] = Some(Task::new(command));
+        let (Some(target), false) = (self.target, self.fenced) else {
+            let conflict = Reply { status: Status::ReservationConflict, ..Reply::good() };
+            return self.reply(slot, conflict, desk);
+        };
+        let request = Request {
+            lun: command.lun,
+            cdb: &command.cdb,
+            offered: if command.write { command.expected_len } else { 0 },
+        };
+        let plan = desk.targets[target].lu.begin(self.nexus, &request);
+        self.carry_out(slot, plan, desk);
+    }
+
+    /// Sets a task on its way.
+    fn carry_out<R: Ring>(&mut self, slot: usize, plan: Plan, desk: &mut Desk<R>) {
+        let Some(target) = self.target else {
+            return;
+        };
+        let target = &desk.targets[target];
+        let block = target.lu.block_size();
+        let (start, write_cache) = (target.start, target.lu.write_cache());
+        let task = self.task_at(slot);
+        let command = task.command;
+        task.wanted = plan.wanted(block);
+        task.base = 0;
+        task.bound = 0;
+        let expected = if command.read || command.write { command.expected_len } else { 0 };
+        let at = |lba: u64| start + lba * u64::from(block);
+        let cut =
+            |wanted: u64| u32::try_from(wanted).map_or(expected, |wanted| wanted.min(expected));
+        match plan {
+            Plan::Reply(reply) => self.reply(slot, reply, desk),
+            Plan::Read { lba, .. } => {
+                let len = if command.read { cut(task.wanted) } else { 0 };
+                self.begin(slot, Work::Read, at(lba), len, desk);
+            }
+            Plan::Write { lba, durable, blocks, .. } => {
+                let len = cut(u64::from(blocks) * u64::from(block));
+                self.begin(slot, Work::Write { durable }, at(lba), len, desk);
+            }
+            Plan::Verify { lba, compare: true, .. } => {
+                let len = cut(task.wanted);
+                self.begin(slot, Work::Compare, at(lba), len, desk);
+            }
+            Plan::Verify { lba, blocks, compare: false } => {
+                let len = blocks.saturating_mul(block);
+                self.begin(slot, Work::Verify, at(lba), len, desk);
+            }
+            Plan::Parameters { cdb, len } => {
+                let len = cut(u64::from(len));
+                self.begin(slot, Work::Parameters(cdb), 0, len, desk);
+            }
+            Plan::Flush => {
+                task.work = Work::Flush;
+                self.store(slot, Io::new(store::Work::Flush, 0, 0), desk);
+            }
+            Plan::Zero { ranges, unmap } => {
+                let bytes = |(lba, blocks): &(u64, u64)| (at(*lba), blocks * u64::from(block));
+                let ranges = ranges.iter().map(bytes).collect();
+                task.work = Work::Zero { ranges, next: 0, unmap, durable: !write_cache };
+                self.zero(slot, desk);
+            }
+        }
+    }
+
+    /// Starts a command that moves `len` bytes through buffers.
+    fn begin<R: Ring>(&mut self, slot: usize, work: Work, at: u64, len: u32, desk: &mut Desk<R>) {
+        let task = self.task_at(slot);
+        task.work = work;
+        task.at = at;
+        task.len = len;
+        if len == 0 && task.command.unsolicited_len == 0 {
+            return self.moved_all(slot, desk);
+        }
+        self.feed(slot, desk);
+    }
+
+    /// Gives a task its buffer and lets its next burst begin, or lets it wait for one.
+    pub(crate) fn feed<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        let key = self.key;
+        let task = self.task_at(slot);
+        let due = task.burst_len();
+        let block_up = (due as usize).next_multiple_of(4096);
+        if task.buf.is_none() {
+            task.buf = desk.buffers.take(block_up);
+        }
+        if task.buf.is_none() {
+            // What comes unasked cannot wait; what must be asked for can (design.md, rule 8).
+            if task.command.unsolicited_len > 0 && task.base == 0 && task.stage == Stage::Ended {
+                return self.finish(slot, Status::TaskSetFull, None, 0, desk);
+            }
+            task.stage = Stage::Hungry;
+            let hungry = (key, task.id);
+            return desk.hungry.push_back(hungry);
+        }
+        task.bound = task.base + due;
+        match task.work {
+            Work::Read | Work::Verify => self.read_burst(slot, desk),
+            _ => {
+                task.stage = Stage::Collecting;
+                let (id, bound) = (task.id, task.bound);
+                self.core.accept_data(id, bound);
+            }
+        }
+    }
+
+    /// A buffer may be free for a task that has waited for one.
+    pub(crate) fn on_room<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
+        if self.task(id).is_some_and(|task| task.stage == Stage::Hungry) {
+            self.feed(usize::from(id.slot), desk);
+        }
+    }
+
+    /// Bytes of a write, copied once to where the medium will take them from.
+    fn on_write_data(&mut self, id: TaskId, offset: u32, bytes: &[u8]) {
+        let Some(task) = self.task(id) else {
+            return;
+        };
+        let from = (offset - task.base) as usize;
+        if let Some(buf) = &mut task.buf {
+            buf[from..from + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
+    /// Everything that was asked for is here: to the medium with it.
+    fn on_write_ready<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
+        let slot = usize::from(id.slot);
+        let fenced = self.fenced;
+        let Some(task) = self.task(id) else {
+            return;
+        };
+        // The grant is looked at again: it may have ended while the data was on its way (P12).
+        if fenced {
+            return self.finish(slot, Status::ReservationConflict, None, 0, desk);
+        }
+        let at = task.at + u64::from(task.base);
+        let len = task.bound.min(task.len).saturating_sub(task.base);
+        if len == 0 {
+            return self.moved_all(slot, desk);
+        }
+        match &task.work {
+            Work::Write { durable } => {
+                let durable = *durable;
+                if let Some(buf) = task.buf.take() {
+                    let work = store::Work::Write { buf, durable };
+                    self.store(slot, Io::new(work, at, u64::from(len)), desk);
+                }
+            }
+            Work::Compare => self.read_beside(slot, at, len, desk),
+            Work::Parameters(cdb) => {
+                let cdb = *cdb;
+                self.on_parameters(slot, &cdb, len, desk);
+            }
+            _ => {}
+        }
+    }
+
+    /// A parameter list is whole.
+    fn on_parameters<R: Ring>(
+        &mut self,
+        slot: usize,
+        cdb: &outband_protocol::scsi::Cdb,
+        len: u32,
+        desk: &mut Desk<R>,
+    ) {
+        let nexus = self.nexus;
+        let (Some(target), Some(buf)) = (self.target, self.task_at(slot).buf.take()) else {
+            return;
+        };
+        let wanted = self.task_at(slot).wanted;
+        let plan = desk.targets[target].lu.with_parameters(nexus, cdb, &buf[..len as usize]);
+        desk.buffers.give(buf);
+        self.carry_out(slot, plan, desk);
+        // What the command moved is its list, whatever the list brings about.
+        if let Some(task) = &mut self.tasks[slot] {
+            task.wanted = wanted;
+        }
+    }
+
+    /// Reads the burst that is due into the task's buffer.
+    fn read_burst<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        let Some(target) = self.target else {
+            return;
+        };
+        let block = desk.targets[target].lu.block_size();
+        let task = self.task_at(slot);
+        let at = task.at + u64::from(task.base);
+        // The initiator may expect a part of a block; the medium gives whole ones.
+        let len = (task.bound - task.base).next_multiple_of(block);
+        if let Some(buf) = task.buf.take() {
+            self.store(slot, Io::new(store::Work::Read(buf), at, u64::from(len)), desk);
+        }
+    }
+
+    /// Reads what is on the medium, to be compared with what was sent.
+    fn read_beside<R: Ring>(&mut self, slot: usize, at: u64, len: u32, desk: &mut Desk<R>) {
+        match desk.buffers.take((len as usize).next_multiple_of(4096)) {
+            Some(buf) => {
+                self.store(slot, Io::new(store::Work::Read(buf), at, u64::from(len)), desk)
+            }
+            None => self.finish(slot, Status::TaskSetFull, None, 0, desk),
+        }
+    }
+
+    /// The next range of a command that makes zeros.
+    fn zero<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        let task = self.task_at(slot);
+        let Work::Zero { ranges, next, unmap, durable } = &mut task.work else {
+            return;
+        };
+        if let Some((at, len)) = ranges.get(*next).copied() {
+            *next += 1;
+            let work = store::Work::Zero { unmap: *unmap };
+            return self.store(slot, Io::new(work, at, len), desk);
+        }
+        if *durable {
+            task.work = Work::Flush;
+            return self.store(slot, Io::new(store::Work::Flush, 0, 0), desk);
+        }
+        self.moved_all(slot, desk);
+    }
+
+    /// Hands an I/O to the medium.
+    fn store<R: Ring>(&mut self, slot: usize, io: Io, desk: &mut Desk<R>) {
+        let Some(target) = self.target else {
+            return;
+        };
+        let task = self.task_at(slot);
+        task.stage = Stage::Storing;
+        let id = task.id;
+        self.ios += 1;
+        desk.start((self.key, id), target, io);
+    }
+
+    /// The medium has done its part, or could not.
+    pub(crate) fn on_disk<R: Ring>(&mut self, id: TaskId, done: IoDone, desk: &mut Desk<R>) {
+        self.ios -= 1;
+        let slot = usize::from(id.slot);
+        let Some(task) = self.task(id) else {
+            return done.buf.into_iter().for_each(|buf| desk.buffers.give(buf));
+        };
+        if task.stage == Stage::Draining {
+            return self.drained(slot, done.buf, desk);
+        }
+        if let Err(error) = done.result {
+            done.buf.into_iter().for_each(|buf| desk.buffers.give(buf));
+            return self.finish(slot, Status::CheckCondition, Some(error.sense()), 0, desk);
+        }
+        match &task.work {
+            Work::Read => {
+                task.buf = done.buf;
+                self.on_read(slot, desk);
+            }
+            Work::Compare => self.on_beside(slot, done.buf, desk),
+            Work::Zero { .. } => self.zero(slot, desk),
+            Work::Write { .. } | Work::Verify => {
+                task.buf = done.buf;
+                self.burst_moved(slot, desk);
+            }
+            _ => self.moved_all(slot, desk),
+        }
+    }
+
+    /// A burst of a read is in its buffer.
+    fn on_read<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        let task = self.task_at(slot);
+        if task.bound >= task.len {
+            return self.moved_all(slot, desk);
+        }
+        task.stage = Stage::Sending;
+        let (id, bound) = (task.id, task.bound);
+        self.core.send_data(id, bound);
+    }
+
+    /// A burst is where it belongs and its buffer is free: the next one, or the end.
+    fn burst_moved<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        let task = self.task_at(slot);
+        task.base = task.bound;
+        if task.base >= task.len { self.moved_all(slot, desk) } else { self.feed(slot, desk) }
+    }
+
+    /// A buffer is wholly in the socket's hands.
+    pub(crate) fn on_body_sent<R: Ring>(&mut self, tag: u64, buf: Buf, desk: &mut Desk<R>) {
+        let id = Task::from_tag(tag);
+        match self.task(id) {
+            Some(task) if task.stage == Stage::Sending && task.body.is_none() => {
+                task.buf = Some(buf);
+                self.burst_moved(usize::from(id.slot), desk);
+            }
+            _ => desk.buffers.give(buf),
+        }
+    }
+
+    /// Everything due goes into one send.
+    pub(crate) fn flush<R: Ring>(&mut self, wire: &mut Wire, desk: &mut Desk<R>) {
+        while let Some(transmit) = self.core.poll_transmit() {
+            wire.out().head(transmit.head());
+            match &transmit.body {
+                Body::None => {}
+                Body::Bytes(bytes) => {
+                    wire.out().head(bytes);
+                    wire.out().head(&transmit.tail(bytes));
+                }
+                Body::Task { task: id, offset, len } => {
+                    let Some(Some(task)) = self.tasks.get_mut(usize::from(id.slot)) else {
+                        continue;
+                    };
+                    debug_assert_eq!(task.id, *id, "a slot is used anew only once it was named");
+                    let from = (offset - task.base) as usize;
+                    let at = from..from + *len as usize;
+                    if task.payload.is_empty() {
+                        if let Some(buf) = task.buf.take() {
+                            task.body = Some(wire.out().attach(Task::tag(*id), buf));
+                        }
+                        let body = task.body.expect("named data is in the task's buffer");
+                        wire.body(body, at, |bytes| Tail(transmit.tail(bytes)));
+                    } else {
+                        let bytes = &task.payload[at];
+                        wire.out().head(bytes);
+                        wire.out().head(&transmit.tail(bytes));
+                    }
+                }
+            }
+        }
+        self.forget_bodies();
+        wire.send(desk);
+    }
+
+    /// Asks for the next bytes: straight into a task's buffer when a large piece of it is due.
+    pub(crate) fn receive<R: Ring>(&mut self, wire: &mut Wire, desk: &mut Desk<R>) {
+        if let Some(place) = self.core.placement()
+            && place.len >= IN_PLACE_LEN_MIN
+            && let Some(task) = self.task(place.task)
+            && let Some(buf) = task.buf.take()
+        {
+            let from = (place.offset - task.base) as usize;
+            return wire.receive_into(buf, from..from + place.len as usize, desk);
+        }
+        wire.receive(desk);
+    }
+
+    /// A buffer that was with the kernel for a receive in place.
+    fn buf_back<R: Ring>(&mut self, buf: Buf, desk: &mut Desk<R>) {
+        let collecting = |task: &&mut Task| task.stage == Stage::Collecting && task.buf.is_none();
+        match self.tasks.iter_mut().flatten().find(collecting) {
+            Some(task) => task.buf = Some(buf),
+            None => desk.buffers.give(buf),
+        }
+    }
+
+    /// What its target knows it by.
+    pub(crate) fn session(&self) -> Option<Session> {
+        let (nexus, epoch, host) = (self.nexus, self.epoch, self.host.to_string());
+        self.target.map(|target| Session { target, nexus, host, epoch })
+    }
+
+    fn task(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(usize::from(id.slot))?.as_mut().filter(|task| task.id == id)
+    }
+
+    fn task_at(&mut self, slot: usize) -> &mut Task {
+        self.tasks[slot].as_mut().expect("the slot was filled when its command arrived")
+    }
+}
+
+/// Lets a tail be passed on as bytes.
+struct Tail(outband_protocol::Tail);
+
+impl AsRef<[u8]> for Tail {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Task {
+    /// Bytes of the burst that begins at `base`. Unsolicited data may be more than the command
+    /// needs; it has to be taken all the same.
+    fn burst_len(&self) -> u32 {
+        let unsolicited = if self.base == 0 { self.command.unsolicited_len } else { 0 };
+        (self.len - self.base.min(self.len)).max(unsolicited).min(BURST_LEN_MAX)
+    }
+}

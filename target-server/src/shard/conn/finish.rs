@@ -1,0 +1,258 @@
+//! How commands end: answered, aborted, or with the whole session.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use outband_protocol::ids::{IscsiName, Itt, TaskId};
+use outband_protocol::keys::{PortalAddress, TargetRecord, TextQueue, send_targets};
+use outband_protocol::limits::{TASKS_INITIAL, TASKS_MAX};
+use outband_protocol::pdu::{TaskManagementFunction, TaskManagementResult};
+use outband_protocol::scsi::{Sense, Status, sense};
+use outband_protocol::target::Outcome;
+use outband_ring::Buf;
+
+use super::{
+    Conn, DataFault, Desk, Errand, Event, Manage, Reply, Ring, Stage, Targets, Task, Work,
+};
+use crate::store::StoreError;
+
+impl Conn {
+    /// A command that has its answer.
+    pub(super) fn reply<R: Ring>(&mut self, slot: usize, reply: Reply, desk: &mut Desk<R>) {
+        let task = self.task_at(slot);
+        task.wanted = reply.wanted;
+        let expected = if task.command.read { task.command.expected_len } else { 0 };
+        let len = u32::try_from(reply.data.len()).unwrap_or(u32::MAX).min(expected);
+        task.payload = reply.data;
+        self.finish(slot, reply.status, reply.sense, len, desk);
+    }
+
+    /// A command has moved all its bytes.
+    pub(super) fn moved_all<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        let task = self.task_at(slot);
+        let data_in = if task.work == Work::Read { task.len } else { 0 };
+        self.finish(slot, Status::Good, None, data_in, desk);
+    }
+
+    /// Ends a task: its response is due. What was read stays until the core has named it.
+    pub(super) fn finish<R: Ring>(
+        &mut self,
+        slot: usize,
+        status: Status,
+        sense: Option<Sense>,
+        data_in: u32,
+        desk: &mut Desk<R>,
+    ) {
+        let task = self.task_at(slot);
+        task.stage = Stage::Ended;
+        if data_in == 0
+            && let Some(buf) = task.buf.take()
+        {
+            desk.buffers.give(buf);
+        }
+        let outcome = Outcome {
+            status: status.code(),
+            sense: sense.map(|sense| Bytes::copy_from_slice(&sense.fixed())),
+            data_in,
+            wanted: task.wanted,
+        };
+        let id = task.id;
+        self.core.complete(id, outcome);
+    }
+
+    /// The data of a write is no use.
+    pub(super) fn on_data_failed<R: Ring>(
+        &mut self,
+        id: TaskId,
+        fault: DataFault,
+        desk: &mut Desk<R>,
+    ) {
+        if self.task(id).is_none() {
+            return;
+        }
+        let (status, sense) = match fault {
+            DataFault::Digest => (Status::CheckCondition, Some(sense::DATA_CRC_ERROR)),
+            DataFault::OutOfOrder => (Status::CheckCondition, Some(sense::DATA_PHASE_ERROR)),
+            DataFault::Unexpected => {
+                (Status::CheckCondition, Some(sense::UNEXPECTED_UNSOLICITED_DATA))
+            }
+            DataFault::Amount => (Status::CheckCondition, Some(sense::NOT_ENOUGH_UNSOLICITED_DATA)),
+            DataFault::NoRoom => (Status::TaskSetFull, None),
+        };
+        self.finish(usize::from(id.slot), status, sense, 0, desk);
+    }
+
+    /// What the initiator sent, beside what the medium has.
+    pub(super) fn on_beside<R: Ring>(
+        &mut self,
+        slot: usize,
+        beside: Option<Buf>,
+        desk: &mut Desk<R>,
+    ) {
+        let task = self.task_at(slot);
+        let len = (task.bound.min(task.len) - task.base) as usize;
+        let differs = match (&task.buf, &beside) {
+            (Some(sent), Some(stored)) => {
+                sent[..len].iter().zip(&stored[..len]).position(|(sent, stored)| sent != stored)
+            }
+            _ => None,
+        };
+        let base = u64::from(task.base);
+        beside.into_iter().for_each(|buf| desk.buffers.give(buf));
+        match differs {
+            Some(at) => {
+                let error = StoreError::Miscompare(base + at as u64);
+                self.finish(slot, Status::CheckCondition, Some(error.sense()), 0, desk);
+            }
+            None => self.burst_moved(slot, desk),
+        }
+    }
+
+    /// The core has ended tasks; those that the medium has are waited for, and then answered.
+    pub(super) fn on_manage<R: Ring>(&mut self, manage: &Manage, desk: &mut Desk<R>) {
+        for id in &manage.tasks {
+            self.end_task(*id, desk);
+        }
+        self.managing.push(manage.itt);
+        let Some(target) = self.target else {
+            return self.settle();
+        };
+        let reset = matches!(
+            manage.function,
+            TaskManagementFunction::LogicalUnitReset
+                | TaskManagementFunction::TargetWarmReset
+                | TaskManagementFunction::TargetColdReset
+        );
+        if reset || manage.function == TaskManagementFunction::ClearTaskSet {
+            desk.errands.push(Errand::EndTasks { target, by: self.key, reset });
+        }
+        desk.errands.push(Errand::Settle(target));
+    }
+
+    /// Another session, or a fence, ends all tasks of this one.
+    pub(crate) fn end_tasks<R: Ring>(&mut self, desk: &mut Desk<R>) {
+        let live = |task: &Task| !matches!(task.stage, Stage::Ended | Stage::Draining);
+        let ids: Vec<_> =
+            self.tasks.iter().flatten().filter(|task| live(task)).map(|task| task.id).collect();
+        for id in ids {
+            self.core.abort(id);
+            self.end_task(id, desk);
+        }
+    }
+
+    /// A task that the core has marked aborted.
+    fn end_task<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
+        let Some(task) = self.task(id) else {
+            return;
+        };
+        if task.stage == Stage::Storing {
+            task.stage = Stage::Draining;
+            self.draining += 1;
+        } else if task.stage != Stage::Draining {
+            self.finish(usize::from(id.slot), Status::TaskAborted, None, 0, desk);
+        }
+    }
+
+    /// The medium has let go of an aborted task.
+    pub(super) fn drained<R: Ring>(&mut self, slot: usize, buf: Option<Buf>, desk: &mut Desk<R>) {
+        buf.into_iter().for_each(|buf| desk.buffers.give(buf));
+        self.draining -= 1;
+        self.finish(slot, Status::TaskAborted, None, 0, desk);
+        if let Some(target) = self.target {
+            desk.errands.push(Errand::Settle(target));
+        }
+    }
+
+    /// Whether the medium has a task that was aborted.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining > 0
+    }
+
+    /// No aborted task of the target is with the medium: those who asked are told.
+    pub(crate) fn settle(&mut self) {
+        for itt in self.managing.drain(..) {
+            self.core.answer_management(itt, TaskManagementResult::Complete);
+        }
+        if let Some(itt) = self.leaving.take() {
+            self.core.answer_logout(itt);
+            self.answered_logout = true;
+        }
+    }
+
+    /// Whether the response to a logout has been handed out, so that nothing more comes or goes.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let mut nothing: &[u8] = &[];
+        self.answered_logout && matches!(self.core.next_event(&mut nothing), Ok(Some(Event::Ended)))
+    }
+
+    /// The initiator leaves: its tasks are aborted already.
+    pub(super) fn on_logout<R: Ring>(&mut self, itt: Itt, desk: &mut Desk<R>) {
+        self.end_tasks(desk);
+        self.leaving = Some(itt);
+        match self.target {
+            Some(target) => desk.errands.push(Errand::Settle(target)),
+            None => self.settle(),
+        }
+    }
+
+    /// SendTargets: what this host may use, and nothing else (P25).
+    pub(super) fn on_send_targets<R: Ring>(
+        &mut self,
+        itt: Itt,
+        which: &Targets,
+        desk: &mut Desk<R>,
+    ) {
+        let source = self.source;
+        let own = self.target.map(|target| desk.targets[target].name.clone());
+        let exports = &desk.exports;
+        let wanted = |name: &IscsiName| match which {
+            Targets::All => true,
+            Targets::Own => own.as_ref() == Some(name),
+            Targets::Name(asked) => asked == name,
+        };
+        let portal =
+            |address: &SocketAddr| PortalAddress::new(*address, Some(desk.settings.portal_group));
+        let records: Vec<_> = exports
+            .visible_to(&self.host, source)
+            .filter_map(|name| IscsiName::new(&name).ok())
+            .filter(wanted)
+            .map(|name| TargetRecord {
+                name,
+                portals: exports.portals.iter().map(portal).collect(),
+            })
+            .collect();
+        let mut text = TextQueue::default();
+        send_targets(&records, &mut text);
+        let (text, _) = text.next_piece(usize::MAX);
+        self.core.answer_targets(itt, text.to_vec());
+    }
+
+    /// The window starts small and doubles while it is filled, as far as the shard's credit goes.
+    pub(super) fn grow_credit<R: Ring>(&mut self, desk: &mut Desk<R>) {
+        let used = u32::try_from(self.core.in_flight()).unwrap_or(u32::MAX);
+        if used < self.credit || self.credit >= TASKS_MAX {
+            return;
+        }
+        let more = self.credit.min(TASKS_MAX - self.credit).min(desk.credit);
+        if more > 0 {
+            desk.credit -= more;
+            self.credit += more;
+            self.core.set_credit(self.credit);
+        }
+    }
+
+    /// Gives back everything that the session held of the shard's.
+    pub(crate) fn release<R: Ring>(&mut self, desk: &mut Desk<R>) {
+        desk.credit += self.credit.saturating_sub(TASKS_INITIAL);
+        for task in self.tasks.iter_mut().flatten() {
+            task.buf.take().into_iter().for_each(|buf| desk.buffers.give(buf));
+        }
+    }
+
+    /// The gather of this turn is closed: what was attached to it is not attached to the next.
+    pub(super) fn forget_bodies(&mut self) {
+        for task in self.tasks.iter_mut().flatten() {
+            task.body = None;
+        }
+    }
+}

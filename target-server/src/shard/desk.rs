@@ -1,0 +1,218 @@
+//! What a connection works with: the ring, buffers, targets and volumes of its shard. Everything
+//! but the connections themselves.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use outband_protocol::ids::TaskId;
+use outband_ring::{Completion, Op, Pool, Ring, Token};
+use slotmap::SlotMap;
+use uuid::Uuid;
+
+use super::Settings;
+use super::mailbox::Address;
+use super::target::{Target, Volume};
+use super::token::{ConnKey, IoKey, Owner, TargetKey, VolumeKey};
+use crate::exports::Exports;
+use crate::scsi::NexusId;
+use crate::store::{Io, IoDone, Step};
+
+/// An I/O on its way, and whose it is.
+#[derive(Debug)]
+struct Active {
+    io: Io,
+    volume: VolumeKey,
+    owner: (ConnKey, TaskId),
+    /// Unsynced writes of the volume when a flush began.
+    covers: u64,
+}
+
+/// What a connection cannot do alone; the shard does it before the turn ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// Its login is complete but for the last response.
+    Admit(ConnKey),
+    /// All tasks of the other sessions of its target end, as `by` asked; with `reset` the logical
+    /// unit starts anew.
+    EndTasks { target: TargetKey, by: ConnKey, reset: bool },
+    /// A task of this target has drained: those who wait for that may go on.
+    Settle(TargetKey),
+}
+
+/// Makes random bytes: CHAP challenges, session handles.
+pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// Told of a volume that became faulted.
+pub type OnFault = Box<dyn Fn(Uuid) + Send>;
+
+/// A shard without its connections.
+pub(crate) struct Desk<R: Ring> {
+    /// The I/O.
+    pub(crate) ring: R,
+    /// When this turn began.
+    pub(crate) now: Instant,
+    /// Bounds and names.
+    pub(crate) settings: Settings,
+    /// Buffers for the data of tasks.
+    pub(crate) buffers: Pool,
+    /// Buffers that connections receive into.
+    pub(crate) receive: Pool,
+    /// The targets that live here.
+    pub(crate) targets: SlotMap<TargetKey, Target>,
+    /// The volumes that live here.
+    pub(crate) volumes: SlotMap<VolumeKey, Volume>,
+    /// Who may use what, on the whole unit.
+    pub(crate) exports: Arc<Exports>,
+    /// Every shard's mailbox, this one's too.
+    pub(crate) shards: Vec<Address<R::Handle, R::Waker>>,
+    /// What is left to the shard.
+    pub(crate) errands: Vec<Errand>,
+    /// Ended I/O, for its connections.
+    pub(crate) ended: VecDeque<((ConnKey, TaskId), IoDone)>,
+    /// Tasks that wait for a buffer, in the order they came.
+    pub(crate) hungry: VecDeque<(ConnKey, TaskId)>,
+    /// Tasks that all sessions together may still be allowed.
+    pub(crate) credit: u32,
+    /// Random bytes.
+    pub(crate) entropy: Entropy,
+    /// Told when a volume becomes faulted, so that it stays so over a restart.
+    pub(crate) on_fault: Option<OnFault>,
+    /// Volumes whose sync failed and which nobody has told yet.
+    pub(crate) faults: Vec<Uuid>,
+    ios: SlotMap<IoKey, Active>,
+    /// Operations that the ring had no room for.
+    backlog: VecDeque<(Token, Op)>,
+    nexus: u32,
+}
+
+impl<R: Ring> std::fmt::Debug for Desk<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk")
+            .field("targets", &self.targets.len())
+            .field("ios", &self.ios.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Ring> Desk<R> {
+    /// An empty one.
+    pub(crate) fn new(
+        ring: R,
+        settings: Settings,
+        shards: Vec<Address<R::Handle, R::Waker>>,
+        exports: Arc<Exports>,
+        entropy: Entropy,
+    ) -> Self {
+        Self {
+            now: ring.now(),
+            ring,
+            buffers: Pool::new(settings.buffer_bytes),
+            receive: Pool::new(settings.receive_bytes),
+            credit: settings.tasks,
+            settings,
+            targets: SlotMap::with_key(),
+            volumes: SlotMap::with_key(),
+            exports,
+            shards,
+            on_fault: None,
+            errands: Vec::new(),
+            ended: VecDeque::new(),
+            hungry: VecDeque::new(),
+            entropy,
+            faults: Vec::new(),
+            ios: SlotMap::with_key(),
+            backlog: VecDeque::new(),
+            nexus: 0,
+        }
+    }
+
+    /// Pushes an operation, or keeps it until the ring has room. Bounded by one receive and one
+    /// send a connection and one operation a task.
+    pub(crate) fn push(&mut self, token: Token, op: Op) {
+        if !self.backlog.is_empty() {
+            self.backlog.push_back((token, op));
+        } else if let Err(op) = self.ring.push(token, op) {
+            self.backlog.push_back((token, op));
+        }
+    }
+
+    /// Pushes what had no room.
+    pub(crate) fn push_backlog(&mut self) {
+        while let Some((token, op)) = self.backlog.pop_front() {
+            if let Err(op) = self.ring.push(token, op) {
+                self.backlog.push_front((token, op));
+                return;
+            }
+        }
+    }
+
+    /// A name for a new session.
+    pub(crate) fn next_nexus(&mut self) -> NexusId {
+        self.nexus = self.nexus.wrapping_add(1);
+        NexusId(self.nexus)
+    }
+
+    /// Starts an I/O on the volume below `target`; its end comes to [`ended`](Self::ended).
+    pub(crate) fn start(&mut self, owner: (ConnKey, TaskId), target: TargetKey, io: Io) {
+        let volume = self.targets[target].volume;
+        let covers = self.volumes[volume].unsynced;
+        let mut active = Active { io, volume, owner, covers };
+        // Memory answers on the spot, and then nothing needs to be remembered.
+        match active.io.step(&mut self.volumes[volume].layers) {
+            Step::Done(done) => self.end(&active, done),
+            Step::Submit(op) => {
+                let key = self.ios.insert(active);
+                self.push(Owner::Store(key).token(), op);
+            }
+        }
+    }
+
+    /// An operation of an I/O has ended: the next one, or the end.
+    pub(crate) fn on_store(&mut self, key: IoKey, completion: Completion) {
+        let Some(mut active) = self.ios.remove(key) else {
+            return;
+        };
+        let layers = &mut self.volumes[active.volume].layers;
+        let step = match active.io.completed(completion.result, completion.op, layers) {
+            Ok(()) => active.io.step(layers),
+            Err(error) => active.io.end(Err(error)),
+        };
+        match step {
+            Step::Done(done) => self.end(&active, done),
+            Step::Submit(op) => {
+                let key = self.ios.insert(active);
+                self.push(Owner::Store(key).token(), op);
+            }
+        }
+    }
+
+    fn end(&mut self, active: &Active, done: IoDone) {
+        let volume = &mut self.volumes[active.volume];
+        match &done.result {
+            Ok(()) if active.io.is_flush() => {
+                volume.unsynced = volume.unsynced.saturating_sub(active.covers);
+            }
+            Ok(()) if active.io.leaves_unsynced() => volume.unsynced += 1,
+            Err(error) if error.is_final() => {
+                tracing::error!(volume = %volume.id, %error, "volume faulted: a sync failed, \
+                    acknowledged writes may be lost; `volume recover` after checking the device");
+                self.faults.push(volume.id);
+            }
+            Err(error) => tracing::error!(volume = %volume.id, %error, "I/O error"),
+            Ok(()) => {}
+        }
+        self.ended.push_back((active.owner, done));
+    }
+
+    /// Whether any I/O is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ios.is_empty() && self.ended.is_empty()
+    }
+
+    /// A socket's two ends.
+    pub(crate) fn ends(&self, fd: outband_ring::Fd) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.ring.peer(fd)?, self.ring.local(fd)?))
+    }
+}

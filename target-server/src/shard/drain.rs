@@ -1,0 +1,252 @@
+//! Endings that others wait for: tasks ended by a reset, fences, volumes taken away, the stop.
+
+use outband_protocol::ids::IscsiName;
+use outband_ring::Ring;
+
+use super::Shard;
+use super::mailbox::{Gate, Message, Reply};
+use super::peer::{Phase, Session};
+use super::token::{ConnKey, TargetKey, VolumeKey};
+
+/// Whoever waits for an ending on this shard.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Fences, until no session of theirs is left.
+    drains: Vec<(Gate, Reply<()>)>,
+    /// Volumes to be forgotten.
+    detaches: Vec<(VolumeKey, Reply<()>)>,
+    /// The stop itself.
+    pub(crate) stop: Option<Reply<()>>,
+}
+
+impl Gate {
+    /// Whether a session is one that the fence means.
+    fn names(&self, target: &IscsiName, session: &Session) -> bool {
+        self.target == target.as_str()
+            && session.epoch <= self.epoch
+            && self.host.as_ref().is_none_or(|host| *host == session.host)
+    }
+}
+
+impl<R: Ring> Shard<R> {
+    /// All tasks of a target's other sessions end, at the wish of `by` (SAM-5 §7).
+    pub(super) fn end_tasks(&mut self, target: TargetKey, by: ConnKey, reset: bool) {
+        if reset {
+            self.desk.targets[target].lu.reset();
+        }
+        for key in self.desk.targets[target].sessions.clone() {
+            let desk = &mut self.desk;
+            if key == by {
+                continue;
+            }
+            if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+                conn.end_tasks(desk);
+                if !reset {
+                    desk.targets[target].lu.commands_cleared(conn.nexus);
+                }
+            }
+            self.touch(key);
+        }
+    }
+
+    /// When no aborted task of a target is with the medium, those who wait for that are told.
+    /// Sessions that are leaving count: their writes too must not land after the answer (P8).
+    pub(super) fn settle(&mut self, target: TargetKey) {
+        let Some(sessions) = self.desk.targets.get(target).map(|target| target.sessions.clone())
+        else {
+            return;
+        };
+        let busy = sessions.iter().any(|key| match self.peers.get(*key).map(|peer| &peer.phase) {
+            Some(Phase::Inside(conn)) => conn.is_draining(),
+            Some(Phase::Leaving(leaving)) => leaving.ios > 0,
+            _ => false,
+        });
+        if busy {
+            return;
+        }
+        for key in sessions {
+            if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+                conn.settle();
+                self.touch(key);
+            }
+        }
+    }
+
+    /// Nothing of these sessions is admitted any more.
+    pub(super) fn close_gate(&mut self, gate: &Gate) {
+        for key in self.sessions_of(gate) {
+            if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+                conn.fenced = true;
+            }
+        }
+    }
+
+    /// Ends these sessions and answers when the last of their I/O is reaped (P12).
+    pub(super) fn drain(&mut self, gate: Gate, reply: Reply<()>) {
+        for key in self.sessions_of(&gate) {
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.leave(&"its grant has ended", &mut self.desk);
+            }
+            self.remove_if_gone(key);
+        }
+        self.pending.drains.push((gate, reply));
+        self.answer_drains();
+    }
+
+    fn sessions_of(&self, gate: &Gate) -> Vec<ConnKey> {
+        let names = |key: &ConnKey| {
+            let session = self.peers.get(*key).and_then(super::peer::Peer::session);
+            session.is_some_and(|session| {
+                gate.names(&self.desk.targets[session.target].name, &session)
+            })
+        };
+        let sessions = self.desk.targets.values().flat_map(|target| target.sessions.iter());
+        sessions.copied().filter(names).collect()
+    }
+
+    /// A volume is served no longer.
+    pub(super) fn detach(&mut self, volume: VolumeKey, reply: Reply<()>) {
+        let targets: Vec<_> = self.targets_of(volume);
+        for target in &targets {
+            for key in self.desk.targets[*target].sessions.clone() {
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.leave(&"its volume is gone", &mut self.desk);
+                }
+                self.remove_if_gone(key);
+            }
+        }
+        self.pending.detaches.push((volume, reply));
+        self.answer_drains();
+    }
+
+    fn targets_of(&self, volume: VolumeKey) -> Vec<TargetKey> {
+        let targets = self.desk.targets.iter();
+        targets.filter(|(_, target)| target.volume == volume).map(|(key, _)| key).collect()
+    }
+
+    /// Forgets a connection that nobody has anything of any more.
+    pub(super) fn remove_if_gone(&mut self, key: ConnKey) {
+        if !self.peers.get(key).is_some_and(super::peer::Peer::is_gone) {
+            return;
+        }
+        let Some(session) = self.peers.remove(key).and_then(|peer| peer.session()) else {
+            return self.admit_waiting();
+        };
+        if let Some(target) = self.desk.targets.get_mut(session.target) {
+            target.sessions.retain(|held| *held != key);
+            target.lu.detach(session.nexus);
+        }
+        self.settle(session.target);
+        self.answer_drains();
+        self.admit_waiting();
+    }
+
+    /// Connections whose predecessors are gone now.
+    fn admit_waiting(&mut self) {
+        let waiting: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| matches!(peer.phase, Phase::Waiting(_)))
+            .map(|(key, _)| key)
+            .collect();
+        waiting.into_iter().for_each(|key| self.admit(key));
+    }
+
+    fn answer_drains(&mut self) {
+        for (gate, reply) in std::mem::take(&mut self.pending.drains) {
+            if self.sessions_of(&gate).is_empty() {
+                // Whoever asked may be gone; the fence holds all the same.
+                let _ = reply.send(());
+            } else {
+                self.pending.drains.push((gate, reply));
+            }
+        }
+        for (volume, reply) in std::mem::take(&mut self.pending.detaches) {
+            let targets = self.targets_of(volume);
+            if targets.iter().all(|key| self.desk.targets[*key].sessions.is_empty()) {
+                self.forget(volume, &targets);
+                let _ = reply.send(());
+            } else {
+                self.pending.detaches.push((volume, reply));
+            }
+        }
+    }
+
+    fn forget(&mut self, volume: VolumeKey, targets: &[TargetKey]) {
+        for key in targets {
+            self.desk.targets.remove(*key);
+        }
+        if let Some(volume) = self.desk.volumes.remove(volume) {
+            for fd in volume.layers.files() {
+                self.desk.ring.close(*fd);
+            }
+        }
+    }
+
+    /// A sync has failed: every volume on that device that may have lost something is faulted, on
+    /// the other shards too (P5).
+    pub(super) fn tell_faults(&mut self) {
+        for id in std::mem::take(&mut self.desk.faults) {
+            let volume = self.desk.volumes.iter().find(|(_, volume)| volume.id == id);
+            let Some((key, volume)) = volume else {
+                continue;
+            };
+            let devices: Vec<_> = volume.layers.devices().collect();
+            self.set_faulted(key, true);
+            for device in devices {
+                self.device_faulted(device);
+                for (index, shard) in self.desk.shards.iter().enumerate() {
+                    if index != self.desk.settings.index {
+                        shard.send(Message::DeviceFaulted(device));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Volumes with unsynced writes on a device whose sync failed somewhere.
+    pub(super) fn device_faulted(&mut self, device: uuid::Uuid) {
+        let lost: Vec<_> = self
+            .desk
+            .volumes
+            .iter()
+            .filter(|(_, volume)| volume.unsynced > 0 && volume.layers.uses(device))
+            .map(|(key, _)| key)
+            .collect();
+        lost.into_iter().for_each(|key| self.set_faulted(key, true));
+    }
+
+    /// Puts a volume into or out of the state in which it takes no writes.
+    pub(super) fn set_faulted(&mut self, key: VolumeKey, faulted: bool) {
+        let Some(volume) = self.desk.volumes.get_mut(key) else {
+            return;
+        };
+        if volume.faulted == faulted {
+            return;
+        }
+        volume.faulted = faulted;
+        volume.unsynced = 0;
+        if faulted && let Some(told) = &self.desk.on_fault {
+            told(volume.id);
+        }
+        for target in self.targets_of(key) {
+            self.desk.targets[target].lu.set_faulted(faulted);
+        }
+    }
+
+    /// No new connections; those that are here are asked to log out, and closed.
+    pub(super) fn stop(&mut self, reply: Reply<()>) {
+        self.stopping = true;
+        self.pending.stop = Some(reply);
+        for fd in self.listeners.clone() {
+            self.desk.ring.close(fd);
+        }
+        for key in self.peers.keys().collect::<Vec<_>>() {
+            let desk = &mut self.desk;
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.leave(&"the unit is stopping", desk);
+            }
+            self.remove_if_gone(key);
+        }
+    }
+}

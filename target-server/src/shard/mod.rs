@@ -1,0 +1,345 @@
+//! One core of the target. Read [`Shard::turn`] first: wait, hand each completion to its owner, do
+//! what was left over, flush every connection that was touched, and submit once.
+//!
+//! A request's way is in [`conn`]. There is no lock anywhere below: a volume lives on one shard,
+//! and what others want of it comes as a [`Message`].
+
+mod conn;
+mod desk;
+mod drain;
+mod entrance;
+pub mod mailbox;
+mod peer;
+mod serve;
+mod target;
+mod task;
+mod timers;
+mod token;
+mod wire;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use outband_protocol::keys::Offer;
+use outband_ring::{Buf, Completion, Done, Fd, Op, Ring};
+use slotmap::SlotMap;
+
+use self::conn::Ending;
+use self::desk::{Desk, Errand};
+pub use self::desk::{Entropy, OnFault};
+use self::drain::Pending;
+use self::mailbox::{Address, Message};
+use self::peer::{Peer, Phase};
+use self::token::{ConnKey, Owner};
+use crate::exports::Exports;
+
+/// Bounds and names of a shard.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which of the unit's shards this is.
+    pub index: usize,
+    /// What is offered at login.
+    pub offer: Offer,
+    /// TargetPortalGroupTag of the unit's portals.
+    pub portal_group: u16,
+    /// Memory for the data of tasks.
+    pub buffer_bytes: usize,
+    /// Memory that connections receive into.
+    pub receive_bytes: usize,
+    /// Tasks of all sessions together beyond the few that each starts with.
+    pub tasks: u32,
+    /// Connections at a time.
+    pub connections: usize,
+    /// A login takes at most this long, from accept to full feature phase.
+    pub login_deadline: Duration,
+    /// A session that is replaced drains within this, or the new one is told to come back.
+    pub drain_deadline: Duration,
+    /// A session that has been quiet for this long is asked whether it is there, and after as long
+    /// again it is taken for dead.
+    pub ping_after: Duration,
+}
+
+/// One core of the target.
+pub struct Shard<R: Ring> {
+    desk: Desk<R>,
+    peers: SlotMap<ConnKey, Peer>,
+    listeners: Vec<Fd>,
+    mailbox: Receiver<Message<R::Handle>>,
+    touched: Vec<ConnKey>,
+    returned: Vec<(u64, Buf)>,
+    pending: Pending,
+    timers: timers::Timers,
+    stopping: bool,
+}
+
+impl<R: Ring> std::fmt::Debug for Shard<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard")
+            .field("index", &self.desk.settings.index)
+            .field("connections", &self.peers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Ring> Shard<R> {
+    /// A shard with nothing to serve. `shards` are the addresses of all, this one's among them.
+    pub fn new(
+        ring: R,
+        settings: Settings,
+        mailbox: Receiver<Message<R::Handle>>,
+        shards: Vec<Address<R::Handle, R::Waker>>,
+        exports: Arc<Exports>,
+        entropy: Entropy,
+    ) -> Self {
+        let desk = Desk::new(ring, settings, shards, exports, entropy);
+        Self {
+            timers: timers::Timers::new(desk.now),
+            desk,
+            peers: SlotMap::with_key(),
+            listeners: Vec::new(),
+            mailbox,
+            touched: Vec::new(),
+            returned: Vec::new(),
+            pending: Pending::default(),
+            stopping: false,
+        }
+    }
+
+    /// Calls `told` for every volume that becomes faulted.
+    pub fn on_fault(&mut self, told: OnFault) {
+        self.desk.on_fault = Some(told);
+    }
+
+    /// Takes connections from this listening socket from now on.
+    pub fn listen(&mut self, listener: R::Handle) {
+        let fd = self.desk.ring.adopt(listener);
+        self.listeners.push(fd);
+        self.accept(self.listeners.len() - 1);
+    }
+
+    /// One turn. False when the shard has been stopped and nothing of it is with the kernel.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let timeout = self.timeout();
+        self.desk.ring.wait(timeout)?;
+        self.desk.now = self.desk.ring.now();
+        self.read_mailbox();
+        while let Some(completion) = self.desk.ring.next_completion() {
+            self.dispatch(completion);
+        }
+        self.check_timers();
+        self.work_off();
+        self.flush();
+        let over = self.stopping && self.peers.is_empty() && self.desk.is_idle();
+        if over && let Some(reply) = self.pending.stop.take() {
+            let _ = reply.send(());
+        }
+        Ok(!over)
+    }
+
+    /// The ring, for whoever drives the shard.
+    pub fn ring(&mut self) -> &mut R {
+        &mut self.desk.ring
+    }
+
+    fn dispatch(&mut self, completion: Completion) {
+        match Owner::from_token(completion.token) {
+            Owner::Accept(portal) => self.on_accept(portal, completion),
+            Owner::Recv(key) => self.on_recv(key, completion),
+            Owner::Send(key) => self.on_sent(key, completion),
+            Owner::Store(key) => self.desk.on_store(key, completion),
+        }
+    }
+
+    fn accept(&mut self, portal: usize) {
+        let token = Owner::Accept(u32::try_from(portal).expect("a few portals")).token();
+        self.desk.push(token, Op::Accept { listener: self.listeners[portal] });
+    }
+
+    fn on_accept(&mut self, portal: u32, completion: Completion) {
+        match completion.result {
+            Ok(Done::Accepted(fd)) => self.open(fd),
+            Ok(_) => {}
+            Err(error) if self.stopping => tracing::debug!(%error, "listener closed"),
+            Err(error) => tracing::warn!(%error, "accept failed"),
+        }
+        if !self.stopping {
+            self.accept(portal as usize);
+        }
+    }
+
+    fn open(&mut self, fd: Fd) {
+        if self.peers.len() >= self.desk.settings.connections {
+            tracing::warn!(limit = self.desk.settings.connections, "too many connections");
+            return self.desk.ring.close(fd);
+        }
+        let desk = &mut self.desk;
+        let Some((peer, _)) = desk.ends(fd) else {
+            return desk.ring.close(fd);
+        };
+        tracing::debug!(%peer, "connection accepted");
+        let mut entered = true;
+        let key = self.peers.insert_with_key(|key| {
+            entrance::enter(key, fd, desk).unwrap_or_else(|| {
+                entered = false;
+                let nowhere = wire::Wire::new(key, fd, peer, peer);
+                Peer::new(key, nowhere, Phase::Refused, desk.now)
+            })
+        });
+        if entered {
+            self.touch(key);
+        } else {
+            self.desk.ring.close(fd);
+            self.peers.remove(key);
+        }
+    }
+
+    fn on_recv(&mut self, key: ConnKey, completion: Completion) {
+        let desk = &mut self.desk;
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let cancelled = completion.result == Err(outband_ring::Errno::CANCELED);
+        match peer.wire.received(completion.result, completion.op, desk) {
+            None if cancelled && !matches!(peer.phase, Phase::Leaving(_)) => {}
+            None => peer.leave(&"the initiator closed the connection", desk),
+            Some(mut received) => {
+                peer.heard = desk.now;
+                peer.pinged = false;
+                match &mut peer.phase {
+                    Phase::Entering(_) => peer.on_login(&received.inbox[..received.len], desk),
+                    Phase::Inside(conn) => match conn.on_recv(&mut received, desk) {
+                        Ok(()) => {}
+                        // The response to a logout is on its way out still.
+                        Err(Ending::Logout) => {}
+                        Err(ending) => {
+                            tracing::warn!(peer = %peer.wire.peer, %ending, "connection dropped");
+                            peer.leave(&ending, desk);
+                        }
+                    },
+                    Phase::Waiting(knock) | Phase::Moving(knock) => {
+                        knock.leftover.extend_from_slice(&received.inbox[..received.len]);
+                    }
+                    Phase::Refused | Phase::Leaving(_) => {}
+                }
+                peer.wire.keep(received.inbox, desk);
+            }
+        }
+        self.touch(key);
+    }
+
+    fn on_sent(&mut self, key: ConnKey, completion: Completion) {
+        let desk = &mut self.desk;
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let mut returned = std::mem::take(&mut self.returned);
+        let alive = peer.wire.sent(completion.result, completion.op, desk, &mut returned);
+        for (tag, buf) in returned.drain(..) {
+            match &mut peer.phase {
+                Phase::Inside(conn) => conn.on_body_sent(tag, buf, desk),
+                _ => desk.buffers.give(buf),
+            }
+        }
+        self.returned = returned;
+        if !alive {
+            peer.leave(&"the initiator closed the connection", desk);
+        }
+        self.touch(key);
+    }
+
+    /// What completions and messages have left to be done, until nothing is.
+    fn work_off(&mut self) {
+        loop {
+            while let Some(((key, task), done)) = self.desk.ended.pop_front() {
+                let desk = &mut self.desk;
+                match self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+                    Some(Phase::Inside(conn)) => conn.on_disk(task, done, desk),
+                    Some(Phase::Leaving(leaving)) => {
+                        leaving.ios -= 1;
+                        done.buf.into_iter().for_each(|buf| desk.buffers.give(buf));
+                    }
+                    _ => done.buf.into_iter().for_each(|buf| desk.buffers.give(buf)),
+                }
+                self.touch(key);
+            }
+            self.tell_faults();
+            let Some(errand) = self.desk.errands.pop() else {
+                if self.feed_hungry() {
+                    continue;
+                }
+                return;
+            };
+            match errand {
+                Errand::Admit(key) => self.admit(key),
+                Errand::EndTasks { target, by, reset } => self.end_tasks(target, by, reset),
+                Errand::Settle(target) => self.settle(target),
+            }
+        }
+    }
+
+    /// Gives free buffers to those who wait, oldest first. True when anything went on.
+    fn feed_hungry(&mut self) -> bool {
+        let mut fed = false;
+        for _ in 0..self.desk.hungry.len() {
+            let before = self.desk.hungry.len();
+            let Some((key, task)) = self.desk.hungry.pop_front() else {
+                break;
+            };
+            if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+                conn.on_room(task, &mut self.desk);
+                self.touch(key);
+            }
+            if self.desk.hungry.len() == before {
+                // Still no room for the oldest: it keeps its place at the front.
+                self.desk.hungry.rotate_right(1);
+                break;
+            }
+            fed = true;
+        }
+        fed && !self.desk.ended.is_empty()
+    }
+
+    fn touch(&mut self, key: ConnKey) {
+        if let Some(peer) = self.peers.get_mut(key)
+            && !peer.touched
+        {
+            peer.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// One send and one receive for every connection that something happened to.
+    fn flush(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            let desk = &mut self.desk;
+            let Some(peer) = self.peers.get_mut(key) else {
+                continue;
+            };
+            peer.touched = false;
+            match &mut peer.phase {
+                Phase::Inside(conn) => {
+                    conn.flush(&mut peer.wire, desk);
+                    if conn.has_ended() {
+                        if peer.wire.is_drained() {
+                            peer.leave(&Ending::Logout, desk);
+                        }
+                    } else {
+                        conn.receive(&mut peer.wire, desk);
+                    }
+                }
+                Phase::Entering(_) => peer.wire.receive(desk),
+                Phase::Moving(_) => peer.try_move(desk),
+                Phase::Refused if peer.wire.is_drained() => {
+                    peer.leave(&"login refused", desk);
+                }
+                Phase::Waiting(_) | Phase::Refused | Phase::Leaving(_) => {}
+            }
+            self.remove_if_gone(key);
+        }
+        self.touched = touched;
+        self.desk.push_backlog();
+    }
+}

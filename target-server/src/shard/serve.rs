@@ -1,0 +1,133 @@
+//! What other threads ask of a shard.
+
+use std::sync::Arc;
+
+use outband_ring::Ring;
+
+use super::Shard;
+use super::mailbox::{Message, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig};
+use super::peer::Phase;
+use super::target::{Target, Volume};
+use super::token::VolumeKey;
+use crate::layer::{Linear, Segment};
+use crate::scsi::LogicalUnit;
+
+impl<R: Ring> Shard<R> {
+    /// Everything in the mailbox. A reply that nobody waits for any more is no error.
+    pub(super) fn read_mailbox(&mut self) {
+        while let Ok(message) = self.mailbox.try_recv() {
+            match message {
+                Message::Adopt(handover) => self.adopt(*handover),
+                Message::Exports(exports, reply) => {
+                    self.desk.exports = Arc::clone(&exports);
+                    let _ = reply.send(());
+                }
+                Message::Attach(volume, reply) => {
+                    self.attach(*volume);
+                    let _ = reply.send(());
+                }
+                Message::Update(volume, reply) => {
+                    self.update(*volume);
+                    let _ = reply.send(());
+                }
+                Message::Detach(id, reply) => match self.volume(id) {
+                    Some(volume) => self.detach(volume, reply),
+                    None => {
+                        let _ = reply.send(());
+                    }
+                },
+                Message::CloseGate(gate, reply) => {
+                    self.close_gate(&gate);
+                    let _ = reply.send(());
+                }
+                Message::Drain(gate, reply) => self.drain(gate, reply),
+                Message::DeviceFaulted(device) => self.device_faulted(device),
+                Message::Recovered(id, reply) => {
+                    if let Some(volume) = self.volume(id) {
+                        self.set_faulted(volume, false);
+                    }
+                    let _ = reply.send(());
+                }
+                Message::Sessions(reply) => {
+                    let _ = reply.send(self.sessions());
+                }
+                Message::Stop(reply) => self.stop(reply),
+            }
+        }
+    }
+
+    fn volume(&self, id: uuid::Uuid) -> Option<VolumeKey> {
+        self.desk.volumes.iter().find(|(_, volume)| volume.id == id).map(|(key, _)| key)
+    }
+
+    fn attach(&mut self, config: VolumeConfig<R::Handle>) {
+        let volume = Volume {
+            id: config.id,
+            layers: Linear::default(),
+            unsynced: 0,
+            faulted: config.faulted,
+        };
+        let key = self.desk.volumes.insert(volume);
+        self.extend(key, config.segments);
+        config.targets.into_iter().for_each(|target| self.add_target(key, target));
+    }
+
+    /// A volume that has grown or was partitioned anew: known targets change size, new ones come.
+    fn update(&mut self, config: VolumeConfig<R::Handle>) {
+        let Some(key) = self.volume(config.id) else {
+            return self.attach(config);
+        };
+        self.extend(key, config.segments);
+        let wanted: Vec<_> = config.targets.iter().map(|target| target.id).collect();
+        let gone = |target: &Target| target.volume == key && !wanted.contains(&target.id);
+        // Control has fenced every grant of a partition before it goes, so no session is lost here.
+        self.desk.targets.retain(|_, target| !gone(target) || !target.sessions.is_empty());
+        for target in config.targets {
+            match self.desk.targets.values_mut().find(|known| known.id == target.id) {
+                Some(known) => known.lu.resized(target.lu.blocks),
+                None => self.add_target(key, target),
+            }
+        }
+    }
+
+    fn add_target(&mut self, volume: VolumeKey, config: TargetConfig) {
+        let mut lu = LogicalUnit::new(config.lu);
+        lu.set_faulted(self.desk.volumes[volume].faulted);
+        let target = Target::new(config.id, volume, config.name, config.start, lu);
+        self.desk.targets.insert(target);
+    }
+
+    /// Adds space at the end of a volume. One descriptor a device serves all its pieces, so that a
+    /// flush syncs each device once.
+    fn extend(&mut self, volume: VolumeKey, configs: Vec<SegmentConfig<R::Handle>>) {
+        let desk = &mut self.desk;
+        let layers = &mut desk.volumes[volume].layers;
+        for SegmentConfig { device, len, file } in configs {
+            let segment = match file {
+                None => Segment::memory(device, len),
+                Some((handle, offset, zero)) => {
+                    let file = layers.file_on(device);
+                    let file = file.unwrap_or_else(|| desk.ring.adopt(handle));
+                    Segment::file(device, file, offset, len, zero)
+                }
+            };
+            layers.extend(vec![segment]);
+        }
+    }
+
+    fn sessions(&self) -> Vec<SessionInfo> {
+        let session = |peer: &super::peer::Peer| {
+            let Phase::Inside(conn) = &peer.phase else {
+                return None;
+            };
+            Some(SessionInfo {
+                target: self.desk.targets[conn.target?].name.to_string(),
+                host: conn.host.to_string(),
+                source: peer.wire.peer,
+                portal: peer.wire.local,
+                epoch: conn.epoch,
+            })
+        };
+        self.peers.values().filter_map(session).collect()
+    }
+}

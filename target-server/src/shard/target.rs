@@ -1,0 +1,77 @@
+//! A target as its home shard has it: a logical unit over a range of a volume, and its sessions.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use outband_protocol::ids::IscsiName;
+use uuid::Uuid;
+
+use super::token::{ConnKey, VolumeKey};
+use crate::layer::Linear;
+use crate::scsi::LogicalUnit;
+
+/// Evictions of one initiator's sessions by another of its own that are taken for bad luck.
+const EVICTIONS_MAX: usize = 3;
+const EVICTIONS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A volume, or one partition of it, as initiators see it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The identity of the volume or partition.
+    pub(crate) id: Uuid,
+    /// The volume below.
+    pub(crate) volume: VolumeKey,
+    /// iSCSI name.
+    pub(crate) name: IscsiName,
+    /// First byte within the volume.
+    pub(crate) start: u64,
+    /// LUN 0.
+    pub(crate) lu: LogicalUnit,
+    /// Connections that are logged in, oldest first.
+    pub(crate) sessions: Vec<ConnKey>,
+    /// Who threw whom out, lately.
+    evictions: VecDeque<(Instant, IscsiName)>,
+}
+
+impl Target {
+    /// One without sessions.
+    pub(crate) fn new(
+        id: Uuid,
+        volume: VolumeKey,
+        name: IscsiName,
+        start: u64,
+        lu: LogicalUnit,
+    ) -> Self {
+        Self { id, volume, name, start, lu, sessions: Vec::new(), evictions: VecDeque::new() }
+    }
+
+    /// Notes that `host` replaces a session of its own, and says whether that may go on: two
+    /// clients of one name that throw each other out in turn are told so instead (0206).
+    pub(crate) fn may_evict(&mut self, host: &IscsiName, now: Instant) -> bool {
+        while self
+            .evictions
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) >= EVICTIONS_WITHIN)
+        {
+            self.evictions.pop_front();
+        }
+        if self.evictions.iter().filter(|(_, by)| by == host).count() >= EVICTIONS_MAX {
+            return false;
+        }
+        self.evictions.push_back((now, host.clone()));
+        true
+    }
+}
+
+/// A volume of this shard: where its bytes are, and whether any may still be lost.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    /// The identity.
+    pub(crate) id: Uuid,
+    /// The layers below.
+    pub(crate) layers: Linear,
+    /// Counts the writes that were acknowledged from a cache.
+    pub(crate) unsynced: u64,
+    /// A sync failed and the operator has not said `recover` since.
+    pub(crate) faulted: bool,
+}

@@ -1,0 +1,104 @@
+//! One SCSI command in the hands of the shell: its buffer, and what is being done with it.
+
+use outband_protocol::ids::TaskId;
+use outband_protocol::scsi::Cdb;
+use outband_protocol::target::Command;
+use outband_ring::{Body, Buf};
+
+/// A command, from its arrival until its last byte is handed to the socket.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// Its name on this connection.
+    pub(crate) id: TaskId,
+    /// As it arrived.
+    pub(crate) command: Command,
+    /// What it comes to.
+    pub(crate) work: Work,
+    /// Where it stands.
+    pub(crate) stage: Stage,
+    /// Data being collected, stored or sent; elsewhere while the kernel has it.
+    pub(crate) buf: Option<Buf>,
+    /// The buffer's place in the outgoing bytes of this turn.
+    pub(crate) body: Option<Body>,
+    /// Byte of the volume that the command's data starts at.
+    pub(crate) at: u64,
+    /// Bytes that it moves to or from the medium, cut to what the initiator expects.
+    pub(crate) len: u32,
+    /// Bytes that it would have moved.
+    pub(crate) wanted: u64,
+    /// Offset, in the command's data, of the buffer's first byte.
+    pub(crate) base: u32,
+    /// Data below this offset is in hand, or has been asked for.
+    pub(crate) bound: u32,
+    /// Parameter data to be sent.
+    pub(crate) payload: Vec<u8>,
+}
+
+/// What a command comes to, as far as it has to be remembered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Work {
+    /// It has its answer.
+    Reply,
+    /// Medium to initiator.
+    Read,
+    /// Initiator to medium.
+    Write { durable: bool },
+    /// The medium is read and nothing is sent.
+    Verify,
+    /// Initiator beside medium.
+    Compare,
+    /// Everything to stable storage.
+    Flush,
+    /// Ranges to zeros, the one at `next` now; then a flush if `durable`.
+    Zero { ranges: Vec<(u64, u64)>, next: usize, unmap: bool, durable: bool },
+    /// A parameter list is being collected.
+    Parameters(Cdb),
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// No buffer was free; it waits for one.
+    Hungry,
+    /// Data-out is on its way.
+    Collecting,
+    /// The medium has it.
+    Storing,
+    /// A piece of its data-in is on its way, and there is more to read.
+    Sending,
+    /// Answered. Its data-in, if any, is named by the core until it is in the socket's hands.
+    Ended,
+    /// Aborted while the medium has it: no answer is owed, but it is not over (P8).
+    Draining,
+}
+
+impl Task {
+    /// A command that has just arrived.
+    pub(crate) fn new(command: Command) -> Self {
+        Self {
+            id: command.task,
+            command,
+            work: Work::Reply,
+            stage: Stage::Ended,
+            buf: None,
+            body: None,
+            at: 0,
+            len: 0,
+            wanted: 0,
+            base: 0,
+            bound: 0,
+            payload: Vec::new(),
+        }
+    }
+
+    /// As carried through a gather with the task's buffer.
+    pub(crate) fn tag(id: TaskId) -> u64 {
+        u64::from(id.generation) << 16 | u64::from(id.slot)
+    }
+
+    /// The task whose buffer came back with `tag`.
+    pub(crate) fn from_tag(tag: u64) -> TaskId {
+        let half = |bits: u64| u16::try_from(bits & 0xffff).expect("masked to 16 bits");
+        TaskId { slot: half(tag), generation: half(tag >> 16) }
+    }
+}

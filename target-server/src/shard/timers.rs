@@ -1,0 +1,72 @@
+//! The next deadline of everything on this core. Nothing here needs to be exact: one look a second
+//! at every connection, and none at all while there is no connection.
+
+use std::time::{Duration, Instant};
+
+use outband_ring::Ring;
+
+use super::Shard;
+use super::peer::Phase;
+use super::token::ConnKey;
+
+/// How often connections are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// When the next look is due.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    next: Instant,
+}
+
+impl Timers {
+    /// The first look is a tick from now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { next: now + TICK }
+    }
+}
+
+impl<R: Ring> Shard<R> {
+    /// How long the ring may wait. A shard without connections sleeps until something comes.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        if self.peers.is_empty() {
+            return None;
+        }
+        Some(self.timers.next.saturating_duration_since(self.desk.ring.now()))
+    }
+
+    /// Looks at every connection when that is due.
+    pub(super) fn check_timers(&mut self) {
+        let now = self.desk.now;
+        if now < self.timers.next {
+            return;
+        }
+        self.timers.next = now + TICK;
+        for key in self.peers.keys().collect::<Vec<_>>() {
+            self.check_entrance(key, now);
+            self.check_session(key, now);
+        }
+    }
+
+    /// A quiet session gives its large buffer back, is pinged, and in the end is taken for dead.
+    fn check_session(&mut self, key: ConnKey, now: Instant) {
+        let ping_after = self.desk.settings.ping_after;
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let Phase::Inside(conn) = &mut peer.phase else {
+            return;
+        };
+        let quiet = now.duration_since(peer.heard);
+        if quiet >= TICK {
+            peer.wire.shrink(&mut self.desk);
+        }
+        if quiet >= 2 * ping_after {
+            peer.leave(&"the initiator does not answer", &mut self.desk);
+            self.remove_if_gone(key);
+        } else if quiet >= ping_after && !peer.pinged {
+            conn.core.ping();
+            peer.pinged = true;
+            self.touch(key);
+        }
+    }
+}

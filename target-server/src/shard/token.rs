@@ -1,0 +1,81 @@
+//! What a shard calls its operations: whose they are, and what for.
+
+use outband_ring::Token;
+use slotmap::{Key, KeyData, new_key_type};
+
+new_key_type! {
+    /// A connection of this shard.
+    pub(crate) struct ConnKey;
+    /// An I/O on its way to a medium.
+    pub(crate) struct IoKey;
+    /// A target of this shard.
+    pub(crate) struct TargetKey;
+    /// A volume of this shard.
+    pub(crate) struct VolumeKey;
+}
+
+/// Who an operation belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// The accept on the portal of this index.
+    Accept(u32),
+    /// A connection's receive.
+    Recv(ConnKey),
+    /// A connection's send.
+    Send(ConnKey),
+    /// A medium's operation.
+    Store(IoKey),
+}
+
+/// slotmap gives an index in the low and a version in the high half; a shard has far fewer than
+/// 2^24 of anything, so the top byte of the index is free to say what kind it is.
+const KIND_SHIFT: u32 = 24;
+const INDEX_MASK: u64 = (1 << KIND_SHIFT) - 1;
+const VERSION_MASK: u64 = 0xffff_ffff_0000_0000;
+
+impl Owner {
+    /// As the ring carries it.
+    pub(crate) fn token(self) -> Token {
+        let (kind, value) = match self {
+            Self::Accept(portal) => (0u64, u64::from(portal)),
+            Self::Recv(key) => (1, key.data().as_ffi()),
+            Self::Send(key) => (2, key.data().as_ffi()),
+            Self::Store(key) => (3, key.data().as_ffi()),
+        };
+        debug_assert_eq!(value & !VERSION_MASK & !INDEX_MASK, 0, "below 2^24 of each kind");
+        Token(value & (VERSION_MASK | INDEX_MASK) | kind << KIND_SHIFT)
+    }
+
+    /// From what the ring carried.
+    pub(crate) fn from_token(token: Token) -> Self {
+        let value = token.0 & (VERSION_MASK | INDEX_MASK);
+        let key = KeyData::from_ffi(value);
+        match token.0 >> KIND_SHIFT & 0xff {
+            0 => Self::Accept(u32::try_from(value).expect("a portal's index has no version")),
+            1 => Self::Recv(key.into()),
+            2 => Self::Send(key.into()),
+            _ => Self::Store(key.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slotmap::SlotMap;
+
+    use super::*;
+
+    #[test]
+    fn an_owner_survives_the_ring() {
+        let mut conns = SlotMap::<ConnKey, ()>::with_key();
+        let first = conns.insert(());
+        conns.remove(first);
+        let key = conns.insert(());
+        let mut ios = SlotMap::<IoKey, ()>::with_key();
+        let io = ios.insert(());
+        for owner in [Owner::Accept(7), Owner::Recv(key), Owner::Send(key), Owner::Store(io)] {
+            assert_eq!(Owner::from_token(owner.token()), owner);
+        }
+        assert_ne!(Owner::Recv(first).token(), Owner::Recv(key).token());
+    }
+}

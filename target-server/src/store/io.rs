@@ -1,0 +1,229 @@
+//! One command's business with the medium, as a state machine: it says which operation comes next
+//! and is told how it ended. Short transfers, extents and refused zeroing are all "go on from here".
+
+use std::io::ErrorKind;
+
+use outband_ring::{Buf, Done, Errno, Op, Zero};
+
+use super::StoreError;
+use crate::layer::{Linear, Media};
+use crate::media::ZeroWith;
+
+/// Times that one operation may be answered with EAGAIN or EINTR before that counts as an error.
+const RETRIES_MAX: u8 = 16;
+
+/// Zeros written at a time where the device offers nothing better.
+const ZERO_WRITE_LEN: usize = 1024 * 1024;
+
+/// What is to be done at `at..at + len` of a volume.
+#[derive(Debug)]
+pub enum Work {
+    /// Fill the buffer.
+    Read(Buf),
+    /// Write the buffer; `durable`: it is on stable storage before the end is told.
+    Write { buf: Buf, durable: bool },
+    /// Everything written and ended before is on stable storage; the range does not matter.
+    Flush,
+    /// The range reads as zeros; `unmap`: and its space may be given back.
+    Zero { unmap: bool },
+}
+
+/// One I/O on its way through the layers.
+#[derive(Debug)]
+pub struct Io {
+    at: u64,
+    len: u64,
+    done: u64,
+    kind: Kind,
+    buf: Option<Buf>,
+    retries: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Read,
+    Write { durable: bool },
+    Flush,
+    Zero { unmap: bool, by_writing: bool },
+}
+
+/// What an [`Io`] wants next.
+#[derive(Debug)]
+pub enum Step {
+    /// This, and then [`Io::completed`].
+    Submit(Op),
+    /// Nothing: it has ended.
+    Done(IoDone),
+}
+
+/// An ended I/O and its buffer.
+#[derive(Debug)]
+pub struct IoDone {
+    /// How it ended.
+    pub result: Result<(), StoreError>,
+    /// The buffer it was given.
+    pub buf: Option<Buf>,
+}
+
+impl Io {
+    /// `work` on the bytes `at..at + len` of a volume. A buffer is used from its start.
+    pub fn new(work: Work, at: u64, len: u64) -> Self {
+        let (kind, buf) = match work {
+            Work::Read(buf) => (Kind::Read, Some(buf)),
+            Work::Write { buf, durable } => (Kind::Write { durable }, Some(buf)),
+            Work::Flush => (Kind::Flush, None),
+            Work::Zero { unmap } => (Kind::Zero { unmap, by_writing: false }, None),
+        };
+        Self { at, len, done: 0, kind, buf, retries: 0 }
+    }
+
+    /// Whether it leaves data behind that a power cut can take.
+    pub fn leaves_unsynced(&self) -> bool {
+        matches!(self.kind, Kind::Write { durable: false } | Kind::Zero { .. })
+    }
+
+    /// Whether it makes everything before it durable.
+    pub fn is_flush(&self) -> bool {
+        self.kind == Kind::Flush
+    }
+
+    /// The next operation. What memory holds is done on the spot.
+    pub fn step(&mut self, volume: &mut Linear) -> Step {
+        loop {
+            if self.kind == Kind::Flush {
+                return match volume.device_after(self.done) {
+                    Some(file) => Step::Submit(Op::Sync { file }),
+                    None => self.end(Ok(())),
+                };
+            }
+            if self.done == self.len {
+                return self.end(Ok(()));
+            }
+            let run = volume.run(self.at + self.done, self.len - self.done);
+            let len = run.len;
+            match run.media {
+                Media::Memory(bytes) => {
+                    self.in_memory(bytes);
+                    self.done += len;
+                }
+                Media::File { file, offset, zero } => return self.on_file(file, offset, len, zero),
+            }
+        }
+    }
+
+    fn in_memory(&mut self, bytes: &mut [u8]) {
+        let from = index(self.done);
+        match self.kind {
+            Kind::Read => {
+                let buf = self.buf.as_mut().expect("a read has its buffer between operations");
+                buf[from..from + bytes.len()].copy_from_slice(bytes);
+            }
+            Kind::Write { .. } => {
+                let buf = self.buf.as_ref().expect("a write has its buffer between operations");
+                bytes.copy_from_slice(&buf[from..from + bytes.len()]);
+            }
+            Kind::Zero { .. } => bytes.fill(0),
+            Kind::Flush => {}
+        }
+    }
+
+    fn on_file(&mut self, file: outband_ring::Fd, offset: u64, len: u64, zero: ZeroWith) -> Step {
+        let from = index(self.done);
+        Step::Submit(match self.kind {
+            Kind::Read => {
+                let buf = self.buf.take().expect("a read has its buffer between operations");
+                Op::Read { file, offset, buf, at: from..from + index(len) }
+            }
+            Kind::Write { durable } => {
+                let buf = self.buf.take().expect("a write has its buffer between operations");
+                Op::Write { file, offset, buf, at: from..from + index(len), dsync: durable }
+            }
+            Kind::Zero { by_writing, .. } if by_writing || zero == ZeroWith::Writes => {
+                let buf = self.buf.take().unwrap_or_else(|| Buf::zeroed(ZERO_WRITE_LEN));
+                let len = index(len).min(buf.len());
+                Op::Write { file, offset, buf, at: 0..len, dsync: false }
+            }
+            Kind::Zero { unmap, .. } => {
+                let how = if unmap || zero == ZeroWith::Punch { Zero::Punch } else { Zero::Range };
+                Op::Zero { file, offset, len, how }
+            }
+            Kind::Flush => Op::Sync { file },
+        })
+    }
+
+    /// The operation of the last [`step`](Self::step) has ended.
+    pub fn completed(
+        &mut self,
+        result: Result<Done, Errno>,
+        op: Op,
+        volume: &Linear,
+    ) -> Result<(), StoreError> {
+        let (len, asked) = match op {
+            Op::Read { buf, at, .. } | Op::Write { buf, at, .. } => {
+                self.buf = Some(buf);
+                (at.len() as u64, at.len())
+            }
+            Op::Zero { len, .. } => (len, 0),
+            _ => (0, 0),
+        };
+        match result {
+            Ok(Done::Bytes(0)) if asked > 0 && self.kind == Kind::Read => {
+                Err(StoreError::Truncated)
+            }
+            Ok(Done::Bytes(0)) if asked > 0 => Err(StoreError::NoSpace),
+            Ok(Done::Bytes(count)) => {
+                self.retries = 0;
+                self.done += u64::from(count);
+                Ok(())
+            }
+            Ok(_) if self.kind == Kind::Flush => {
+                self.done = volume.devices_through(self.done);
+                Ok(())
+            }
+            Ok(_) => {
+                self.done += len;
+                Ok(())
+            }
+            Err(errno) => self.failed(errno),
+        }
+    }
+
+    fn failed(&mut self, errno: Errno) -> Result<(), StoreError> {
+        if matches!(errno.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+            && self.retries < RETRIES_MAX
+        {
+            self.retries += 1;
+            return Ok(());
+        }
+        match self.kind {
+            Kind::Read => Err(StoreError::Read(errno)),
+            // A flush that failed is never tried again: the kernel forgets what it lost (P5).
+            Kind::Flush => Err(StoreError::Sync(errno)),
+            Kind::Zero { unmap, by_writing: false } if (errno.kind() == ErrorKind::Unsupported) => {
+                self.kind = Kind::Zero { unmap, by_writing: true };
+                Ok(())
+            }
+            _ if errno.kind() == ErrorKind::StorageFull => Err(StoreError::NoSpace),
+            // The write or the sync in it: nobody can tell, so the worse is assumed.
+            Kind::Write { durable: true } => Err(StoreError::Sync(errno)),
+            Kind::Write { durable: false } | Kind::Zero { .. } => Err(StoreError::Write(errno)),
+        }
+    }
+
+    /// Ends it.
+    pub fn end(&mut self, result: Result<(), StoreError>) -> Step {
+        let buf = match self.kind {
+            Kind::Zero { .. } => None,
+            _ => self.buf.take(),
+        };
+        Step::Done(IoDone { result, buf })
+    }
+}
+
+/// A length inside a buffer.
+fn index(len: u64) -> usize {
+    usize::try_from(len).expect("a buffer is far below what usize holds")
+}
+
+#[cfg(test)]
+mod tests;
