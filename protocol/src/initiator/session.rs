@@ -5,9 +5,12 @@
 //! before the new login succeeds (§6.3.5). Commands are repeated only after that: a write of the
 //! old connection cannot land on top of a newer one.
 //!
-//! The shell carries out [`Action`]s, tells what came of them, and drains events and transmits
-//! after every call. Time and randomness are arguments.
+//! The shell drains after every call: [`Action`]s first, then events, then transmits, until there
+//! is none of either. A connection is closed before the application learns that a request of it
+//! is over. Time and randomness are arguments.
 
+mod config;
+mod event;
 mod keepalive;
 mod portals;
 mod requests;
@@ -15,16 +18,17 @@ mod requests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+pub use self::config::{Config, Timing};
+pub use self::event::{Action, DownReason, Event, FailReason, Outcome, Request, SubmitError};
 use self::keepalive::{Keepalive, Silence};
 use self::portals::Portals;
 use self::requests::{Phase, Requests};
-use super::error::PeerError;
 use super::incoming::{ConnEvent, End, is_gone};
-use super::{Conn, Data, Placement, Replay, SLOTS_MAX, Terms};
-use crate::ids::{Lun, TaskId};
+use super::{Conn, Placement, SLOTS_MAX, Terms};
+use crate::ids::TaskId;
 use crate::keys::PortalAddress;
-use crate::login::{LoginError, initiator as login};
-use crate::pdu::{AsyncEvent, AsyncMessage, LoginStatus, Residual};
+use crate::login::initiator as login;
+use crate::pdu::{AsyncEvent, AsyncMessage, LoginStatus};
 use crate::scsi::sense::SenseKey;
 use crate::scsi::{Sense, Status};
 use crate::transmit::Transmit;
@@ -34,222 +38,6 @@ const ATTENTIONS_MAX: u8 = 8;
 
 /// By reset: what is on its way must not reach the target after the next login.
 const RESET: Option<Action> = Some(Action::Close { abort: true });
-
-/// What a session needs to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Who logs in where, and with what. Its challenge is made anew at each login, and its TSIH
-    /// must be 0: then a login ends what was left of the one before.
-    pub login: login::Config,
-    /// `address:port` of each portal of the target; at least one.
-    pub portals: Vec<String>,
-    /// Requests taken before the first of them is over; at most [`SLOTS_MAX`].
-    pub requests_max: u16,
-    /// How long things may take.
-    pub timing: Timing,
-    /// Makes the jitter of the back-off; differs from host to host.
-    pub seed: u64,
-}
-
-/// How long things may take.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timing {
-    /// Until a connection stands.
-    pub connect: Duration,
-    /// Until a login is done.
-    pub login: Duration,
-    /// Silence after which the target is pinged.
-    pub keepalive_interval: Duration,
-    /// Silence after the ping that means the connection is dead.
-    pub keepalive_timeout: Duration,
-    /// Until a request to abort is answered; after that the session is made anew.
-    pub abort: Duration,
-    /// Until a logout is answered.
-    pub logout: Duration,
-    /// The first delay between two attempts; each next one doubles.
-    pub back_off_first: Duration,
-    /// The longest delay between two attempts.
-    pub back_off_max: Duration,
-    /// How long the first login is tried against a target that answers, but has no time.
-    pub first_login: Duration,
-    /// How long a lost session is tried to be made anew.
-    pub replacement: Duration,
-    /// The first delay after BUSY or TASK SET FULL; each next one doubles.
-    pub busy_first: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            login: Duration::from_secs(15),
-            keepalive_interval: Duration::from_secs(5),
-            keepalive_timeout: Duration::from_secs(5),
-            abort: Duration::from_secs(2),
-            logout: Duration::from_secs(2),
-            back_off_first: Duration::from_millis(100),
-            back_off_max: Duration::from_secs(2),
-            first_login: Duration::from_secs(15),
-            replacement: Duration::from_secs(120),
-            busy_first: Duration::from_millis(10),
-        }
-    }
-}
-
-/// A command that the application wants done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
-    /// Which logical unit.
-    pub lun: Lun,
-    /// The command descriptor block.
-    pub cdb: [u8; 16],
-    /// Its data. The shell holds the bytes until the request is over.
-    pub data: Data,
-    /// What may become of it when the connection is lost.
-    pub replay: Replay,
-    /// It is over by then, or soon after: see [`Outcome::TimedOut`].
-    pub deadline: Instant,
-}
-
-/// Why a request was not taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// As many are under way as the configuration allows.
-    #[error("as many requests are under way as the session takes")]
-    Full,
-    /// The session has failed or was closed.
-    #[error("the session is over")]
-    Over,
-}
-
-/// What the shell must do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Open a connection, then call `handle_connected` or `handle_disconnected`.
-    Connect {
-        /// `host:port`. After a redirect it is the target's word: resolve it, do not trust it.
-        address: String,
-    },
-    /// Drop the connection, or the attempt to make one. Nothing is to be told about it.
-    Close {
-        /// By reset, so that no byte of it reaches the target later; else in order.
-        abort: bool,
-    },
-}
-
-/// What happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event<'b> {
-    /// Logged in: the old nexus, if there was one, is gone.
-    Up,
-    /// A connection or an attempt has ended; another will be tried.
-    Down {
-        /// Why.
-        reason: DownReason,
-    },
-    /// The session is over, against the application's will.
-    Failed {
-        /// Why.
-        reason: FailReason,
-    },
-    /// The session is over, as the application wanted.
-    Closed,
-    /// A piece of a read's data. It is only good once the request is `Good`; it may come again.
-    ReadData {
-        /// Whose.
-        task: TaskId,
-        /// Where it belongs, from the start of the task's data.
-        offset: u32,
-        /// Never empty.
-        bytes: &'b [u8],
-    },
-    /// A request is over.
-    Done {
-        /// Which.
-        task: TaskId,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// The logical unit has something to tell: its capacity has changed, for example.
-    Attention(Sense),
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// Done.
-    Good {
-        /// Bytes that came, of a read.
-        received: u32,
-        /// What the target says was left over or missing.
-        residual: Residual,
-    },
-    /// The logical unit did not do it.
-    Status {
-        /// Why, in a word.
-        status: Status,
-        /// Why.
-        sense: Option<Sense>,
-    },
-    /// The target did not do it: it refused the request's form, or has failed.
-    Refused,
-    /// The connection was lost and it must not be repeated: done, not done, or in part.
-    Unknown,
-    /// Its deadline has passed; done, not done, or in part. Nothing of it happens from now on:
-    /// either it was aborted, or whatever is asked next waits for a new login.
-    TimedOut,
-    /// The session ended before it was sent: not done.
-    NotSent,
-}
-
-/// Why a connection or an attempt ended.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum DownReason {
-    /// It could not be made, or the other end closed it.
-    #[error("the connection was closed or could not be made")]
-    Disconnected,
-    /// It took too long to connect.
-    #[error("no connection within the time for it")]
-    ConnectTimeout,
-    /// It took too long to log in.
-    #[error("no login within the time for it")]
-    LoginTimeout,
-    /// The target did not answer a ping.
-    #[error("the target is silent")]
-    Silent,
-    /// The target did not answer a request to abort, or would not.
-    #[error("the target does not abort a task")]
-    AbortFailed,
-    /// The target asked for it.
-    #[error("the target asked to log out")]
-    Asked,
-    /// The target broke the protocol.
-    #[error("the target breaks the protocol: {0}")]
-    Offence(#[from] PeerError),
-    /// The login could not be carried on.
-    #[error("login: {0}")]
-    Login(#[from] LoginError),
-    /// The target refused the login.
-    #[error("login refused: {0}")]
-    Refused(LoginStatus),
-    /// It sends us from one place to the next.
-    #[error("too many redirections")]
-    TooManyRedirects,
-    /// It is not a failure: the target is elsewhere.
-    #[error("redirected to {0}")]
-    Redirected(String),
-}
-
-/// Why a session is over.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum FailReason {
-    /// No use in trying again.
-    #[error(transparent)]
-    Final(DownReason),
-    /// Tried for as long as was allowed.
-    #[error("given up: {0}")]
-    GaveUp(DownReason),
-}
 
 #[derive(Debug)]
 enum State {
@@ -330,7 +118,7 @@ impl Session {
             self.leaving = Some(now + self.config.timing.replacement);
             self.leave(now);
         } else {
-            self.actions.extend(RESET);
+            self.drop_attempt();
             self.end(Event::Closed);
         }
     }
@@ -446,7 +234,7 @@ impl Session {
                 let silence = self.keepalive.due(&self.config.timing);
                 Some(self.leaving.map_or(silence, |leave| leave.min(silence)))
             }
-            State::Over => None,
+            State::Over => return None,
         };
         [state, self.patience_end(), self.requests.wake()].into_iter().flatten().min()
     }
@@ -466,8 +254,14 @@ impl Session {
             _ => {}
         }
         if self.patience_end().is_some_and(|end| end <= now) {
-            self.actions.extend(RESET);
+            self.drop_attempt();
             self.end(Event::Failed { reason: FailReason::GaveUp(self.last_reason.clone()) });
+        }
+    }
+
+    fn drop_attempt(&mut self) {
+        if matches!(self.state, State::Connecting { .. } | State::LoggingIn { .. }) {
+            self.actions.extend(RESET);
         }
     }
 
@@ -576,6 +370,7 @@ impl Session {
         // Reinstatement ends the old nexus only where it was: at the same portal group. A target
         // that sent us here by itself has seen to the old one before (fencing); otherwise the fate
         // of a write that is on its way elsewhere is not known, and it is not repeated.
+        self.news.push_back(Event::Up);
         let group = logged_in.target_portal_group_tag;
         if self.was_up && group != self.group && !self.portals.is_redirected() {
             let news = &mut self.news;
@@ -589,7 +384,6 @@ impl Session {
         self.state = State::Up(Box::new(Conn::new(terms, slots)));
         self.keepalive = Keepalive::new(now);
         self.was_up = true;
-        self.news.push_back(Event::Up);
     }
 
     fn on_conn_event<'b>(&mut self, event: ConnEvent<'b>, now: Instant) -> Option<Event<'b>> {

@@ -1,1 +1,8 @@
 //! Conversations of a session with a target, over the connections it takes.
+
+mod deadlines;
+mod logins;
+mod replays;
+mod world;
+
+use self::world::World;
