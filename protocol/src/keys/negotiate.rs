@@ -179,7 +179,7 @@ const fn number(
 
 /// Every key of §12.1 and §13. Answers are given in this order, so that FirstBurstLength is settled
 /// when the three keys that it depends on are.
-pub static TABLE: [Row; 41] = [
+pub static TABLE: [Row; 44] = [
     declared("InitiatorName", By::Initiator, Used::Login),
     declared("TargetName", By::Both, Used::Any),
     declared("SessionType", By::Initiator, Used::Login),
@@ -196,7 +196,14 @@ pub static TABLE: [Row; 41] = [
     security("CHAP_R"),
     security("KRB_AP_REQ"),
     security("KRB_AP_REP"),
+    security("TargetAuth"),
     security("SRP_U"),
+    security("SRP_GROUP"),
+    security("SRP_A"),
+    security("SRP_s"),
+    security("SRP_B"),
+    security("SRP_M"),
+    security("SRP_HM"),
     digest(
         "HeaderDigest",
         |offer| offer.header_digest.list(),
@@ -311,10 +318,6 @@ pub static TABLE: [Row; 41] = [
     row("OFMarker", By::Both, Scope::Connection, true, Rule::Obsolete("No")),
     row("IFMarkInt", By::Both, Scope::Connection, true, Rule::Obsolete("Reject")),
     row("OFMarkInt", By::Both, Scope::Connection, true, Rule::Obsolete("Reject")),
-    security("SRP_A"),
-    security("SRP_B"),
-    security("SRP_M"),
-    security("SRP_s"),
 ];
 
 impl Row {

@@ -1,4 +1,4 @@
-//! SendTargets: what is asked (§13.21, appendix C), and the records of the answer.
+//! SendTargets: what is asked (§13.3, appendix C), and the records of the answer.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -60,7 +60,7 @@ pub enum CredentialsError {
     /// Shorter than 96 bits: open to guessing from one recorded login.
     #[error("a CHAP secret has at least {CHAP_SECRET_LEN_MIN} bytes")]
     TooShort,
-    /// One secret in both directions can be had from the peer by asking it (§12.1.3.3).
+    /// One secret in both directions can be had from the peer by asking it (§9.2.1).
     #[error("the CHAP secrets of the two directions are the same")]
     Same,
     /// A name that cannot go into a login.

@@ -106,6 +106,10 @@ pub struct Login {
 
 impl Login {
     /// Starts a login: its first request is there to be sent.
+    ///
+    /// # Panics
+    ///
+    /// When the target must prove itself and the challenge has less than 16 bytes.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let session =

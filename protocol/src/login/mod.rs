@@ -48,7 +48,7 @@ pub enum LoginError {
     #[error("the target's CHAP key {0} is missing or wrong")]
     Chap(&'static str),
     /// The target's challenge is our own, or our secrets are the same: either way it could have us
-    /// compute its answer (§12.1.3.3).
+    /// compute its answer (§9.2.1).
     #[error("the target asks for the answer to its own challenge")]
     Reflection,
     /// The target did not prove who it is.
@@ -59,7 +59,10 @@ pub enum LoginError {
     BadRedirect,
 }
 
-/// Whether a login may go from `current` to `next` (§6.3.4).
+/// A challenge shorter than this could come twice, or be guessed (§9.2.1).
+const CHALLENGE_LEN_MIN: usize = 16;
+
+/// Whether a login may go from `current` to `next` (§11.12.3).
 fn is_forward(current: Stage, next: Stage) -> bool {
     current < next && current != Stage::FullFeature
 }

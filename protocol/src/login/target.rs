@@ -49,6 +49,20 @@ pub struct Identity {
     pub alias: Option<String>,
 }
 
+impl Identity {
+    /// Whether `pairs` name nobody else. The names belong into the first request, but libiscsi says
+    /// them again when it comes to the operational stage.
+    fn is_repeated_by(&self, pairs: &Pairs<'_>) -> bool {
+        let same = |key, own: Option<&IscsiName>| match pairs.value(key) {
+            Some(text) => own.is_none_or(|own| IscsiName::new(text).as_ref() == Ok(own)),
+            None => true,
+        };
+        same("InitiatorName", Some(&self.initiator))
+            && same("TargetName", self.target.as_ref())
+            && pairs.value("SessionType").is_none_or(|text| text == self.session.as_str())
+    }
+}
+
 /// What an initiator must do to prove its name.
 #[derive(Clone, Debug)]
 pub enum Demand {
@@ -177,7 +191,7 @@ impl Login {
     ///
     /// # Panics
     ///
-    /// When that was not the last event.
+    /// When that was not the last event, or the challenge has less than 16 bytes.
     pub fn require(&mut self, demand: Demand) {
         let State::Identified { text } = std::mem::replace(&mut self.state, State::Requests) else {
             panic!("a demand answers Event::Identified");
@@ -316,9 +330,8 @@ impl Login {
         let Ok(pairs) = Pairs::parse(&text) else {
             return self.refuse(LoginStatus::INITIATOR_ERROR);
         };
-        if self.identity.is_some() {
-            let names = ["InitiatorName", "TargetName", "SessionType"];
-            if names.into_iter().any(|name| pairs.value(name).is_some()) {
+        if let Some(identity) = &self.identity {
+            if !identity.is_repeated_by(&pairs) {
                 return self.refuse(LoginStatus::INITIATOR_ERROR);
             }
             return self.on_keys(&pairs);

@@ -3,8 +3,8 @@
 use crate::keys::reserved::NONE;
 use crate::keys::{Hex, Pairs, TextQueue, binary};
 use crate::limits::BINARY_LEN_MAX;
-use crate::login::LoginError;
 use crate::login::chap::{self, Algorithm, Credentials, Secret};
+use crate::login::{CHALLENGE_LEN_MIN, LoginError};
 
 const CHAP: &str = "CHAP";
 
@@ -32,6 +32,8 @@ pub(super) struct Auth {
 
 impl Auth {
     pub(super) fn new(credentials: Option<Credentials>, (id, challenge): (u8, Vec<u8>)) -> Self {
+        let mutual = credentials.as_ref().is_some_and(|credentials| credentials.mutual.is_some());
+        assert!(!mutual || challenge.len() >= CHALLENGE_LEN_MIN, "the challenge is too short");
         Self { credentials, id, challenge, state: State::Method }
     }
 

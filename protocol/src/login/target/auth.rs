@@ -4,6 +4,7 @@ use super::Demand;
 use crate::keys::reserved::NONE;
 use crate::keys::{Hex, Pairs, TextQueue, binary, list};
 use crate::limits::BINARY_LEN_MAX;
+use crate::login::CHALLENGE_LEN_MIN;
 use crate::login::chap::{self, Algorithm, Credentials};
 
 const CHAP: &str = "CHAP";
@@ -36,6 +37,7 @@ impl Auth {
         match demand {
             Demand::None => Self::Free,
             Demand::Chap { credentials, id, challenge } => {
+                assert!(challenge.len() >= CHALLENGE_LEN_MIN, "the challenge is too short");
                 Self::Method(Question { credentials, id, challenge })
             }
         }
