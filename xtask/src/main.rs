@@ -1,1 +1,95 @@
-fn main() {}
+//! The project's development commands, in Rust so that they need no shell and can have tests.
+//!
+//! `cargo xtask test` is what CI runs; every part of it can be run by itself.
+
+#![forbid(unsafe_code)]
+
+mod clients;
+mod failure;
+mod fuzz;
+mod process;
+mod steps;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development commands of Outband")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must hold before a change lands; what CI runs.
+    Test {
+        /// Leave out the fuzz targets and the outside clients.
+        #[arg(long)]
+        fast: bool,
+    },
+    /// File and function length, leftovers, dead files, links and paths in the documentation.
+    Tidy,
+    /// Install what the outside clients need, or say how.
+    Tools,
+    /// The clients nobody here wrote (libiscsi, QEMU) against a target of this build.
+    Clients {
+        /// Only these parts: `discovery`, `suite`, `image`, `chap`, `digests`.
+        parts: Vec<clients::Part>,
+    },
+    /// Build the fuzz targets and run each for a while.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 20)]
+        secs: u32,
+        /// Only this target.
+        target: Option<String>,
+    },
+    /// The simulator: `--seed N` replays one, `--seeds A..B` runs a range.
+    Sim {
+        /// Passed on to the simulator.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The benches (`cargo bench`).
+    Bench {
+        /// Passed on to `cargo bench`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Test { fast } => test::run(fast),
+        Command::Tidy => tidy::run(),
+        Command::Tools => tools::ensure(),
+        Command::Clients { parts } => {
+            tools::ensure()?;
+            process::cargo(&["build", "--workspace"])?;
+            clients::run(&parts)
+        }
+        Command::Fuzz { secs, target } => fuzz::run(secs, target.as_deref()),
+        Command::Sim { arguments } => {
+            let sim = ["run", "--quiet", "--package", "outband-sim", "--bin", "sim", "--"];
+            process::cargo_with(&sim, &arguments)
+        }
+        Command::Bench { arguments } => process::cargo_with(&["bench"], &arguments),
+    }
+}

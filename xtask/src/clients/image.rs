@@ -1,0 +1,236 @@
+//! A file system's journey: made by `mke2fs` with real files in it, written to the volume by QEMU,
+//! compared there by QEMU, read back by `outband cp`, checked by `e2fsck`, and every file compared.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::target::{Target, folder, with};
+use crate::failure::{Failure, root};
+use crate::process::{built, captured, finished, program};
+
+/// The size of image and volume, as the programs take it.
+const SIZE: &str = "256M";
+/// Random bytes in one file: many blocks that no two of which are alike.
+const RANDOM_LEN: u64 = 96 << 20;
+const LIMIT: Duration = Duration::from_secs(180);
+
+const USER: &str = "host-a";
+const SECRET: &str = "not-so-secret-16";
+
+/// How the clients log in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Login {
+    /// To a volume in a file, with nothing asked.
+    Plain,
+    /// To a volume in memory, with CHAP.
+    Chap,
+    /// To a volume in memory, with CRC32C digests.
+    Digests,
+}
+
+pub(super) fn run(login: Login) -> Result<(), Failure> {
+    let folder = folder()?;
+    let files = folder.path().join("files");
+    let image = folder.path().join("made.img");
+    let back = folder.path().join("back.img");
+    collect_files(&files)?;
+    make_image(&files, &image)?;
+    let arguments = arguments(folder.path(), login)?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    with(folder.path(), &arguments, |target| {
+        if login == Login::Chap {
+            a_wrong_secret_is_refused(target)?;
+        }
+        copy_onto(target, login, &image)?;
+        read_back(target, login, folder.path(), &back)
+    })?;
+    check(&back)?;
+    let out = folder.path().join("out");
+    extract(&back, &out)?;
+    compare(&files, &out)
+}
+
+fn arguments(folder: &Path, login: Login) -> Result<Vec<String>, Failure> {
+    let words = match login {
+        Login::Plain => format!("{} --size {SIZE}iB --any-host", text(&folder.join("volume.img"))),
+        Login::Chap => {
+            let secret = secret_file(folder)?;
+            format!("--memory {SIZE}iB --any-host --chap-user {USER} --chap-secret-file {secret}")
+        }
+        Login::Digests => format!("--memory {SIZE}iB --any-host --digests"),
+    };
+    Ok(words.split(' ').map(str::to_owned).collect())
+}
+
+fn secret_file(folder: &Path) -> Result<String, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join("secret");
+    fs::write(&path, SECRET).map_err(Failure::at(&path))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(Failure::at(&path))?;
+    Ok(text(&path).to_owned())
+}
+
+/// The sources of this project, and one large file that no compression or pattern can hide in.
+fn collect_files(folder: &Path) -> Result<(), Failure> {
+    copy_sources(&root(), folder)?;
+    let path = folder.join("random");
+    let random = File::open("/dev/urandom").map_err(Failure::at(Path::new("/dev/urandom")))?;
+    let mut file = File::create(&path).map_err(Failure::at(&path))?;
+    io::copy(&mut random.take(RANDOM_LEN), &mut file).map_err(Failure::at(&path))?;
+    Ok(())
+}
+
+fn copy_sources(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(to).map_err(Failure::at(to))?;
+    for entry in fs::read_dir(from).map_err(Failure::at(from))? {
+        let entry = entry.map_err(Failure::at(from))?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if path.is_dir() {
+            if name != "target" && name != ".git" {
+                copy_sources(&path, &to.join(name))?;
+            }
+        } else if path.is_file() {
+            fs::copy(&path, to.join(name)).map_err(Failure::at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn make_image(files: &Path, image: &Path) -> Result<(), Failure> {
+    let mut mke2fs = Command::new(tool("mke2fs")?);
+    captured(mke2fs.args(["-q", "-t", "ext4", "-d"]).arg(files).arg(image).arg(SIZE), LIMIT)?;
+    println!("  mke2fs: {SIZE} with {} files", listed(files)?.len());
+    Ok(())
+}
+
+/// Where QEMU finds the volume. Its own libiscsi agrees to header digests; data digests it does not
+/// know (`outband cp` asks for both).
+fn address(target: &Target, login: Login) -> Vec<String> {
+    let portal = target.portal();
+    match login {
+        Login::Plain => vec!["-f".into(), "raw".into(), target.url().to_owned()],
+        Login::Chap => vec!["-f".into(), "raw".into(), target.url_as(USER, SECRET)],
+        Login::Digests => vec![
+            "--image-opts".into(),
+            format!(
+                "driver=raw,file.driver=iscsi,file.transport=tcp,file.portal={portal},\
+                 file.target={},file.lun=0,file.header-digest=crc32c",
+                target.name()
+            ),
+        ],
+    }
+}
+
+fn copy_onto(target: &Target, login: Login, image: &Path) -> Result<(), Failure> {
+    let image = text(image);
+    let source = format!("driver=raw,file.driver=file,file.filename={image}");
+    let volume = address(target, login);
+    let opts = volume[0] == "--image-opts";
+    let mut convert = Command::new(tool("qemu-img")?);
+    convert.args(["convert", "-n"]);
+    if opts {
+        convert.args(["--image-opts", "--target-image-opts", &source, &volume[1]]);
+    } else {
+        convert.args(["-f", "raw", "-O", "raw", image, &volume[2]]);
+    }
+    captured(&mut convert, LIMIT)?;
+    println!("  qemu-img convert: written");
+    let mut compare = Command::new(tool("qemu-img")?);
+    compare.args(["compare", "-s"]);
+    if opts {
+        compare.args(["--image-opts", &source, &volume[1]]);
+    } else {
+        compare.args(["-f", "raw", "-F", "raw", image, &volume[2]]);
+    }
+    let said = captured(&mut compare, LIMIT)?;
+    println!("  qemu-img compare: {}", said.trim());
+    Ok(())
+}
+
+fn a_wrong_secret_is_refused(target: &Target) -> Result<(), Failure> {
+    for url in [target.url().to_owned(), target.url_as(USER, "not-the-secret-16")] {
+        let (status, said) = finished(Command::new("iscsi-inq").arg(&url), LIMIT)?;
+        if status.success() {
+            return Err(Failure::wrong(format!("{url} was let in: {said}")));
+        }
+    }
+    println!("  no secret and a wrong secret: refused");
+    Ok(())
+}
+
+fn read_back(target: &Target, login: Login, folder: &Path, back: &Path) -> Result<(), Failure> {
+    let mut cp = Command::new(built("outband")?);
+    cp.args(["cp", target.url()]).arg(back);
+    match login {
+        Login::Plain => {}
+        Login::Chap => {
+            let secret = secret_file(folder)?;
+            cp.args(["--chap-user", USER, "--chap-secret-file", &secret]);
+        }
+        Login::Digests => {
+            cp.arg("--digests");
+        }
+    }
+    captured(&mut cp, LIMIT)?;
+    println!("  outband cp: read back");
+    Ok(())
+}
+
+fn check(image: &Path) -> Result<(), Failure> {
+    captured(Command::new(tool("e2fsck")?).args(["-f", "-n"]).arg(image), LIMIT)?;
+    println!("  e2fsck: clean");
+    Ok(())
+}
+
+fn extract(image: &Path, out: &Path) -> Result<(), Failure> {
+    fs::create_dir(out).map_err(Failure::at(out))?;
+    let request = format!("rdump / {}", text(out));
+    captured(Command::new(tool("debugfs")?).args(["-R", &request]).arg(image), LIMIT)?;
+    Ok(())
+}
+
+fn compare(made: &Path, out: &Path) -> Result<(), Failure> {
+    let (made, mut out) = (listed(made)?, listed(out)?);
+    for (name, path) in &made {
+        let Some(other) = out.remove(name) else {
+            return Err(Failure::wrong(format!("{} did not come back", name.display())));
+        };
+        let bytes = fs::read(path).map_err(Failure::at(path))?;
+        if bytes != fs::read(&other).map_err(Failure::at(&other))? {
+            return Err(Failure::wrong(format!("{} came back changed", name.display())));
+        }
+    }
+    println!("  {} files came back as they were, byte by byte", made.len());
+    Ok(())
+}
+
+/// Every file under `folder`: its name within, and where it lies.
+fn listed(folder: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, Failure> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).map_err(Failure::at(&next))? {
+            let path = entry.map_err(Failure::at(&next))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).expect("it was found under the folder");
+                files.insert(name.to_path_buf(), path);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn tool(name: &str) -> Result<PathBuf, Failure> {
+    program(name).ok_or_else(|| Failure::wrong(format!("{name} is missing: cargo xtask tools")))
+}
+
+/// Temporary folders have names that are text.
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the temporary folder's name is text")
+}

@@ -1,0 +1,86 @@
+//! The fuzz targets, built as cargo-fuzz does it but with nothing to install: libFuzzer comes with
+//! its crate, the instrumentation with the compiler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::failure::{Failure, root};
+use crate::process::visible;
+
+/// A stable compiler takes these flags when `RUSTC_BOOTSTRAP` allows it.
+const FLAGS: [&str; 8] = [
+    "-Zsanitizer=address",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+    "--cfg=fuzzing",
+];
+
+/// Sanitizers need the target named, so that build scripts are compiled without them.
+fn triple() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// Inputs longer than this find nothing that shorter ones do not, only more slowly.
+const INPUT_LEN_MAX: u32 = 4096;
+
+pub(crate) fn run(secs: u32, only: Option<&str>) -> Result<(), Failure> {
+    let folder = root().join("fuzz");
+    let targets = targets(&folder.join("fuzz_targets"))?;
+    let chosen: Vec<_> =
+        targets.iter().filter(|name| only.is_none_or(|only| only == *name)).collect();
+    if chosen.is_empty() {
+        return Err(Failure::wrong(format!("there are only these: {}", targets.join(" "))));
+    }
+    build(&folder)?;
+    chosen.into_iter().try_for_each(|name| fuzz(&folder, name, secs))
+}
+
+fn targets(folder: &Path) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Failure::at(folder))? {
+        let path = entry.map_err(Failure::at(folder))?.path();
+        if path.extension().is_some_and(|end| end == "rs") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn target_folder(folder: &Path) -> PathBuf {
+    folder.join("target")
+}
+
+fn build(folder: &Path) -> Result<(), Failure> {
+    visible(
+        Command::new("cargo")
+            .args(["build", "--quiet", "--bins", "--target", &triple(), "--target-dir"])
+            .arg(target_folder(folder))
+            .current_dir(folder)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", FLAGS.join(" ")),
+    )
+}
+
+/// Starts from the kept seeds; what it finds new goes to a corpus that is not committed.
+fn fuzz(folder: &Path, name: &str, secs: u32) -> Result<(), Failure> {
+    let corpus = folder.join("corpus").join(name);
+    let artifacts = folder.join("artifacts").join(name);
+    for path in [&corpus, &artifacts] {
+        fs::create_dir_all(path).map_err(Failure::at(path))?;
+    }
+    println!("{name}: {secs} s");
+    visible(
+        Command::new(target_folder(folder).join(triple()).join("debug").join(name))
+            .arg(format!("-max_total_time={secs}"))
+            .arg(format!("-max_len={INPUT_LEN_MAX}"))
+            .args(["-timeout=10", "-verbosity=0", "-print_final_stats=1"])
+            .arg(format!("-artifact_prefix={}/", artifacts.display()))
+            .args([corpus, folder.join("seeds").join(name)]),
+    )
+}

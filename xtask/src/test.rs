@@ -1,0 +1,48 @@
+//! `cargo xtask test`: everything that must hold before a change lands, in order of speed.
+//!
+//! The fixed simulation seeds are tests of `outband-sim` and run with the others.
+
+use std::process::Command;
+
+use crate::failure::{Failure, root};
+use crate::steps::Steps;
+use crate::{clients, fuzz, process, tidy, tools};
+
+/// Long enough to run past the seeds and to find what a careless change breaks.
+const FUZZ_SECS: u32 = 10;
+
+pub(crate) fn run(fast: bool) -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    if !fast {
+        steps.run("tools of the outside clients", "cargo xtask tools", tools::ensure)?;
+    }
+    steps.cargo("format", &["fmt", "--all", "--check"])?;
+    steps.cargo("format of fuzz/", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
+    steps.run("tidy", "cargo xtask tidy", tidy::run)?;
+    steps.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    steps.run("rustdoc", RUSTDOC, rustdoc)?;
+    steps.cargo("tests", &["test", "--workspace"])?;
+    if !fast {
+        let rerun = format!("cargo xtask fuzz --secs {FUZZ_SECS}");
+        steps.run("fuzz targets", &rerun, || fuzz::run(FUZZ_SECS, None))?;
+        steps.cargo("binaries", &["build", "--workspace"])?;
+        for part in clients::Part::ALL {
+            let name = format!("outside clients: {part}");
+            steps.run(&name, &format!("cargo xtask clients {part}"), || part.run())?;
+        }
+    }
+    steps.close();
+    Ok(())
+}
+
+const RUSTDOC: &str =
+    "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items";
+
+fn rustdoc() -> Result<(), Failure> {
+    process::visible(
+        Command::new("cargo")
+            .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .current_dir(root()),
+    )
+}
