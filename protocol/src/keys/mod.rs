@@ -1,7 +1,7 @@
 //! Text: `key=value` pairs closed by NULs, as logins and Text Requests carry them (§6.1).
 //!
 //! [`TextBuffer`] collects what comes over several PDUs, [`Pairs`] reads it, [`TextQueue`] is
-//! written to and cut into PDUs. What the keys mean is in [`negotiate`].
+//! written to and cut into PDUs. What the keys mean is in [`TABLE`].
 
 mod negotiate;
 mod negotiation;

@@ -274,6 +274,7 @@ impl Login {
 
     fn go_on(&mut self, response: &LoginResponse) -> Result<Option<Event>, LoginError> {
         match response.transit {
+            // T is not asked for before, so this holds by itself; it is too dear to rest on that.
             Some(_) if self.stage == Stage::Security && !self.auth.is_proved() => {
                 return Err(LoginError::TargetNotAuthenticated);
             }

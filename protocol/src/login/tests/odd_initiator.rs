@@ -238,6 +238,9 @@ fn nobody_passes_a_demand_by_a_side_door() {
         }
         assert!(odd.outcome.admitted.is_none(), "{said:?}");
     }
+    check(chap(false), &[("OF", "@")], "< O 0201");
+    check(chap(false), &[("O", "@")], "< O 0201");
+    check(chap(false), &[("SF", "@")], "< S 0201");
 }
 
 #[test]
