@@ -79,7 +79,7 @@ impl Conn {
             return Ok(());
         };
         let data_follows = match request {
-            Request::Command(command) => !command.last,
+            Request::Command(command) => command.write && !command.last,
             _ => false,
         };
         if data_follows || header.data_segment_len() > 0 {
@@ -97,7 +97,7 @@ impl Conn {
             // No command of a disk moves data both ways.
             return Err(PeerError::field("R and W"));
         }
-        if !write && (len > 0 || !command.last) {
+        if !write && len > 0 {
             return Err(PeerError::field("DataSegmentLength"));
         }
         if order.immediate && self.tasks.immediate() + self.managing.len() >= IMMEDIATE_MAX {
@@ -106,7 +106,8 @@ impl Conn {
         let unsolicited = self.terms.unsolicited(command, len);
         let unsolicited_len = unsolicited.unwrap_or(0);
         let state = if write {
-            let limit = (len > 0 || !command.last).then_some(unsolicited_len);
+            let more_comes = len > 0 || !command.last;
+            let limit = more_comes.then_some(unsolicited_len);
             State::Receiving(Write::new(expected_len, limit))
         } else {
             State::Executing { sent: 0 }
@@ -188,7 +189,7 @@ impl Terms {
     /// Bytes that may come without an R2T (§13.10, §13.11, §13.14); an error if the command brings
     /// or announces more.
     fn unsolicited(&self, command: &ScsiCommand, len: u32) -> Result<u32, DataFault> {
-        let more = !command.last;
+        let more = command.write && !command.last;
         if len > 0 && !self.immediate_data || more && self.initial_r2t {
             return Err(DataFault::Unexpected);
         }
