@@ -58,7 +58,7 @@ pub struct Load {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnitState {
-    /// Announced with the pool's join token; waits for an operator's approval.
+    /// Announced; waits for an operator's approval, or for the station to read its inventory.
     Pending,
     /// In the pool and heard within the last three seconds.
     Joined,

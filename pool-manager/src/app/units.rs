@@ -41,7 +41,8 @@ pub struct Heard {
 impl Station {
     /// A unit has started. With the join token a new one comes in; a known one must have its own
     /// secret for that, which the caller has verified.
-    pub async fn handle_startup(&self, heard: &Heard, now: Instant) -> Result<(), StoreError> {
+    /// Answers whether it is approved.
+    pub async fn handle_startup(&self, heard: &Heard, now: Instant) -> Result<bool, StoreError> {
         let key = unit_key(heard.id);
         for _ in 0..ATTEMPTS {
             let stored = load::<UnitRecord>(&self.store, &key).await?;
@@ -59,7 +60,7 @@ impl Station {
             self.live.know(heard.id, now, false);
             self.live.change(heard.id, |unit| unit.pulse.handle_heard(now));
             self.tell_start(&record, fresh, before.as_ref());
-            return Ok(());
+            return Ok(record.approved);
         }
         Err(StoreError::Contended)
     }
@@ -89,6 +90,9 @@ impl Station {
             let text = "waits for approval: outband unit approve";
             self.events.add("unit-pending", &record.name, text);
         }
+        if record.approved {
+            self.events.add("unit-need-info", &record.name, "asked for its storage");
+        }
     }
 
     pub async fn handle_shutdown(&self, id: Uuid, now: Instant) -> Result<(), StoreError> {
@@ -116,6 +120,7 @@ impl Station {
         if first {
             let text = format!("{devices} devices, {volumes} volumes");
             self.events.add("unit-inventory", &unit.name, text);
+            self.events.add("unit-joined", &unit.name, "in the pool");
         }
     }
 
@@ -141,7 +146,7 @@ impl Station {
         })
         .await?;
         if let (Some(unit), true) = (unit, news) {
-            self.events.add("unit-joined", &unit.name, "has its own secret now");
+            self.events.add("unit-enrolled", &unit.name, "has its own secret now");
         }
         Ok(())
     }

@@ -206,12 +206,13 @@ impl Shown {
     pub(super) fn unit_state(&self, record: &UnitRecord) -> UnitState {
         let live = self.live.get(&record.id);
         let health = live.map_or(Health::Down, |live| live.pulse.health(self.now));
+        let reported = live.is_some_and(|live| live.view.is_some());
         match health {
             _ if !record.approved => UnitState::Pending,
             Health::Left => UnitState::Left,
             Health::Down => UnitState::Down,
             Health::Suspect => UnitState::Suspect,
-            Health::Up if !record.enrolled => UnitState::Pending,
+            Health::Up if !record.enrolled || !reported => UnitState::Pending,
             Health::Up => UnitState::Joined,
         }
     }

@@ -1,0 +1,131 @@
+//! What every handler needs of a request, and the one way an answer says no.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use outband_pool_api::{IDEMPOTENCY_KEY, Problem};
+use serde::de::DeserializeOwned;
+
+use super::App;
+use crate::app::Principal;
+use crate::problems;
+
+/// A problem as a response (RFC 9457).
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) Problem);
+
+pub(super) type Answer<T> = Result<Json<T>, Refused>;
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, Problem::MEDIA_TYPE.parse().expect("a media type is ASCII"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, "Bearer".parse().expect("a scheme is ASCII"));
+        }
+        response
+    }
+}
+
+/// Who asks. Every handler but the description of the API takes it.
+pub(super) struct Who(pub(super) Principal);
+
+impl FromRequestParts<App> for Who {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, station: &App) -> Result<Self, Refused> {
+        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        let token = token.ok_or_else(problems::unauthorized)?;
+        Ok(Self(station.authenticate(token).await?))
+    }
+}
+
+/// A JSON body; what is wrong with it is said as a problem.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, station: &App) -> Result<Self, Refused> {
+        match Json::<T>::from_request(request, station).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(malformed(&rejection).into()),
+        }
+    }
+}
+
+fn malformed(rejection: &JsonRejection) -> Problem {
+    let problem = problems::bad_request(rejection.body_text());
+    Problem { status: rejection.status().as_u16(), ..problem }
+}
+
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    let key = value.to_str().map_err(|_| {
+        problems::bad_request("an idempotency key is made of visible ASCII characters")
+    })?;
+    Ok(Some(key))
+}
+
+/// `Prefer: wait` alone means this long.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long the caller wants to wait for the result (RFC 7240 §4.3). What is not understood is
+/// ignored, as that RFC asks.
+pub(super) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(',')).map(str::trim);
+    preferences.find_map(|preference| {
+        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+        if !name.trim().eq_ignore_ascii_case("wait") {
+            return None;
+        }
+        let seconds = value.trim().trim_matches('"').parse().map(Duration::from_secs);
+        Some(seconds.unwrap_or(WAIT_DEFAULT).min(WAIT_MAX))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preference_to_wait_is_understood_and_bounded() {
+        let table = [
+            ("wait", Some(30)),
+            ("wait=5", Some(5)),
+            ("respond-async, wait=10", Some(10)),
+            ("Wait = 3", Some(3)),
+            ("wait=9999", Some(30)),
+            ("respond-async", None),
+            ("waiting=3", None),
+        ];
+        for (value, seconds) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", value.parse().unwrap());
+            assert_eq!(preferred_wait(&headers), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+}
