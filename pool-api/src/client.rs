@@ -1,6 +1,5 @@
 //! A small client of the station: one method per route, and waiting for jobs.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -212,18 +211,23 @@ impl Client {
 
     fn classify(&self, source: reqwest::Error) -> Error {
         let url = self.url.clone();
-        let mut cause = source.source();
-        while let Some(error) = cause {
-            let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
-                let io = error.downcast_ref::<std::io::Error>()?;
-                io.get_ref()?.downcast_ref::<rustls::Error>()
-            });
-            if let Some(rustls::Error::InvalidCertificate(_)) = tls {
-                return Error::Untrusted { url, source };
-            }
-            cause = error.source();
+        match is_about_the_certificate(&source) {
+            true => Error::Untrusted { url, source },
+            false => Error::Unreachable { url, source },
         }
-        Error::Unreachable { url, source }
+    }
+}
+
+/// Searches the causes. An I/O error hides what it wraps from `source`.
+fn is_about_the_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match (wrapped, error.source()) {
+        (Some(wrapped), _) => is_about_the_certificate(wrapped),
+        (None, Some(source)) => is_about_the_certificate(source),
+        (None, None) => false,
     }
 }
 

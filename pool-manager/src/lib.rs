@@ -20,6 +20,6 @@ pub mod records;
 mod state_dir;
 pub mod station;
 pub mod store;
-mod tls;
+pub mod tls;
 pub mod unit;
 pub mod work;

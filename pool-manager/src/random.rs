@@ -43,17 +43,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,13 +54,5 @@ mod tests {
         assert_eq!(one.expose().len(), 24);
         assert!(one.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert_eq!(token("obh").expose().len(), 68);
-    }
-
-    #[test]
-    fn hexadecimal_reads_as_it_is_written() {
-        let bytes = secret_256();
-        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
-        assert_eq!(unhex("00"), None);
-        assert_eq!(unhex(&"+0".repeat(32)), None);
     }
 }

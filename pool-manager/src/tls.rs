@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::state_dir::StateDir;
 
-pub const CA_FILE: &str = "ca.pem";
+pub(crate) const CA_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca.key";
 const COMMON_NAME: &str = "Outband station CA";
 

@@ -63,7 +63,7 @@ pub async fn run<C: Connect>(
     clerk.wake_all().await;
     loop {
         tokio::select! {
-            () = stopped(&mut stop) => return,
+            () = stopped(&mut stop) => break,
             change = changes.next() => match change {
                 Ok(changed) => clerk.wake(changed.iter().map(|change| change.key.as_str())).await,
                 Err(_) => {
@@ -79,13 +79,14 @@ pub async fn run<C: Connect>(
             }
         }
     }
+    // Cut short wherever they are: the next start goes on from there.
+    clerk.tasks.shutdown().await;
 }
 
 struct Clerk<C> {
     station: Arc<Station>,
     connect: Arc<C>,
     workers: BTreeMap<Uuid, Arc<Notify>>,
-    /// Aborted when the clerk ends.
     tasks: JoinSet<Uuid>,
 }
 

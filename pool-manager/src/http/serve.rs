@@ -58,6 +58,7 @@ pub(crate) async fn serve(
         }
     }
     let _ = timeout(END_MAX, async { while connections.join_next().await.is_some() {} }).await;
+    connections.shutdown().await;
 }
 
 /// Also when whoever would say so is gone.

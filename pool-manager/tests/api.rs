@@ -1,0 +1,289 @@
+//! The API as its users meet it: over TLS, with tokens, through the client crate.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod world;
+
+use std::time::Duration;
+
+use outband_pool_api::{
+    Client, Error, Job, JobState, Secret, Size, Trust, UnitState, Volume, VolumeRequest,
+    VolumeState, Wait,
+};
+use outband_pool_manager::app::Policy;
+use outband_protocol::announce::{Message, Refusal};
+use world::{Announcer, MIB, World, ask, ask_named};
+
+const WAIT: Wait = Wait::AtMost(Duration::from_secs(20));
+
+fn kind(error: &Error) -> &str {
+    error.problem().map_or("", |problem| problem.kind())
+}
+
+async fn request(client: &Client, ask: &VolumeRequest, key: &str) -> Volume {
+    client.request_volume(ask, key, WAIT).await.unwrap().result.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_asks_and_all_three_hold_the_same_assignment() {
+    let (world, unit) = World::with_unit(100).await;
+    let (host, client) = world.host("a").await;
+    let volume = request(&client, &ask(10), "k1").await;
+
+    assert_eq!(volume.state, VolumeState::Granted);
+    assert_eq!((volume.size, volume.epoch), (Size(10 * MIB), 1));
+    let connection = volume.connection.clone().unwrap();
+    assert_eq!(connection.portals, ["127.0.0.1:3260"]);
+    assert_eq!(connection.target, format!("iqn.2026-11.local.outband:main:{}", volume.name));
+    assert_eq!((connection.start_lba, connection.end_lba), (0, 10 * MIB / 512 - 1));
+    assert_eq!(connection.chap, host.chap);
+    let grants = world.units.grants(unit.id, &volume.name);
+    assert_eq!(grants, [("iqn.2026-11.test:a".to_owned(), 1)]);
+    let secret = world.units.chap_secret(unit.id, "a");
+    assert_eq!(secret.as_deref(), Some(host.chap.secret.expose()));
+    assert_eq!(client.volumes().await.unwrap(), [volume]);
+
+    let status = world.admin().pool().await.unwrap();
+    assert_eq!(status.total, Size(100 * MIB));
+    assert_eq!((status.granted, status.free), (Size(10 * MIB), Size(90 * MIB)));
+    assert_eq!((status.largest, status.units.joined), (Size(90 * MIB), 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_key_is_the_same_job_and_for_something_else_it_is_refused() {
+    let (world, unit) = World::with_unit(100).await;
+    let (_, client) = world.host("a").await;
+    let (_, other) = world.host("b").await;
+    let first = client.request_volume(&ask(10), "k", Wait::No).await.unwrap();
+    let again = client.request_volume(&ask(10), "k", WAIT).await.unwrap();
+    assert_eq!(first.id, again.id);
+    assert_eq!(again.state, JobState::Done);
+    assert_eq!(world.units.volume_count(unit.id), 1);
+
+    let reused = client.request_volume(&ask(20), "k", WAIT).await.unwrap_err();
+    assert_eq!(kind(&reused), "idempotency-key-reused");
+    let theirs = other.request_volume(&ask(10), "k", WAIT).await.unwrap();
+    assert_ne!(theirs.id, first.id, "a key is its principal's own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_sees_and_changes_its_own_volumes_alone() {
+    let (world, unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let (_, b) = world.host("b").await;
+    let volume = request(&a, &ask_named("data", 10), "k").await;
+    let job = volume.job.unwrap();
+
+    assert!(b.volumes().await.unwrap().is_empty());
+    assert!(b.jobs().await.unwrap().is_empty());
+    let refusals = [
+        b.volume("data").await.map(drop),
+        b.grow_volume("data", Size(20 * MIB), WAIT).await.map(drop),
+        b.release_volume("data", WAIT).await.map(drop),
+        b.delete_volume("data", WAIT).await.map(drop),
+        b.job(job).await.map(drop),
+    ];
+    for refusal in refusals {
+        assert_eq!(kind(&refusal.unwrap_err()), "not-found", "it does not even exist for b");
+    }
+    let for_a = VolumeRequest { host: Some("a".into()), ..ask(1) };
+    assert_eq!(kind(&b.request_volume(&for_a, "k", WAIT).await.unwrap_err()), "forbidden");
+    assert_eq!(world.units.grants(unit.id, "data").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_the_administrators_is_refused_to_hosts_and_strangers() {
+    let (world, _) = World::with_unit(100).await;
+    let (_, host) = world.host("a").await;
+    let stranger = world.client(Secret::new("obh_guess"));
+    for (client, expected) in [(host, "forbidden"), (stranger, "unauthorized")] {
+        let refusals = [
+            client.pool().await.map(drop),
+            client.join_token().await.map(drop),
+            client.new_join_token(None).await.map(drop),
+            client.units().await.map(drop),
+            client.unit("unit-1").await.map(drop),
+            client.approve_unit("unit-1").await.map(drop),
+            client.remove_unit("unit-1").await,
+            client.hosts().await.map(drop),
+            client.host("b").await.map(drop),
+            client.add_host("c", "iqn.c").await.map(drop),
+            client.remove_host("a").await,
+            client.assign_volume("data", "a", WAIT).await.map(drop),
+            client.events(0).await.map(drop),
+        ];
+        for refusal in refusals {
+            let error = refusal.unwrap_err();
+            assert_eq!(kind(&error), expected);
+            assert!(matches!(error, Error::NotAllowed(_)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_volume_grows_is_released_given_on_and_deleted() {
+    let (world, unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let (_, b) = world.host("b").await;
+    let admin = world.admin();
+    request(&a, &ask_named("data", 10), "k").await;
+
+    let grown = a.grow_volume("data", Size(20 * MIB), WAIT).await.unwrap().result.unwrap();
+    assert_eq!(grown.size, Size(20 * MIB));
+    assert_eq!(grown.connection.unwrap().blocks, 20 * MIB / 512);
+    assert_eq!(grown.epoch, 1, "growing draws no epoch");
+    let shrunk = a.grow_volume("data", Size(MIB), WAIT).await.unwrap_err();
+    assert_eq!(kind(&shrunk), "conflict");
+
+    let in_use = admin.assign_volume("data", "b", WAIT).await.unwrap_err();
+    assert_eq!(kind(&in_use), "conflict");
+    a.release_volume("data", WAIT).await.unwrap();
+    assert!(world.units.grants(unit.id, "data").is_empty());
+    assert!(a.volumes().await.unwrap().is_empty());
+    assert_eq!(admin.volume("data").await.unwrap().state, VolumeState::Free);
+
+    admin.assign_volume("data", "b", WAIT).await.unwrap();
+    let given = b.volume("data").await.unwrap();
+    assert_eq!((given.state, given.epoch), (VolumeState::Granted, 2));
+    assert_eq!(world.units.grants(unit.id, "data"), [("iqn.2026-11.test:b".to_owned(), 2)]);
+
+    let held = admin.remove_host("b").await.unwrap_err();
+    assert_eq!(kind(&held), "conflict");
+    b.delete_volume("data", WAIT).await.unwrap();
+    assert_eq!(world.units.volume_count(unit.id), 0);
+    admin.remove_host("b").await.unwrap();
+    assert!(matches!(b.volumes().await, Err(Error::NotAllowed(_))), "its token is void");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_requests_are_told_what_to_change() {
+    let (world, _) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let admin = world.admin();
+    request(&a, &ask_named("data", 10), "k").await;
+
+    let too_large = a.request_volume(&ask(91), "k2", WAIT).await.unwrap_err();
+    let problem = too_large.problem().unwrap();
+    assert_eq!((problem.kind(), problem.largest), ("too-large", Some(Size(90 * MIB))));
+    assert!(problem.detail.contains("the largest possible volume is 90 MiB"), "{problem:?}");
+    let largest = VolumeRequest { size: problem.largest.unwrap(), ..ask(0) };
+    a.request_volume(&largest, "k3", WAIT).await.unwrap();
+
+    let taken = a.request_volume(&ask_named("data", 1), "k4", WAIT).await.unwrap_err();
+    assert_eq!(kind(&taken), "name-taken");
+    let named = a.request_volume(&ask_named("Data", 1), "k5", WAIT).await.unwrap_err();
+    assert_eq!(kind(&named), "bad-request");
+    assert_eq!(kind(&a.request_volume(&ask(0), "k6", WAIT).await.unwrap_err()), "bad-request");
+    let elsewhere = VolumeRequest { pool: Some("other".into()), ..ask(1) };
+    assert_eq!(kind(&a.request_volume(&elsewhere, "k7", WAIT).await.unwrap_err()), "conflict");
+    let nowhere = VolumeRequest { unit: Some("unit-9".into()), ..ask(1) };
+    assert_eq!(kind(&a.request_volume(&nowhere, "k8", WAIT).await.unwrap_err()), "not-found");
+    let nobody = VolumeRequest { host: Some("nobody".into()), ..ask(1) };
+    assert_eq!(kind(&admin.request_volume(&nobody, "k9", WAIT).await.unwrap_err()), "not-found");
+    assert_eq!(kind(&admin.add_host("a", "iqn.z").await.unwrap_err()), "name-taken");
+    let same = admin.add_host("z", "iqn.2026-11.test:a").await.unwrap_err();
+    assert_eq!(kind(&same), "conflict");
+    assert_eq!(kind(&admin.remove_unit("unit-1").await.unwrap_err()), "conflict");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_keeps_everything() {
+    let (mut world, mut unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let volume = request(&a, &ask_named("data", 10), "k").await;
+    let (trust, token) = (world.trust(), world.admin().join_token().await.unwrap());
+    world.units.set_silent(unit.id, true);
+    let cut_short = a.request_volume(&ask_named("late", 10), "k2", Wait::No).await.unwrap();
+
+    world.restart().await;
+    assert_eq!(world.trust(), trust);
+    assert_eq!(world.admin().join_token().await.unwrap(), token);
+    let kept = a.volume("data").await.unwrap();
+    assert_eq!(kept.connection, volume.connection, "also while its unit does not answer");
+    let running = a.job(cut_short.id).await.unwrap();
+    assert_eq!(running.state, JobState::Running);
+
+    world.units.set_silent(unit.id, false);
+    unit.alive().await;
+    let done: Job = a.wait_for(cut_short.id, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(done.result.unwrap().state, VolumeState::Granted);
+    assert_eq!(world.units.volume_count(unit.id), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_station_on_the_same_state_directory_is_refused() {
+    let world = World::new(Policy::Auto).await;
+    let refused = outband_pool_manager::station::Bound::open(&world.config).await.unwrap_err();
+    let source = std::error::Error::source(&refused).unwrap().to_string();
+    assert_eq!(source, "another process uses the state directory's store");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_waits_for_approval_and_leaves_in_order() {
+    let world = World::new(Policy::Approve).await;
+    let admin = world.admin();
+    let token = admin.join_token().await.unwrap().token;
+    let mut unit = Announcer::new("shelf", &token, world.addresses.announce, &world.units).await;
+    world.units.add(unit.id, 100 * MIB);
+    assert_eq!(unit.start().await, Message::Pending);
+    world.until_unit("shelf", UnitState::Pending).await;
+    let (_, a) = world.host("a").await;
+    assert_eq!(kind(&a.request_volume(&ask(1), "k", WAIT).await.unwrap_err()), "no-unit");
+
+    admin.approve_unit("shelf").await.unwrap();
+    world.until_unit("shelf", UnitState::Joined).await;
+    request(&a, &ask(1), "k").await;
+    unit.say(Message::Shutdown).await;
+    world.until_unit("shelf", UnitState::Left).await;
+    assert_eq!(kind(&a.request_volume(&ask(1), "k2", WAIT).await.unwrap_err()), "no-unit");
+    unit.incarnation += 1;
+    assert_eq!(unit.start().await, Message::NeedInfo);
+    world.until_unit("shelf", UnitState::Joined).await;
+
+    let events = admin.events(0).await.unwrap();
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    for kind in ["unit-pending", "unit-approved", "unit-inventory", "unit-joined", "unit-left"] {
+        assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_join_token_voids_the_old_one_and_keeps_who_joined() {
+    let (world, mut unit) = World::with_unit(100).await;
+    let admin = world.admin();
+    let old = admin.join_token().await.unwrap().token;
+    let new = admin.new_join_token(Some(Duration::from_secs(600))).await.unwrap();
+    assert!(new.expires.is_some());
+    let mut late = Announcer::new("late", &old, world.addresses.announce, &world.units).await;
+    assert_eq!(late.start().await, Message::Refused(Refusal::WrongToken));
+    unit.incarnation += 1;
+    assert_eq!(unit.start().await, Message::NeedInfo, "by its own secret");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_existing_volume_nobody_had_is_given_and_a_released_one_is_not() {
+    let (world, unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let (_, b) = world.host("b").await;
+    world.units.make(unit.id, "made-there", 10 * MIB);
+    // Growing makes the station look at the unit again.
+    request(&a, &ask_named("data", 10), "k").await;
+    a.grow_volume("data", Size(11 * MIB), WAIT).await.unwrap();
+    assert_eq!(request(&b, &ask(9), "k").await.name, "made-there");
+    a.release_volume("data", WAIT).await.unwrap();
+    assert_ne!(request(&b, &ask(9), "k2").await.name, "data", "it holds a's data");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_station_is_trusted_by_its_ca_or_its_fingerprint_alone() {
+    let world = World::new(Policy::Auto).await;
+    let fingerprint = Trust::fingerprint_of(&std::fs::read_to_string(&world.addresses.ca).unwrap());
+    let url = format!("https://{}", world.addresses.api);
+    let client = |trust: &Trust| Client::new(&url, world.admin_token(), trust).unwrap();
+    client(&fingerprint.unwrap()).pool().await.unwrap();
+    let wrong = client(&Trust::Fingerprint([3; 32])).pool().await.unwrap_err();
+    assert!(matches!(wrong, Error::Untrusted { .. }), "{wrong:?}");
+    let other = World::new(Policy::Auto).await;
+    let wrong = client(&other.trust()).pool().await.unwrap_err();
+    assert!(matches!(wrong, Error::Untrusted { .. }), "{wrong:?}");
+}
