@@ -330,10 +330,12 @@ impl Conn {
         let header = Bhs(header);
         let itt = header.itt();
         Ok(match (Pdu::parse(&header), Tag::of(itt)) {
-            (Ok(Pdu::Command(_)), Some(Tag::Command(task)))
-                if self.tasks.remove(task).is_some() =>
-            {
-                Some(ConnEvent::Done { task, end: End::Rejected(pdu.reason) })
+            (Ok(Pdu::Command(_)), Some(Tag::Command(task))) => {
+                let named = self.tasks.named(itt).is_ok();
+                named.then(|| {
+                    self.tasks.remove(task);
+                    ConnEvent::Done { task, end: End::Rejected(pdu.reason) }
+                })
             }
             (Ok(Pdu::TaskManagement(_)), Some(Tag::Abort(_))) => {
                 let result = TaskManagementResult::Rejected;

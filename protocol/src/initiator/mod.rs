@@ -235,7 +235,10 @@ impl Conn {
         self.commands.push_back(Outgoing::Command { command: header, immediate });
         self.commands.extend(unsolicited.map(Outgoing::Unsolicited));
         let lun = command.lun;
-        self.tasks.insert(task, Task { lun, cmd_sn, expected_len, progress, aborting: false });
+        self.tasks.insert(
+            task,
+            Task { lun, cmd_sn, expected_len, progress, sent: false, aborting: false },
+        );
         Ok(())
     }
 
@@ -333,6 +336,9 @@ impl Conn {
                     let Some(Tag::Command(task)) = Tag::of(command.itt) else {
                         unreachable!("commands carry the tags of commands");
                     };
+                    if let Some(live) = self.tasks.find(task) {
+                        live.sent = true;
+                    }
                     let body = named(task, 0, len);
                     return Some(self.transmit(&Pdu::Command(command), body));
                 }

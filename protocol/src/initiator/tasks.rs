@@ -72,6 +72,8 @@ pub(super) struct Task {
     pub(super) cmd_sn: Sn,
     pub(super) expected_len: u32,
     pub(super) progress: Progress,
+    /// Its command was handed out. Before that no answer can be meant for it.
+    pub(super) sent: bool,
     /// ABORT TASK is under way: its data is no longer sent nor passed on.
     pub(super) aborting: bool,
 }
@@ -108,13 +110,13 @@ impl Tasks {
         slot.task.as_mut().filter(|_| slot.generation == id.generation)
     }
 
-    /// The live command that a PDU of the target's names.
+    /// The command, sent and not over, that a PDU of the target's names.
     pub(super) fn named(&mut self, itt: Itt) -> Result<(TaskId, &mut Task), PeerError> {
         let unknown = PeerError::UnknownTask(itt);
         let Some(Tag::Command(id)) = Tag::of(itt) else {
             return Err(unknown);
         };
-        self.find(id).map(|task| (id, task)).ok_or(unknown)
+        self.find(id).filter(|task| task.sent).map(|task| (id, task)).ok_or(unknown)
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
@@ -147,6 +149,7 @@ mod tests {
             cmd_sn: Sn(1),
             expected_len: 0,
             progress: Progress::Nothing,
+            sent: true,
             aborting: false,
         };
         assert!(tasks.has_room_for(id));

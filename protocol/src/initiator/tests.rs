@@ -267,6 +267,7 @@ fn commands_stop_at_the_window_and_go_on_when_it_opens() {
     let task = |slot| TaskId { slot, generation: 0 };
     assert!(talk.conn.start(TASK, &read(512)).is_ok());
     assert!(talk.conn.start(task(1), &read(512)).is_ok());
+    talk.sent();
     assert_eq!(talk.conn.start(task(2), &read(512)), Err(Closed));
     assert_eq!(talk.conn.window(), 0);
     talk.data_in(0, 0, 512, true).unwrap();
@@ -303,7 +304,7 @@ fn a_status_with_sense_is_read_as_far_as_it_goes() {
 #[test]
 fn an_offence_ends_the_connection() {
     type Offence = fn(&mut Talk) -> Result<Vec<String>, PeerError>;
-    let reads: [(&str, Offence); 9] = [
+    let reads: [(&str, Offence); 10] = [
         ("DataInBeyondEnd", |talk| talk.data_in(0, 0, 9 * KIB, true)),
         ("DataInOutOfOrder", |talk| talk.data_in(512, 0, 512, false)),
         ("DataInOutOfOrder", |talk| talk.data_in(0, 1, 512, false)),
@@ -319,6 +320,12 @@ fn an_offence_ends_the_connection() {
         }),
         ("UnknownTask", |talk| {
             talk.respond(0, &[])?;
+            talk.respond(0, &[])
+        }),
+        ("UnknownTask", |talk| {
+            // Answered before it was sent: the tag was guessed.
+            talk.respond(0, &[])?;
+            talk.conn.start(TASK, &read(512)).unwrap();
             talk.respond(0, &[])
         }),
         ("UnknownTask", |talk| {
@@ -597,6 +604,7 @@ proptest::proptest! {
             let command = if slot % 2 == 0 { read(8 * KIB) } else { write(60 * KIB) };
             conn.start(TaskId { slot, generation: 0 }, &command).unwrap();
         }
+        while conn.poll_transmit().is_some() {}
         for (noise, code, len) in headers {
             let mut bhs = Bhs::default();
             // Plausible: a live task, small numbers, the StatSN that is due.
