@@ -105,7 +105,7 @@ pub struct Manage {
     pub tasks: Vec<TaskId>,
 }
 
-/// Which targets an initiator asks for (§Appendix C).
+/// Which targets an initiator asks for (Appendix C).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Targets {
     /// All that it may see; only in a discovery session.

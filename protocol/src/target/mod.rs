@@ -263,8 +263,7 @@ impl Conn {
     fn on_data<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<Event<'b>>, PeerError> {
         match self.reading {
             Reading::Write { task, .. } => {
-                let result = self.on_write_bytes(task, bytes);
-                self.punish(result)
+                self.on_write_bytes(task, bytes).or_else(|error| self.punish(error))
             }
             Reading::Ping(_) => {
                 self.pings.extend(bytes, self.terms.peer_segment_len_max);
@@ -286,11 +285,10 @@ impl Conn {
         match self.reading {
             Reading::Between | Reading::Nothing => Ok(None),
             Reading::Write { task, last } => Ok(self.on_write_end(task, last)),
-            Reading::Unwanted { task, fault } => self.punish(Err(PeerError::Data { task, fault })),
+            Reading::Unwanted { task, fault } => self.punish(PeerError::Data { task, fault }),
             Reading::Ping(ping) => self.on_ping_end(&ping),
             Reading::Text(request) => {
-                let result = self.on_text_end(&request);
-                self.punish(result)
+                self.on_text_end(&request).or_else(|error| self.punish(error))
             }
         }
     }
@@ -298,7 +296,7 @@ impl Conn {
     /// Its data digest was wrong: a Reject, and the task that the data was for fails (§7.8).
     fn on_damaged(&mut self) -> Result<Option<Event<'static>>, PeerError> {
         let reading = self.reading;
-        self.punish(Err(PeerError::DataDigest))?;
+        self.punish(PeerError::DataDigest)?;
         Ok(match reading {
             Reading::Write { task, .. } | Reading::Unwanted { task, .. } => {
                 self.fail_data(task, DataFault::Digest)

@@ -68,14 +68,17 @@ impl Outbox {
 
     /// Queues what the peer has brought about.
     pub(super) fn reply(&mut self, reply: Reply) -> Result<(), PeerError> {
-        if self.replies == REPLIES_MAX {
-            return Err(PeerError::Flood);
-        }
+        self.check_room()?;
         self.answer(reply);
         Ok(())
     }
 
-    /// Queues what was announced as pending, and is bounded as such.
+    /// Before the shell is asked for a reply.
+    pub(super) fn check_room(&self) -> Result<(), PeerError> {
+        if self.replies < REPLIES_MAX { Ok(()) } else { Err(PeerError::Flood) }
+    }
+
+    /// Queues what was bounded when it was asked for.
     pub(super) fn answer(&mut self, reply: Reply) {
         self.replies += 1;
         self.queue.push_back(Due::Reply(reply));
@@ -253,7 +256,7 @@ impl Conn {
     }
 }
 
-/// Sense data as a SCSI Response carries it: its length first (§11.4.7.2).
+/// Sense data as a SCSI Response carries it: its length first (§11.4.7).
 fn with_length(sense: &[u8]) -> Bytes {
     let len = u16::try_from(sense.len()).expect("sense data has at most 254 bytes");
     let mut bytes = Vec::with_capacity(2 + sense.len());

@@ -17,7 +17,7 @@ pub(super) struct Burst {
     /// The next byte to be sent.
     at: u32,
     end: u32,
-    /// Bytes that still go into the current sequence, at most MaxBurstLength (§11.7.2).
+    /// Bytes that still go into the current sequence, at most MaxBurstLength (§13.13).
     sequence_left: u32,
     /// Good status goes with the last PDU.
     status: Option<Residual>,

@@ -14,19 +14,12 @@ impl Conn {
     pub(super) fn on_header(&mut self, header: Bhs) -> Result<Option<Event<'static>>, PeerError> {
         self.reading = Reading::Nothing;
         self.header = header;
-        let result = self.on_request(&header);
-        self.punish(result)
+        self.on_request(&header).or_else(|error| self.punish(error))
     }
 
     /// Carries out what [`PeerError::penalty`] decides.
-    pub(super) fn punish<'b>(
-        &mut self,
-        result: Result<Option<Event<'b>>, PeerError>,
-    ) -> Result<Option<Event<'b>>, PeerError> {
-        let error = match result {
-            Ok(event) => return Ok(event),
-            Err(error) => error,
-        };
+    #[cold]
+    pub(super) fn punish(&mut self, error: PeerError) -> Result<Option<Event<'static>>, PeerError> {
         match error.penalty() {
             Penalty::Reject(reason) => {
                 self.reading = Reading::Nothing;

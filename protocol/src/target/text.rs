@@ -1,4 +1,4 @@
-//! Text in full feature phase (§6.2, §11.10): SendTargets, MaxRecvDataSegmentLength, and an honest
+//! Text in full feature phase (§6.4, §11.10): SendTargets, MaxRecvDataSegmentLength, and an honest
 //! answer to everything else. One exchange at a time, as the standard has it.
 
 use bytes::Bytes;
@@ -146,6 +146,7 @@ impl Conn {
                 let mut answer = TextQueue::default();
                 let last = request.last;
                 if let Some(which) = self.on_keys(&text, &mut answer)? {
+                    self.outbox.check_room()?;
                     self.exchange.state = State::Asking { answer, last };
                     return Ok(Some(Event::SendTargets { itt, which }));
                 }

@@ -108,6 +108,18 @@ fn who_asks_on_without_reading_is_cut_off() {
     let ping = world.take_wire();
     let sent = (1..1000).find(|_| conn.next_event(&mut &ping[..]).is_err());
     assert_eq!(sent, Some(64 + 128 + 1));
+
+    let mut conn = Conn::new(admitted(&discovery()));
+    world.text(Itt(5), Ttt::NONE, true, false, "SendTargets=All\0");
+    let question = world.take_wire();
+    let sent = (1..1000).find(|_| match conn.next_event(&mut &question[..]) {
+        Ok(Some(event)) => {
+            react(&mut conn, &event, 0);
+            false
+        }
+        other => other.is_err(),
+    });
+    assert_eq!(sent, Some(64 + 128 + 1));
 }
 
 #[test]
