@@ -1,7 +1,6 @@
 //! Task management (§11.5): which tasks a function ends, and what is answered when none is.
 
 use super::outbox::Reply;
-use super::tasks::State;
 use super::{Conn, Event, Manage, PeerError};
 use crate::ids::{Itt, Lun, TaskId};
 use crate::limits::IMMEDIATE_MAX;
@@ -118,17 +117,5 @@ impl Conn {
             self.tasks.abort(task);
         }
         tasks
-    }
-}
-
-impl super::tasks::Task {
-    /// Aborted: nothing more is sent for it.
-    pub(super) fn is_aborted(&self) -> bool {
-        matches!(self.state, State::Draining)
-    }
-
-    /// Bytes that the initiator takes.
-    pub(super) fn readable(&self) -> u32 {
-        if self.read { self.expected_len } else { 0 }
     }
 }

@@ -21,6 +21,18 @@ pub(super) struct Task {
     pub(super) state: State,
 }
 
+impl Task {
+    /// Aborted: nothing more is sent for it.
+    pub(super) fn is_aborted(&self) -> bool {
+        matches!(self.state, State::Draining)
+    }
+
+    /// Bytes that the initiator takes.
+    pub(super) fn readable(&self) -> u32 {
+        if self.read { self.expected_len } else { 0 }
+    }
+}
+
 /// Where a task stands.
 #[derive(Debug)]
 pub(super) enum State {
