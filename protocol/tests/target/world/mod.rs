@@ -107,7 +107,7 @@ pub(crate) fn check(session: Session, talk: impl Fn(&mut World), expected: &str)
     let mut carried = 0;
     for cut in [usize::MAX].into_iter().chain(cuts) {
         // A long conversation is not cut into more than so many pieces.
-        if carried / cut > 100_000 {
+        if carried / cut > 30_000 {
             continue;
         }
         for in_place in [false, true] {
