@@ -1,0 +1,364 @@
+//! What control keeps over a restart: the access table, the unit's identity, its incarnation and the
+//! secret that its station gave it. One redb file in the state directory, readable by its owner
+//! alone; every change is one transaction, on stable storage before it is answered.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use redb::backends::InMemoryBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::access::{AccessTable, Epoch, Grant, Subject};
+use crate::api::TargetNames;
+use crate::secret::UnitSecret;
+
+const FILE: &str = "control.redb";
+
+/// Subject to grant, as JSON.
+const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
+/// Volume to epoch floor.
+const FLOORS: TableDefinition<'_, &str, u64> = TableDefinition::new("floors");
+/// What there is one of; the names are below.
+const UNIT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("unit");
+
+const ID: &str = "id";
+const INCARNATION: &str = "incarnation";
+const CERTIFICATE: &str = "certificate";
+const KEY: &str = "key";
+const SECRET: &str = "secret";
+
+/// Control's file.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+}
+
+/// Why the store did not open or did not do as told.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// It cannot be opened or made.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: redb::Error,
+    },
+    /// Reading or writing failed.
+    #[error("reading or writing the state of control")]
+    Engine(#[from] redb::Error),
+    /// What was read is not what is written by any version of this.
+    #[error("the state of control is damaged: {0}")]
+    Damaged(String),
+    /// A key or certificate could not be made.
+    #[error("making the unit's certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+}
+
+/// Who this unit is. Made at the first start, the same ever after but for the incarnation.
+#[derive(Debug)]
+pub struct Identity {
+    /// The unit's id.
+    pub id: Uuid,
+    /// Counted up by each start.
+    pub incarnation: u64,
+    /// What the unit API shows.
+    pub certificate: CertificateDer<'static>,
+    /// The key to that certificate.
+    pub key: PrivateKeyDer<'static>,
+    /// The unit's own secret, once it is enrolled.
+    pub secret: Option<UnitSecret>,
+}
+
+impl Identity {
+    /// SHA-256 of the certificate: what the station pins.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(&self.certificate).into()
+    }
+}
+
+impl Store {
+    /// Opens the store in the state directory `dir`, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while another process has it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(FILE);
+        let failed = |source| StoreError::Open { path: path.clone(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).map_err(|error| failed(error.into()))?;
+        match Database::builder().create_file(file) {
+            Ok(database) => Self::prepare(database),
+            Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(path)),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// A store that is gone with the process, for tests and simulations.
+    ///
+    /// # Errors
+    /// As any transaction.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let backend = InMemoryBackend::new();
+        Self::prepare(Database::builder().create_with_backend(backend).map_err(redb::Error::from)?)
+    }
+
+    /// All tables exist from here on, so that reading needs no case for one that does not.
+    fn prepare(database: Database) -> Result<Self, StoreError> {
+        let make = || -> Result<(), redb::Error> {
+            let txn = database.begin_write()?;
+            txn.open_table(GRANTS)?;
+            txn.open_table(FLOORS)?;
+            txn.open_table(UNIT)?;
+            Ok(txn.commit()?)
+        };
+        make()?;
+        Ok(Self { database })
+    }
+
+    /// The access table as it was last saved.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not a table.
+    pub fn table(&self, names: TargetNames) -> Result<AccessTable, StoreError> {
+        let (raw, floors) = self.read_table()?;
+        let mut grants = BTreeMap::new();
+        for bytes in raw {
+            let grant: Grant = serde_json::from_slice(&bytes)
+                .map_err(|error| StoreError::Damaged(format!("a grant: {error}")))?;
+            grants.insert(grant.subject.clone(), grant);
+        }
+        Ok(AccessTable::restore(names, grants, floors))
+    }
+
+    #[expect(clippy::type_complexity, reason = "said once, used once")]
+    fn read_table(&self) -> Result<(Vec<Vec<u8>>, BTreeMap<String, Epoch>), redb::Error> {
+        let txn = self.database.begin_read()?;
+        let grants = txn
+            .open_table(GRANTS)?
+            .iter()?
+            .map(|entry| entry.map(|(_, grant)| grant.value().to_vec()))
+            .collect::<Result<_, _>>()?;
+        let floors = txn
+            .open_table(FLOORS)?
+            .iter()?
+            .map(|entry| entry.map(|(name, floor)| (name.value().to_owned(), Epoch(floor.value()))))
+            .collect::<Result<_, _>>()?;
+        Ok((grants, floors))
+    }
+
+    /// Makes `new` of what is stored, which is `old`: durably and at once, or not at all.
+    ///
+    /// # Errors
+    /// When that failed; then `old` is what is stored.
+    pub fn save(&self, old: &AccessTable, new: &AccessTable) -> Result<(), StoreError> {
+        let changed = new.grants().filter(|grant| old.grant_on(&grant.subject) != Some(*grant));
+        let changed = changed.map(|grant| (&grant.subject, json(grant))).collect::<Vec<_>>();
+        let gone = old.grants().map(|grant| &grant.subject);
+        let gone = gone.filter(|subject| new.grant_on(subject).is_none()).collect::<Vec<_>>();
+        let raised = new.floors().filter(|(volume, floor)| old.floor(volume) != *floor);
+        Ok(self.write_table(&changed, &gone, raised)?)
+    }
+
+    fn write_table<'a>(
+        &self,
+        changed: &[(&Subject, Vec<u8>)],
+        gone: &[&Subject],
+        raised: impl Iterator<Item = (&'a str, Epoch)>,
+    ) -> Result<(), redb::Error> {
+        let txn = self.database.begin_write()?;
+        {
+            let mut grants = txn.open_table(GRANTS)?;
+            for subject in gone {
+                grants.remove(subject.to_string().as_str())?;
+            }
+            for (subject, grant) in changed {
+                grants.insert(subject.to_string().as_str(), grant.as_slice())?;
+            }
+            let mut floors = txn.open_table(FLOORS)?;
+            for (volume, floor) in raised {
+                floors.insert(volume, floor.0)?;
+            }
+        }
+        Ok(txn.commit()?)
+    }
+
+    /// Who this unit is; makes that up at the first start, and counts the incarnation up.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn start(&self) -> Result<Identity, StoreError> {
+        let incarnation = match self.load(INCARNATION)? {
+            None => 0,
+            Some(bytes) => u64::from_be_bytes(whole(bytes, INCARNATION)?),
+        };
+        let incarnation = incarnation + 1;
+        if self.load(ID)?.is_none() {
+            let id = Uuid::new_v4();
+            let (certificate, key) = self_signed(id)?;
+            self.write_unit(&[
+                (ID, id.as_bytes()),
+                (CERTIFICATE, &certificate),
+                (KEY, key.secret_pkcs8_der()),
+            ])?;
+        }
+        self.write_unit(&[(INCARNATION, &incarnation.to_be_bytes())])?;
+        let secret = match self.load(SECRET)? {
+            None => None,
+            Some(text) => Some(secret(text)?),
+        };
+        let key = PrivatePkcs8KeyDer::from(self.must_load(KEY)?);
+        Ok(Identity {
+            id: Uuid::from_bytes(whole(self.must_load(ID)?, ID)?),
+            incarnation,
+            certificate: self.must_load(CERTIFICATE)?.into(),
+            key: key.into(),
+            secret,
+        })
+    }
+
+    /// Keeps the secret that the station gave.
+    ///
+    /// # Errors
+    /// When it is not on stable storage.
+    pub fn enrol(&self, secret: &UnitSecret) -> Result<(), StoreError> {
+        let text = zeroize::Zeroizing::new(String::from(secret.clone()));
+        Ok(self.write_unit(&[(SECRET, text.as_bytes())])?)
+    }
+
+    /// Forgets the station's secret, so that another station can enrol this unit. The grants stay:
+    /// who holds a volume goes on holding it.
+    ///
+    /// # Errors
+    /// When that is not on stable storage.
+    pub fn leave_pool(&self) -> Result<(), StoreError> {
+        let remove = || -> Result<(), redb::Error> {
+            let txn = self.database.begin_write()?;
+            txn.open_table(UNIT)?.remove(SECRET)?;
+            Ok(txn.commit()?)
+        };
+        Ok(remove()?)
+    }
+
+    fn write_unit(&self, entries: &[(&str, &[u8])]) -> Result<(), redb::Error> {
+        let txn = self.database.begin_write()?;
+        {
+            let mut unit = txn.open_table(UNIT)?;
+            for (name, value) in entries {
+                unit.insert(*name, *value)?;
+            }
+        }
+        Ok(txn.commit()?)
+    }
+
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, redb::Error> {
+        let value = self.database.begin_read()?.open_table(UNIT)?.get(name)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    fn must_load(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        self.load(name)?.ok_or_else(|| StoreError::Damaged(format!("there is no {name}")))
+    }
+}
+
+fn json(grant: &Grant) -> Vec<u8> {
+    serde_json::to_vec(grant).expect("a grant is texts and numbers")
+}
+
+fn whole<const N: usize>(bytes: Vec<u8>, name: &str) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Damaged(format!("the {name} has a wrong length")))
+}
+
+fn secret(text: Vec<u8>) -> Result<UnitSecret, StoreError> {
+    let text = String::from_utf8(text).map_err(|_| StoreError::Damaged("the secret".to_owned()))?;
+    UnitSecret::try_from(text).map_err(|error| StoreError::Damaged(error.to_owned()))
+}
+
+fn self_signed(
+    id: Uuid,
+) -> Result<(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>), rcgen::Error> {
+    let key = rcgen::KeyPair::generate()?;
+    let params = rcgen::CertificateParams::new([format!("{id}.unit.outband")])?;
+    Ok((params.self_signed(&key)?.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::api::TARGET_PREFIX;
+
+    fn names() -> TargetNames {
+        TargetNames::new(TARGET_PREFIX, "main")
+    }
+
+    fn grant(subject: &str, host: &str, epoch: u64) -> Grant {
+        let body = format!(r#"{{"subject":"{subject}","host":"{host}","epoch":{epoch}}}"#);
+        serde_json::from_str(&body).unwrap()
+    }
+
+    #[test]
+    fn grants_floors_and_identity_survive_a_reopen() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = UnitSecret::random().unwrap();
+        let (table, first) = {
+            let store = Store::open(dir.path()).unwrap();
+            let empty = store.table(names()).unwrap();
+            let mut table = empty.clone();
+            table.grant(grant("v", "a", 3)).unwrap();
+            table.grant(grant("w.p1", "b", 9)).unwrap();
+            store.save(&empty, &table).unwrap();
+            let before = table.clone();
+            table.fence(&"v".parse().unwrap(), "a", Epoch(4));
+            store.save(&before, &table).unwrap();
+            let identity = store.start().unwrap();
+            store.enrol(&secret).unwrap();
+            (table, identity)
+        };
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.table(names()).unwrap(), table);
+        let again = store.start().unwrap();
+        assert_eq!((again.id, again.fingerprint()), (first.id, first.fingerprint()));
+        assert_eq!((first.incarnation, again.incarnation), (1, 2));
+        assert_eq!((first.secret, again.secret), (None, Some(secret)));
+        store.leave_pool().unwrap();
+        assert_eq!(store.start().unwrap().secret, None);
+    }
+
+    #[test]
+    fn what_a_kill_leaves_is_the_last_table_that_was_saved() {
+        let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Store::open(dir.path()).unwrap();
+        let mut table = store.table(names()).unwrap();
+        for epoch in 1..20 {
+            let before = table.clone();
+            table.fence(&"v".parse().unwrap(), "a", Epoch(epoch - 1));
+            table.grant(grant("v", "a", epoch)).unwrap();
+            store.save(&before, &table).unwrap();
+            // The file as it is while the store is still open, which is what kill -9 leaves.
+            std::fs::copy(dir.path().join(FILE), left.path().join(FILE)).unwrap();
+            let after = Store::open(left.path()).unwrap();
+            assert_eq!(after.table(names()).unwrap(), table);
+        }
+    }
+
+    #[test]
+    fn a_second_opener_is_refused_and_nobody_else_may_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let _open = Store::open(dir.path()).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse(_))));
+        let mode = dir.path().join(FILE).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
