@@ -1,0 +1,193 @@
+use super::*;
+use crate::fake_unit::{FakeUnit, names};
+
+const A: &str = "iqn.2026-01.example:a";
+const B: &str = "iqn.2026-01.example:b";
+
+struct World {
+    unit: Arc<FakeUnit>,
+    keeper: Arc<Keeper<FakeUnit>>,
+}
+
+async fn world() -> World {
+    let store = Arc::new(Store::in_memory().unwrap());
+    let unit = Arc::new(FakeUnit::new(Arc::clone(&store)));
+    let keeper = Keeper::open(Arc::clone(&unit), store, names()).await.unwrap();
+    unit.take_steps();
+    World { unit, keeper: Arc::new(keeper) }
+}
+
+fn grant(subject: &str, host: &str, epoch: u64) -> Grant {
+    let body = format!(r#"{{"subject":"{subject}","host":"{host}","epoch":{epoch}}}"#);
+    serde_json::from_str(&body).unwrap()
+}
+
+fn fence(subject: &str, host: &str, epoch: u64) -> Fence {
+    Fence { subject: subject.parse().unwrap(), host: host.to_owned(), epoch: Epoch(epoch) }
+}
+
+/// Polls until `so`, a bounded number of times.
+async fn until(so: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if so() {
+            return;
+        }
+        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    panic!("it never came to that");
+}
+
+#[tokio::test]
+async fn a_grant_raises_the_devices_floor_then_is_stored_then_reaches_the_shards() {
+    let world = world().await;
+    let info = world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    assert_eq!(info.target, "iqn.2026-11.local.outband:main:v");
+    let steps = world.unit.take_steps();
+    assert_eq!(
+        steps,
+        ["device floor 5 [stored floor 0]", "publish v@5 [stored floor 5, granted 5]"]
+    );
+}
+
+#[tokio::test]
+async fn a_fence_closes_the_gate_stores_drains_and_only_then_acknowledges() {
+    let world = world().await;
+    world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    world.unit.take_steps();
+    let fenced = world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    assert_eq!(fenced, Fenced { floor: Epoch(5) });
+    let steps = world.unit.take_steps();
+    let expected = [
+        "close gate 5 [stored floor 5, granted 5]",
+        "device floor 5 [stored floor 5, granted 5]",
+        "publish  [stored floor 5]",
+        "drain 5 [stored floor 5]",
+        "drained 5 [stored floor 5]",
+    ];
+    assert_eq!(steps, expected);
+}
+
+#[tokio::test]
+async fn the_same_grant_again_is_answered_the_same_and_does_nothing() {
+    let world = world().await;
+    let first = world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    world.unit.take_steps();
+    assert_eq!(world.keeper.grant(grant("v", A, 5)).await.unwrap(), first);
+    assert!(world.unit.take_steps().is_empty());
+}
+
+#[tokio::test]
+async fn a_fence_is_carried_out_again_when_it_is_asked_for_again() {
+    let world = world().await;
+    world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    world.unit.take_steps();
+    world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    let steps = world.unit.take_steps();
+    assert_eq!(steps.first().unwrap(), "close gate 5 [stored floor 5]");
+    assert_eq!(steps.last().unwrap(), "drained 5 [stored floor 5]");
+}
+
+#[tokio::test]
+async fn a_new_epoch_of_the_same_host_drains_the_old_one_first() {
+    let world = world().await;
+    world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    world.unit.take_steps();
+    world.keeper.grant(grant("v", A, 6)).await.unwrap();
+    let steps = world.unit.take_steps();
+    let drained = steps.iter().position(|step| step.starts_with("drained 5")).unwrap();
+    let published = steps.iter().position(|step| step.starts_with("publish v@6")).unwrap();
+    assert!(drained < published, "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_stale_epoch_is_refused_by_the_stores_floor_and_by_the_devices() {
+    let world = world().await;
+    world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    let refused = world.keeper.grant(grant("v", A, 5)).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refused::StaleEpoch { floor: Epoch(5), .. })));
+
+    // As on a device that was used elsewhere.
+    world.unit.device_floors.lock().unwrap().insert("v".to_owned(), Epoch(9));
+    let refused = world.keeper.grant(grant("v", A, 8)).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refused::StaleEpoch { floor: Epoch(9), .. })));
+    assert_eq!(world.keeper.table().await.grants().count(), 0);
+    world.keeper.grant(grant("v", A, 10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_grant_cut_short_after_the_device_is_finished_by_the_same_request() {
+    let world = world().await;
+    world.unit.raise_floor("v", Epoch(5)).await.unwrap();
+    world.keeper.grant(grant("v", A, 5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_ready_is_not_granted() {
+    let world = world().await;
+    for (subject, state) in [
+        ("w", VolumeState::Online),
+        ("v.p3", VolumeState::Online),
+        ("v", VolumeState::Zeroing),
+        ("v", VolumeState::Incomplete),
+    ] {
+        world.unit.volumes.lock().unwrap()[0].state = state;
+        let refused = world.keeper.grant(grant(subject, A, 5)).await.unwrap_err();
+        assert!(matches!(refused, Error::Unit(_)), "{subject} {state:?}");
+    }
+    world.unit.volumes.lock().unwrap()[0].state = VolumeState::Faulted;
+    world.keeper.grant(grant("v.p2", A, 5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_granted_is_not_removed() {
+    let world = world().await;
+    world.keeper.grant(grant("v.p1", A, 5)).await.unwrap();
+    let volume = Subject::whole("v").unwrap();
+    let part = |number| Subject::part("v", number).unwrap();
+    let conflict = |result: Result<(), Error>| {
+        assert!(matches!(result, Err(Error::Unit(UnitError::Conflict(_)))));
+    };
+    conflict(world.keeper.delete_volume(volume.clone()).await);
+    conflict(world.keeper.delete_partition(part(1)).await);
+    world.keeper.delete_partition(part(2)).await.unwrap();
+    world.keeper.revoke(part(1)).await.unwrap();
+    world.keeper.delete_volume(volume).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fence_goes_on_when_its_caller_hangs_up_and_the_next_grant_waits_for_it() {
+    let world = world().await;
+    world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    world.unit.drains.forget_permits(usize::MAX);
+    let keeper = Arc::clone(&world.keeper);
+    let caller = tokio::spawn(async move { keeper.fence(fence("v", A, 5)).await });
+    let drains = || world.unit.steps.lock().unwrap().iter().any(|step| step.starts_with("drain 5"));
+    until(drains).await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+
+    let keeper = Arc::clone(&world.keeper);
+    let next = tokio::spawn(async move { keeper.grant(grant("v", B, 6)).await });
+    // Another volume is not held up, and by the time it is done `next` had its turn.
+    world.unit.volumes.lock().unwrap().push(crate::fake_unit::volume("w"));
+    world.keeper.grant(grant("w", B, 1)).await.unwrap();
+    assert!(!next.is_finished(), "granted while the old host's writes may still land");
+
+    world.unit.drains.add_permits(1);
+    next.await.unwrap().unwrap();
+    let steps = world.unit.take_steps();
+    let at = |what: &str| steps.iter().position(|step| step.starts_with(what)).unwrap();
+    assert!(at("drained 5") < at("device floor 6"), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_restart_puts_the_stored_table_in_force() {
+    let world = world().await;
+    world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    world.unit.take_steps();
+    let (unit, store) = (Arc::clone(&world.unit), Arc::clone(&world.unit.store));
+    let again = Keeper::open(unit, store, names()).await.unwrap();
+    assert_eq!(world.unit.take_steps(), ["publish v@5 [stored floor 5, granted 5]"]);
+    assert_eq!(again.table().await, world.keeper.table().await);
+}
