@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin_socket;
 pub mod exports;
 pub mod layer;
 pub mod media;

@@ -140,7 +140,8 @@ impl Area {
         Ok(())
     }
 
-    fn check_writable(&self) -> Result<(), AreaError> {
+    /// Whether a commit could succeed at all.
+    pub(crate) fn check_writable(&self) -> Result<(), AreaError> {
         if self.superblock.is_read_only() {
             return Err(AreaError::ReadOnly);
         }

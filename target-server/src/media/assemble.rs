@@ -100,17 +100,20 @@ fn check_copies(
         }
     }
     for (device, copy) in copies {
-        let member = members.contains(device);
         let ahead = copy.generation == decided.generation + 1;
-        if member && *copy == decided {
-            continue;
-        } else if !ahead {
-            fault = Some(Broken::Disagreement);
-        } else if member {
+        if !members.contains(device) {
+            // Devices join a volume and never leave it, so a copy that is not newer was never part of
+            // it: a change that failed there, and others that succeeded since.
+            if ahead || copy.generation <= decided.generation {
+                repairs.push(forget(*device, copy));
+            } else {
+                fault = Some(Broken::Disagreement);
+            }
+        } else if ahead {
             let put = Some(decided.clone());
             repairs.push(Repair { device: *device, volume: decided.id, put });
-        } else {
-            repairs.push(forget(*device, copy));
+        } else if *copy != decided {
+            fault = Some(Broken::Disagreement);
         }
     }
     fault
@@ -204,6 +207,17 @@ mod tests {
         other.epoch_floor = 8;
         let differing = check(&[Some(record(4, &[1, 2])), Some(other)]);
         assert_eq!(fault(&differing), Some(Broken::Disagreement));
+    }
+
+    #[test]
+    fn a_device_that_never_joined_forgets_and_one_that_is_far_ahead_is_believed() {
+        for behind in [3, 4, 5] {
+            let strayed = check(&[Some(record(4, &[1])), Some(record(behind, &[1, 2]))]);
+            assert_eq!(fault(&strayed), None);
+            assert_eq!(strayed.repairs, [Repair { device: id(2), volume: id(100), put: None }]);
+        }
+        let ahead = check(&[Some(record(4, &[1])), Some(record(6, &[1, 2]))]);
+        assert_eq!((fault(&ahead), ahead.repairs.len()), (Some(Broken::Disagreement), 0));
     }
 
     #[test]

@@ -220,11 +220,15 @@ impl Catalog {
 
     /// Puts `record` on all its devices, the home last. `fresh` is the new end of what was ever given
     /// out, per device.
+    ///
+    /// Nothing is begun when one of them cannot be written: the home's last write may have landed
+    /// without our knowing, and then our next generation is not one ahead of it.
     fn put(
         &mut self,
         record: &VolumeRecord,
         fresh: &BTreeMap<Uuid, u32>,
     ) -> Result<(), MediaError> {
+        self.check_writable(&record.members())?;
         let written = self.write_members(record, fresh);
         self.reassemble();
         written
@@ -244,6 +248,16 @@ impl Catalog {
                 ledger.fresh_from = ledger.fresh_from.max(*end);
             }
             self.commit(member, ledger)?;
+        }
+        Ok(())
+    }
+
+    fn check_writable(&self, devices: &[Uuid]) -> Result<(), MediaError> {
+        for id in devices {
+            let device = self.device(*id)?;
+            if let Some(area) = &device.area {
+                area.check_writable().map_err(MediaError::records(&device.name()))?;
+            }
         }
         Ok(())
     }

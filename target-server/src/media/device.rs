@@ -3,6 +3,7 @@
 mod open;
 mod probe;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use super::area::{Area, AreaError, try_zeroing};
 use super::blocks::{Blocks, FileBlocks};
 use super::record::{Geometry, Ledger};
-use super::{MIB, Media, MediaError, ZeroWith};
+use super::{MIB, Media, MediaError, VolumeName, ZeroWith};
 pub(crate) use open::{Opened, examine, open_path};
 
 /// What a device is made of.
@@ -67,6 +68,8 @@ pub(crate) struct Device {
     /// None for memory, which forgets.
     pub(crate) area: Option<Area>,
     pub(crate) ledger: Ledger,
+    /// Volumes whose record here may be another one than the ledger's: its write failed.
+    pub(crate) doubtful: BTreeMap<Uuid, VolumeName>,
 }
 
 impl Device {
@@ -91,6 +94,7 @@ impl Device {
             data: 0..end,
             area: None,
             ledger: Ledger::default(),
+            doubtful: BTreeMap::new(),
         })
     }
 
@@ -117,6 +121,7 @@ impl Device {
             data: geometry.data(),
             area: Some(area),
             ledger,
+            doubtful: BTreeMap::new(),
         })
     }
 
@@ -134,8 +139,16 @@ impl Device {
 
     /// Writes the ledger down, and only then takes it for true.
     pub(crate) fn commit(&mut self, ledger: Ledger) -> Result<(), MediaError> {
-        if let Some(area) = &mut self.area {
-            area.commit(&ledger).map_err(MediaError::records(&self.path.display().to_string()))?;
+        let written = match &mut self.area {
+            Some(area) => area.commit(&ledger),
+            None => Ok(()),
+        };
+        if let Err(error) = written {
+            let now = &self.ledger.volumes;
+            let differing =
+                ledger.volumes.iter().filter(|(id, volume)| now.get(id) != Some(volume));
+            self.doubtful.extend(differing.map(|(id, volume)| (*id, volume.name.clone())));
+            return Err(MediaError::records(&self.name())(error));
         }
         self.ledger = ledger;
         Ok(())

@@ -44,6 +44,10 @@ pub enum MediaError {
     DamagedList { path: PathBuf, why: String },
     #[error("there is a volume named `{0}` already; choose another name")]
     NameTaken(VolumeName),
+    #[error(
+        "what {device} holds of volume `{name}` is not known since a write to it failed; restart the unit first"
+    )]
+    Doubtful { name: VolumeName, device: String },
     #[error("no volume is named `{0}`")]
     NoSuchVolume(String),
     #[error("no device is named `{0}`")]

@@ -9,6 +9,7 @@ mod catalog;
 mod device;
 mod error;
 mod extent;
+mod holdings;
 mod raw;
 mod record;
 mod state_dir;
@@ -18,8 +19,10 @@ pub use assemble::Broken;
 pub use catalog::{
     Catalog, DeviceReport, ExtentReport, NewPartition, NewVolume, Report, VolumeReport, ZeroJob,
 };
+pub(crate) use device::open_path;
 pub use device::{AddOptions, DeviceKind};
 pub use error::{AreaErrorBox, MediaError};
+pub use holdings::{Changes, Holdings};
 pub use raw::RawDevice;
 pub use volume::{
     BadName, Media, PartitionSpec, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy,

@@ -56,6 +56,8 @@ enum Step {
     Recover { name: usize },
 }
 
+/// Histories a test; thousands were tried before.
+const CASES: u32 = 48;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 fn step() -> impl Strategy<Value = Step> {
@@ -203,7 +205,7 @@ fn a_cut_at_any_write_leaves_the_state_before_or_after() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_cut_at_any_write_of_any_history_leaves_the_state_before_or_after(

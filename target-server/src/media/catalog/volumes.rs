@@ -74,6 +74,7 @@ impl Catalog {
         if self.volumes.values().any(|v| v.record.name == new.name) {
             return Err(MediaError::NameTaken(new.name.clone()));
         }
+        self.check_known(&new.name)?;
         let groups = self.candidates(new)?;
         let (allocation, block_size) = self.allocate_in(&groups, new)?;
         let size = round_up(new.size, block_size)?;
@@ -145,14 +146,18 @@ impl Catalog {
         let mut leaving = record.clone();
         leaving.leaving = true;
         leaving.generation += 1;
-        let members = record.members();
-        let (home, others) = members.split_first().expect("a volume has a home");
-        for other in others {
-            let mut ledger = self.device(*other)?.ledger.clone();
+        let home = record.home();
+        let holders = self.devices.values().filter(|d| d.ledger.volumes.contains_key(&record.id));
+        let holders: Vec<Uuid> = holders.map(|device| device.id).collect();
+        self.check_writable(&holders)?;
+        self.check_known(&record.name)?;
+        let others: Vec<&Uuid> = holders.iter().filter(|id| **id != home).collect();
+        for other in &others {
+            let mut ledger = self.device(**other)?.ledger.clone();
             ledger.volumes.insert(leaving.id, leaving.clone());
-            self.commit(*other, ledger)?;
+            self.commit(**other, ledger)?;
         }
-        self.forget_on(*home, record.id)?;
+        self.forget_on(home, record.id)?;
         for other in others {
             // The volume is gone already; this copy goes at the next start, if not now.
             if let Err(error) = self.forget_on(*other, record.id) {
@@ -161,6 +166,14 @@ impl Catalog {
         }
         self.reassemble();
         Ok(())
+    }
+
+    /// After a failed write a device may hold a record of this name that we do not know of.
+    fn check_known(&self, name: &VolumeName) -> Result<(), MediaError> {
+        match self.devices.values().find(|d| d.doubtful.values().any(|doubtful| doubtful == name)) {
+            Some(device) => Err(MediaError::Doubtful { name: name.clone(), device: device.name() }),
+            None => Ok(()),
+        }
     }
 
     fn forget_copies(&mut self, id: Uuid) -> Result<(), MediaError> {

@@ -1,63 +1,75 @@
 //! A disk that logs every write, so that its power can be cut after each of them.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::media::MediaError;
 use crate::media::blocks::Blocks;
 use crate::media::state_dir::{Listed, Registry};
+use crate::media::{MIB, MediaError};
 
 const PAGE: u64 = 4096;
 const SECTOR: usize = 512;
 const POISON: u8 = 0xa7;
 
+/// A MiB: one byte all over, or pages of which some were written. Cheap to copy: a history is
+/// replayed thousands of times.
 #[derive(Clone, Debug)]
-enum Page {
+enum Chunk {
     Filled(u8),
-    Bytes(Arc<[u8]>),
+    Pages(Arc<Vec<Option<Arc<[u8]>>>>, u8),
 }
 
-/// What is on a disk; pages that nobody wrote hold somebody's old data.
+/// What is on a disk; what nobody wrote is somebody's old data.
 #[derive(Clone, Debug)]
-pub(super) struct Image {
-    size: u64,
-    pages: BTreeMap<u64, Page>,
-}
+pub(super) struct Image(Vec<Chunk>);
+
+const PAGES: u64 = MIB / PAGE;
 
 impl Image {
     pub(super) fn poisoned(size: u64) -> Self {
-        Self { size, pages: BTreeMap::new() }
+        Self((0..size / MIB).map(|_| Chunk::Filled(POISON)).collect())
+    }
+
+    fn place(page: u64) -> (usize, usize) {
+        (usize::try_from(page / PAGES).unwrap(), usize::try_from(page % PAGES).unwrap())
     }
 
     fn read(&self, at: u64, into: &mut [u8]) {
-        for (page, chunk) in (at / PAGE..).zip(into.chunks_mut(4096)) {
-            match self.pages.get(&page) {
-                None => chunk.fill(POISON),
-                Some(Page::Filled(byte)) => chunk.fill(*byte),
-                Some(Page::Bytes(bytes)) => chunk.copy_from_slice(&bytes[..chunk.len()]),
+        for (page, bytes) in (at / PAGE..).zip(into.chunks_mut(4096)) {
+            let (chunk, page) = Self::place(page);
+            match &self.0[chunk] {
+                Chunk::Filled(byte) => bytes.fill(*byte),
+                Chunk::Pages(pages, fill) => match &pages[page] {
+                    Some(written) => bytes.copy_from_slice(written),
+                    None => bytes.fill(*fill),
+                },
             }
         }
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) {
-        for (page, chunk) in (at / PAGE..).zip(bytes.chunks(4096)) {
-            self.pages.insert(page, Page::Bytes(chunk.into()));
+        for (page, bytes) in (at / PAGE..).zip(bytes.chunks(4096)) {
+            let (chunk, page) = Self::place(page);
+            let chunk = &mut self.0[chunk];
+            if let Chunk::Filled(fill) = *chunk {
+                *chunk = Chunk::Pages(Arc::new(vec![None; usize::try_from(PAGES).unwrap()]), fill);
+            }
+            let Chunk::Pages(pages, _) = chunk else { unreachable!("made a line above") };
+            Arc::make_mut(pages)[page] = Some(bytes.into());
         }
     }
 
     fn zero(&mut self, at: u64, len: u64) {
-        for page in at / PAGE..(at + len) / PAGE {
-            self.pages.insert(page, Page::Filled(0));
+        assert!(at.is_multiple_of(MIB) && len.is_multiple_of(MIB), "the catalog zeroes whole MiB");
+        for mib in at / MIB..(at + len) / MIB {
+            self.0[usize::try_from(mib).unwrap()] = Chunk::Filled(0);
         }
     }
 
+    /// Volumes lie on whole MiB, and nothing writes into them here.
     pub(super) fn is_zero(&self, at: u64, len: u64) -> bool {
-        (at / PAGE..(at + len).div_ceil(PAGE)).all(|page| match self.pages.get(&page) {
-            None => false,
-            Some(Page::Filled(byte)) => *byte == 0,
-            Some(Page::Bytes(bytes)) => bytes.iter().all(|byte| *byte == 0),
-        })
+        (at / MIB..(at + len).div_ceil(MIB))
+            .all(|mib| matches!(self.0[usize::try_from(mib).unwrap()], Chunk::Filled(0)))
     }
 
     /// One bit of the page at `at` is no longer what was written.
@@ -214,7 +226,7 @@ pub(super) struct SimDisk {
 
 impl SimDisk {
     pub(super) fn size(&self) -> u64 {
-        self.world.0.lock().unwrap().images[self.disk].size
+        self.world.0.lock().unwrap().images[self.disk].0.len() as u64 * MIB
     }
 
     fn apply(&self, op: Op) -> io::Result<()> {

@@ -1,0 +1,22 @@
+//! The local admin: `outband-target device|volume|partition …` speak to the running unit over a Unix
+//! socket in its state directory; with none running they open the state directory themselves.
+//!
+//! One request, one answer, each a line of JSON; the descriptor of a device goes along with its
+//! request, so that the unit needs no right to open it. Only root and the unit's own user are heard.
+
+pub mod args;
+mod client;
+mod local;
+mod server;
+mod table;
+mod wire;
+
+pub use args::{AdminArgs, AdminCommand, Output};
+pub use client::{AdminError, run};
+pub use server::AdminSocket;
+
+/// Name of the socket in the state directory.
+const SOCKET: &str = "admin.sock";
+
+#[cfg(test)]
+mod tests;

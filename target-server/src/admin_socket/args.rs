@@ -1,0 +1,200 @@
+//! The commands as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use outband_pool_api::Size;
+
+use crate::media::{VolumeName, WritePolicy};
+
+/// Where a unit keeps its state unless told otherwise.
+const STATE_DIR: &str = "/var/lib/outband-target";
+
+/// What every one of these commands takes.
+#[derive(Args, Clone, Debug)]
+pub struct AdminArgs {
+    /// State directory of the unit
+    #[arg(long, global = true, value_name = "DIR", default_value = STATE_DIR)]
+    pub state_dir: PathBuf,
+    /// A table for people, JSON for programs
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+}
+
+/// Devices, volumes and partitions of this machine's unit
+#[derive(Subcommand, Clone, Debug)]
+pub enum AdminCommand {
+    /// Files and block devices that hold volumes
+    Device {
+        #[command(flatten)]
+        common: AdminArgs,
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
+    /// Volumes on those devices
+    Volume {
+        #[command(flatten)]
+        common: AdminArgs,
+        #[command(subcommand)]
+        command: VolumeCommand,
+    },
+    /// Parts of a volume that are given away by themselves
+    Partition {
+        #[command(flatten)]
+        common: AdminArgs,
+        #[command(subcommand)]
+        command: PartitionCommand,
+    },
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum DeviceCommand {
+    /// Take a file or block device; a file that is not there is made if --size is given
+    Add {
+        path: PathBuf,
+        /// How large to make the file, for example 100G
+        #[arg(long)]
+        size: Option<Size>,
+        /// Erase whatever is on it
+        #[arg(long)]
+        yes_erase: bool,
+        /// Take a file on a network file system, which may lose what it acknowledged
+        #[arg(long)]
+        allow_network: bool,
+    },
+    /// List devices
+    Ls,
+    /// Take over a device of another unit, with its volumes
+    Import { path: PathBuf },
+    /// Give up a device that holds no volume, or is missing; nothing is erased
+    Rm {
+        /// Path or id
+        device: String,
+    },
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum VolumeCommand {
+    /// Make a volume
+    Create {
+        name: VolumeName,
+        /// For example 80G
+        size: Size,
+        /// Bytes in a block; 512 where the devices can, if not given
+        #[arg(long, value_parser = block_size)]
+        block_size: Option<u32>,
+        /// When a write is acknowledged: on stable storage (normal) or in the cache (high)
+        #[arg(long, value_enum, default_value = "normal")]
+        write_policy: Policy,
+        /// Only on this device (path or id); may be repeated
+        #[arg(long, value_name = "DEVICE")]
+        on: Vec<String>,
+        /// Memory and tmpfs will do
+        #[arg(long)]
+        allow_volatile: bool,
+    },
+    /// List volumes
+    Ls,
+    /// Make a volume larger
+    Grow {
+        /// Name or id
+        name: String,
+        /// Its new size
+        size: Size,
+    },
+    /// Remove a volume and all its data
+    Rm {
+        /// Name or id
+        name: String,
+        /// Also when a device of it is missing
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take a faulted volume back into service; what was not synced may be lost
+    Recover {
+        /// Name or id
+        name: String,
+    },
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum PartitionCommand {
+    /// Make a partition
+    Create {
+        /// The volume
+        volume: String,
+        /// All of the first gap, if not given
+        #[arg(long)]
+        size: Option<Size>,
+        /// First block; the first gap that is large enough, if not given
+        #[arg(long, value_name = "LBA")]
+        start: Option<u64>,
+        /// The `n` of VOLUME.pn; the lowest free one, if not given
+        #[arg(long)]
+        number: Option<u16>,
+    },
+    /// List partitions
+    Ls {
+        /// Of this volume only
+        volume: Option<String>,
+    },
+    /// Make a partition larger
+    Grow {
+        #[arg(value_name = "VOLUME.pN")]
+        partition: PartitionName,
+        /// Its new size
+        size: Size,
+    },
+    /// Remove a partition; its blocks stay in the volume
+    Rm {
+        #[arg(value_name = "VOLUME.pN")]
+        partition: PartitionName,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Policy {
+    Normal,
+    High,
+}
+
+impl From<Policy> for WritePolicy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Normal => Self::Normal,
+            Policy::High => Self::High,
+        }
+    }
+}
+
+/// `<volume>.p<number>`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionName {
+    pub volume: String,
+    pub number: u16,
+}
+
+impl std::str::FromStr for PartitionName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.rsplit_once(".p").and_then(|(volume, number)| {
+            Some(Self { volume: volume.to_owned(), number: number.parse().ok()? })
+        });
+        parsed.ok_or_else(|| format!("`{text}` is not a partition; write for example db.p1"))
+    }
+}
+
+fn block_size(text: &str) -> Result<u32, String> {
+    match text {
+        "512" => Ok(512),
+        "4096" => Ok(4096),
+        _ => Err("a block has 512 or 4096 bytes".to_owned()),
+    }
+}

@@ -1,0 +1,118 @@
+//! The commands as typed, against a running unit and against a state directory nobody holds.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use clap::Parser;
+
+use super::*;
+use crate::media::{Catalog, Holdings};
+
+#[derive(Parser, Debug)]
+struct Cli {
+    #[command(subcommand)]
+    command: AdminCommand,
+}
+
+/// Runs a command line on the unit in `dir`; paths are relative to it.
+fn outband(dir: &Path, line: &str) -> Result<String, String> {
+    let state = dir.join("state");
+    let fill = |word: &str| word.replace('@', dir.to_str().unwrap());
+    let words = ["outband-target".to_owned()]
+        .into_iter()
+        .chain(line.split_whitespace().map(fill))
+        .chain(["--state-dir".to_owned(), state.to_str().unwrap().to_owned()]);
+    let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+    run(cli.command).map_err(|error| error.to_string())
+}
+
+/// What an administrator does on a first day.
+fn check(dir: &Path) {
+    let added = outband(dir, "device add @/disk --size 32M").unwrap();
+    assert!(added.contains("32 MiB") || added.contains("32.0 MiB"), "{added}");
+    let again = outband(dir, "device add @/disk --size 32M").unwrap_err();
+    assert!(again.contains("already a device of this unit"), "{again}");
+    let refused = outband(dir, "volume create db 100M --allow-volatile").unwrap_err();
+    assert!(refused.contains("do not fit"), "{refused}");
+    outband(dir, "volume create db 8M --allow-volatile").unwrap();
+    let volumes = outband(dir, "volume ls -o json").unwrap();
+    let volumes: serde_json::Value = serde_json::from_str(&volumes).unwrap();
+    let volume = &volumes[0];
+    assert_eq!((&volume["name"], &volume["blocks"]), (&"db".into(), &16384.into()));
+    assert_eq!((&volume["start_lba"], &volume["end_lba"]), (&8192.into(), &24575.into()));
+    assert_eq!(volume["state"], "online");
+    outband(dir, "partition create db --size 2M").unwrap();
+    let partitions = outband(dir, "partition grow db.p1 4M").unwrap();
+    assert!(partitions.contains("db.p1") && partitions.contains("8191"), "{partitions}");
+    let beyond = outband(dir, "partition grow db.p1 9M").unwrap_err();
+    assert!(beyond.contains("the volume has 16384 blocks"), "{beyond}");
+    assert_eq!(outband(dir, "partition rm db.p1").unwrap(), "removed db.p1\n");
+    outband(dir, "volume grow db 16M").unwrap();
+    let busy = outband(dir, "device rm @/disk").unwrap_err();
+    assert!(busy.contains("volume `db`"), "{busy}");
+    outband(dir, "volume rm db").unwrap();
+    assert_eq!(outband(dir, "volume ls").unwrap().lines().count(), 1, "only the heading");
+}
+
+#[test]
+fn a_running_unit_does_what_the_commands_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let holdings = Holdings::new(Catalog::open(&state).unwrap());
+    let socket = AdminSocket::listen(&state, holdings.clone()).unwrap();
+    let mode = std::fs::metadata(state.join(SOCKET)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    check(dir.path());
+    assert_eq!(holdings.report().devices.len(), 1, "the unit itself did it");
+    drop(socket);
+    assert!(!state.join(SOCKET).exists());
+    let held = outband(dir.path(), "device ls").unwrap_err();
+    assert!(held.contains("in use by process"), "{held}");
+}
+
+#[test]
+fn without_a_unit_the_commands_open_the_state_directory_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    check(dir.path());
+    // A unit that was killed leaves its socket behind.
+    let dead = dir.path().join("state").join(SOCKET);
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    assert!(outband(dir.path(), "device ls").unwrap().contains("disk"));
+}
+
+#[test]
+fn a_refused_device_leaves_no_file_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = outband(dir.path(), "device add @/tiny --size 1M").unwrap_err();
+    assert!(refused.contains("at least 5 MiB"), "{refused}");
+    assert!(!dir.path().join("tiny").exists());
+}
+
+#[test]
+fn only_root_and_the_units_own_user_are_heard() {
+    assert!(server::may_ask(0, 1000) && server::may_ask(1000, 1000));
+    assert!(!server::may_ask(1001, 1000) && !server::may_ask(1001, 0));
+}
+
+#[test]
+fn a_request_that_makes_no_sense_is_dropped_and_the_next_one_answered() {
+    use std::io::{Read, Write};
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let holdings = Holdings::new(Catalog::open(&state).unwrap());
+    let _socket = AdminSocket::listen(&state, holdings).unwrap();
+    for nonsense in ["{}\n", "not json\n", "{\"do\":\"format-everything\"}\n"] {
+        let mut stream = std::os::unix::net::UnixStream::connect(state.join(SOCKET)).unwrap();
+        stream.write_all(nonsense.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "", "{nonsense}");
+    }
+    // Without its descriptor a device is not taken.
+    let stream = std::os::unix::net::UnixStream::connect(state.join(SOCKET)).unwrap();
+    let request = wire::Request::DeviceImport { path: "/dev/null".into() };
+    wire::send(&stream, &request, None).unwrap();
+    let (answer, _) = wire::receive::<wire::Answer>(&stream).unwrap();
+    assert!(answer.unwrap_err().contains("without the device's descriptor"));
+    assert!(outband(dir.path(), "device ls").is_ok());
+}
