@@ -8,10 +8,13 @@
 pub mod allocate;
 pub mod announce;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod health;
 pub mod http;
+pub mod logging;
 mod names;
 pub mod problems;
 mod random;
@@ -23,3 +26,21 @@ pub mod store;
 pub mod tls;
 pub mod unit;
 pub mod work;
+
+use std::future::Future;
+
+use config::Config;
+use connect::OverHttps;
+use station::{Addresses, Bound, StartError};
+
+/// Runs a station until `shutdown` is done. `ready` is told where it is once it can be reached.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(&Addresses),
+) -> Result<(), StartError> {
+    let bound = Bound::open(&config).await?;
+    ready(bound.addresses());
+    bound.run(OverHttps, shutdown).await;
+    Ok(())
+}

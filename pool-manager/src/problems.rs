@@ -68,7 +68,7 @@ pub fn unit_refused(volume: &str, refusal: Refusal, detail: &str) -> Problem {
     let detail = format!("the unit refuses \"{volume}\": {detail}");
     match refusal {
         Refusal::NoSpace => Problem::new("too-large", 409, "Larger than what is free", detail),
-        Refusal::StaleEpoch | Refusal::NotFound | Refusal::Other => {
+        Refusal::StaleEpoch | Refusal::Held | Refusal::NotFound | Refusal::Other => {
             Problem::new("unit-refused", 409, "The unit refuses", detail)
         }
     }

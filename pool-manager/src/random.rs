@@ -43,6 +43,19 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// 32 bytes from 64 hexadecimal digits.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +67,13 @@ mod tests {
         assert_eq!(one.expose().len(), 24);
         assert!(one.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert_eq!(token("obh").expose().len(), 68);
+    }
+
+    #[test]
+    fn hexadecimal_reads_as_it_is_written() {
+        let bytes = secret_256();
+        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+        assert_eq!(unhex("00"), None);
+        assert_eq!(unhex(&"+0".repeat(32)), None);
     }
 }

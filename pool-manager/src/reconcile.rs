@@ -290,8 +290,8 @@ impl<U: UnitApi> Work<'_, U> {
         };
         let again = || UnitError::Refused { refusal, detail: detail.clone() };
         match (step, refusal) {
-            // Somebody drew a higher one, or the floor was raised and the unit then stopped.
-            (Step::Grant, Refusal::StaleEpoch) => Ok(()),
+            // The floor was raised and the unit then stopped, or it was granted behind our back.
+            (Step::Grant, Refusal::StaleEpoch | Refusal::Held) => Ok(()),
             // Already gone.
             (Step::Fence { .. } | Step::Delete, Refusal::NotFound) => Ok(()),
             (Step::Create, _) if self.is_reported().await? => Ok(()),

@@ -126,6 +126,8 @@ pub enum UnitError {
 pub enum Refusal {
     /// The epoch is not above the one the volume has seen.
     StaleEpoch,
+    /// Another host's grant has to be fenced first.
+    Held,
     NotFound,
     NoSpace,
     Other,

@@ -121,6 +121,7 @@ impl<C: Connect> Clerk<C> {
             wake: Arc::clone(&wake),
             looked: None,
             failures: 0,
+            link: None,
         };
         self.tasks.spawn(worker.run());
         self.workers.insert(id, Arc::clone(&wake));
@@ -148,7 +149,7 @@ fn tell(error: &StoreError) {
     tracing::error!(error = error as &dyn std::error::Error, "the store failed");
 }
 
-struct Worker<C> {
+struct Worker<C: Connect> {
     station: Arc<Station>,
     connect: Arc<C>,
     id: Uuid,
@@ -156,6 +157,8 @@ struct Worker<C> {
     /// When the unit's whole report was last compared with the records.
     looked: Option<Instant>,
     failures: u32,
+    /// The connection, and the record it was made from.
+    link: Option<(UnitRecord, Arc<C::Unit>)>,
 }
 
 enum Next {
@@ -236,15 +239,26 @@ impl<C: Connect> Worker<C> {
         if !due && unsettled.is_empty() {
             return Ok(Next::Look(LOOK_EVERY));
         }
-        let api = self.connect.connect(unit)?;
+        let api = self.link(unit)?;
         let mut view = api.inventory().await?;
         self.station.handle_inventory(unit, view.clone()).await;
         let volumes = if due { self.here().await? } else { unsettled };
-        let settled = self.settle_each(&api, &mut view, &volumes).await;
+        let settled = self.settle_each(&*api, &mut view, &volumes).await;
         self.station.handle_inventory(unit, view).await;
         let pause = settled?;
         self.looked = Some(Instant::now());
         Ok(Next::Look(pause))
+    }
+
+    fn link(&mut self, unit: &UnitRecord) -> Result<Arc<C::Unit>, UnitError> {
+        if let Some((record, api)) = &self.link
+            && record == unit
+        {
+            return Ok(Arc::clone(api));
+        }
+        let api = Arc::new(self.connect.connect(unit)?);
+        self.link = Some((unit.clone(), Arc::clone(&api)));
+        Ok(api)
     }
 
     /// One volume's trouble does not hold up the others.

@@ -145,6 +145,7 @@ impl World {
         let Ok(mut view) = self.unit.inventory().await else {
             return false;
         };
+        self.unit.take_late();
         let Ok(volumes) = load_all::<VolumeRecord>(&store, VOLUMES).await else {
             return false;
         };

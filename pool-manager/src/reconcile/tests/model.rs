@@ -97,6 +97,19 @@ pub(super) struct Model {
     pub(super) fuse: Fuse,
     /// The station's: passed before a request leaves it and before an answer arrives.
     pub(super) station: Mutex<Fuse>,
+    /// The last request of a station that was stopped. It is on its way, and arrives when the next
+    /// station believes to know how things are.
+    late: Mutex<Option<Request>>,
+}
+
+#[derive(Clone, Debug)]
+enum Request {
+    Inventory,
+    Create(NewVolume),
+    Grow(String, u64),
+    Delete(String),
+    Grant(NewGrant),
+    Fence(Fence),
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +134,7 @@ struct Volume {
 
 impl Model {
     pub(super) fn new(fuse: Fuse) -> Self {
-        Self { state: Mutex::default(), fuse, station: Mutex::default() }
+        Self { state: Mutex::default(), fuse, station: Mutex::default(), late: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,6 +168,20 @@ impl Model {
         self.state().volumes.iter().map(|(name, volume)| (name.clone(), volume.size)).collect()
     }
 
+    fn report(&self) -> UnitView {
+        let device = DeviceView {
+            id: Uuid::from_u128(99),
+            path: "/dev/model".into(),
+            total: CAPACITY,
+            free: self.free(),
+            volatile: false,
+            healthy: true,
+        };
+        let state = self.state();
+        let volumes = state.volumes.iter().map(|(name, volume)| view(&state, name, volume));
+        UnitView { devices: vec![device], volumes: volumes.collect() }
+    }
+
     fn free(&self) -> u64 {
         CAPACITY - self.state().volumes.values().map(|volume| volume.size).sum::<u64>()
     }
@@ -172,17 +199,73 @@ impl Model {
         Ok(())
     }
 
-    /// A call over the network: lost on its way there, or its answer on its way back.
-    fn call<T>(&self, work: impl FnOnce() -> Result<T, UnitError>) -> Result<T, UnitError> {
+    /// A call over the network: late or lost on its way there, or its answer on its way back.
+    fn call(&self, request: Request) -> Result<(), UnitError> {
         let station = self.station.lock().unwrap().clone();
-        let lost = |()| UnitError::Unreachable("the station stopped".into());
-        station.pass().map_err(lost)?;
+        let gone = |()| UnitError::Unreachable("the station stopped".into());
+        let was_alive = !station.is_blown();
+        if let Err(error) = station.pass().map_err(gone) {
+            if was_alive {
+                *self.late.lock().unwrap() = Some(request);
+            }
+            return Err(error);
+        }
         self.step(|_| ())?;
-        let done = work();
+        let done = self.serve(&request);
         // The unit may stop when all is done and nothing is said yet.
         self.step(|_| ())?;
-        station.pass().map_err(lost)?;
+        station.pass().map_err(gone)?;
         done
+    }
+
+    /// The late request arrives. Nobody hears what comes of it.
+    pub(super) fn take_late(&self) {
+        let late = self.late.lock().unwrap().take();
+        if let Some(late) = late {
+            let _ = self.serve(&late);
+        }
+    }
+
+    fn serve(&self, request: &Request) -> Result<(), UnitError> {
+        match request {
+            Request::Inventory => Ok(()),
+            Request::Create(volume) => self.create_volume(volume),
+            Request::Grow(volume, size) => self.grow_volume(volume, *size),
+            Request::Delete(volume) => self.delete_volume(volume),
+            Request::Grant(grant) => self.give(grant),
+            Request::Fence(fence) => self.end(fence),
+        }
+    }
+
+    fn create_volume(&self, volume: &NewVolume) -> Result<(), UnitError> {
+        if self.floor(&volume.name).is_ok() {
+            return Err(refused(Refusal::Other, "the name is taken"));
+        }
+        if volume.size > self.free() {
+            return Err(refused(Refusal::NoSpace, "full"));
+        }
+        self.step(|_| ())?;
+        self.make(&volume.name, volume.size);
+        Ok(())
+    }
+
+    fn grow_volume(&self, volume: &str, size: u64) -> Result<(), UnitError> {
+        self.floor(volume)?;
+        let before = self.sizes()[volume];
+        if size.saturating_sub(before) > self.free() {
+            return Err(refused(Refusal::NoSpace, "full"));
+        }
+        self.step(|state| state.volumes.get_mut(volume).unwrap().size = size.max(before))
+    }
+
+    fn delete_volume(&self, volume: &str) -> Result<(), UnitError> {
+        self.floor(volume)?;
+        if self.grants().contains_key(volume) {
+            return Err(refused(Refusal::Other, "it is granted"));
+        }
+        self.step(|state| {
+            state.volumes.remove(volume);
+        })
     }
 
     fn give(&self, grant: &NewGrant) -> Result<(), UnitError> {
@@ -192,7 +275,7 @@ impl Model {
         match held {
             Some(held) if held == given => {}
             _ if grant.epoch <= floor => return Err(refused(Refusal::StaleEpoch, "seen")),
-            Some(_) => return Err(refused(Refusal::Other, "another grant must be fenced first")),
+            Some(_) => return Err(refused(Refusal::Held, "another grant must be fenced first")),
             None => {}
         }
         self.step(|state| raise(state, volume, grant.epoch))?;
@@ -240,64 +323,28 @@ fn refused(refusal: Refusal, detail: &str) -> UnitError {
 
 impl UnitApi for Model {
     async fn inventory(&self) -> Result<UnitView, UnitError> {
-        self.call(|| {
-            let device = DeviceView {
-                id: Uuid::from_u128(99),
-                path: "/dev/model".into(),
-                total: CAPACITY,
-                free: self.free(),
-                volatile: false,
-                healthy: true,
-            };
-            let state = self.state();
-            let volumes = state.volumes.iter().map(|(name, volume)| view(&state, name, volume));
-            Ok(UnitView { devices: vec![device], volumes: volumes.collect() })
-        })
+        self.call(Request::Inventory)?;
+        Ok(self.report())
     }
 
     async fn create(&self, volume: &NewVolume) -> Result<(), UnitError> {
-        self.call(|| {
-            if self.floor(&volume.name).is_ok() {
-                return Err(refused(Refusal::Other, "the name is taken"));
-            }
-            if volume.size > self.free() {
-                return Err(refused(Refusal::NoSpace, "full"));
-            }
-            self.step(|_| ())?;
-            self.make(&volume.name, volume.size);
-            Ok(())
-        })
+        self.call(Request::Create(volume.clone()))
     }
 
     async fn grow(&self, volume: &str, size: u64) -> Result<(), UnitError> {
-        self.call(|| {
-            self.floor(volume)?;
-            let before = self.sizes()[volume];
-            if size.saturating_sub(before) > self.free() {
-                return Err(refused(Refusal::NoSpace, "full"));
-            }
-            self.step(|state| state.volumes.get_mut(volume).unwrap().size = size.max(before))
-        })
+        self.call(Request::Grow(volume.to_owned(), size))
     }
 
     async fn delete(&self, volume: &str) -> Result<(), UnitError> {
-        self.call(|| {
-            self.floor(volume)?;
-            if self.grants().contains_key(volume) {
-                return Err(refused(Refusal::Other, "it is granted"));
-            }
-            self.step(|state| {
-                state.volumes.remove(volume);
-            })
-        })
+        self.call(Request::Delete(volume.to_owned()))
     }
 
     async fn grant(&self, grant: &NewGrant) -> Result<(), UnitError> {
-        self.call(|| self.give(grant))
+        self.call(Request::Grant(grant.clone()))
     }
 
     async fn fence(&self, fence: &Fence) -> Result<(), UnitError> {
-        self.call(|| self.end(fence))
+        self.call(Request::Fence(fence.clone()))
     }
 }
 
