@@ -42,6 +42,9 @@ enum Command {
     Clients {
         /// Only these parts: `discovery`, `suite`, `image`, `chap`, `digests`.
         parts: Vec<clients::Part>,
+        /// Use the binaries as they are.
+        #[arg(long)]
+        no_build: bool,
     },
     /// Build the fuzz targets and run each for a while.
     Fuzz {
@@ -80,9 +83,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Test { fast } => test::run(fast),
         Command::Tidy => tidy::run(),
         Command::Tools => tools::ensure(),
-        Command::Clients { parts } => {
+        Command::Clients { parts, no_build } => {
             tools::ensure()?;
-            process::cargo(&["build", "--workspace"])?;
+            if !no_build {
+                process::cargo(&["build", "--workspace"])?;
+            }
             clients::run(&parts)
         }
         Command::Fuzz { secs, target } => fuzz::run(secs, target.as_deref()),

@@ -1,5 +1,6 @@
 //! libiscsi's own test suite: the families of what the target offers today.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,18 +8,24 @@ use super::target::{Target, folder, with};
 use crate::failure::Failure;
 use crate::process::captured;
 
-/// Suites whose names start so are run. `ReadDefectData`, `ReadOnly` and what else the target does
-/// not offer skip themselves, which is reported.
-const FAMILIES: [&str; 8] = [
+/// Suites whose names start so are run. Some of `ALL.Read` ask for what the target does not offer
+/// (`ReadDefectData`); they skip themselves, which is reported.
+const FAMILIES: [&str; 11] = [
     "ALL.Read",
     "ALL.Write10",
     "ALL.Write12",
     "ALL.Write16",
+    "ALL.Verify",
+    "ALL.Unmap",
     "ALL.Inquiry",
+    "ALL.ModeSense6",
+    "ALL.Mandatory",
     "ALL.TestUnitReady",
-    "ALL.ReportLuns",
-    "iSCSI.iSCSIResiduals",
+    "iSCSI.",
 ];
+
+/// Run where this version has it; Debian's 1.19 has not (`iscsi-ls` sends a REPORT LUNS anyway).
+const NEWER: &str = "ALL.ReportLuns";
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -26,13 +33,17 @@ pub(super) fn run() -> Result<(), Failure> {
     let suites = suites()?;
     let folder = folder()?;
     with(folder.path(), &["--memory", "256MiB", "--any-host"], |target| {
-        let mut failed = Vec::new();
+        let (mut failed, mut skipped) = (Vec::new(), BTreeSet::new());
         for suite in &suites {
             let report = report_of(target, suite)?;
-            println!("  {suite}: {report}");
+            println!("  {suite}: {} passed, {} failed", report.passed, report.failed);
+            skipped.extend(report.skipped);
             if report.failed > 0 || report.passed == 0 {
                 failed.push(suite.as_str());
             }
+        }
+        for reason in skipped {
+            println!("  left out: {reason}");
         }
         if failed.is_empty() {
             return Ok(());
@@ -55,7 +66,8 @@ fn suites() -> Result<Vec<String>, Failure> {
 }
 
 fn is_suite(name: &str) -> bool {
-    name.split('.').count() == 2 && FAMILIES.iter().any(|family| name.starts_with(family))
+    let mut wanted = FAMILIES.iter().chain([&NEWER]);
+    name.split('.').count() == 2 && wanted.any(|family| name.starts_with(family))
 }
 
 fn report_of(target: &Target, suite: &str) -> Result<Report, Failure> {
@@ -75,7 +87,7 @@ fn report_of(target: &Target, suite: &str) -> Result<Report, Failure> {
 struct Report {
     passed: u32,
     failed: u32,
-    skipped: Vec<String>,
+    skipped: BTreeSet<String>,
 }
 
 impl Report {
@@ -93,15 +105,9 @@ impl Report {
                 _ => {}
             }
         }
-        let skipped = output.lines().filter_map(|line| line.trim().strip_prefix("[SKIPPED] "));
-        Some(Self { passed: passed?, failed, skipped: skipped.map(str::to_owned).collect() })
-    }
-}
-
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        self.skipped.iter().try_for_each(|reason| write!(f, "\n    left out: {reason}"))
+        let skipped = output.lines().filter_map(|line| line.split_once("[SKIPPED] "));
+        let skipped = skipped.map(|(_, reason)| reason.trim().to_owned()).collect();
+        Some(Self { passed: passed?, failed, skipped })
     }
 }
 
@@ -123,6 +129,7 @@ Run Summary:    Type  Total    Ran Passed Failed Inactive
     fn a_summary_is_read() {
         let report = Report::read(GOOD).unwrap();
         assert_eq!((report.passed, report.failed), (2, 0));
+        assert!(report.skipped.contains("No such device."), "{:?}", report.skipped);
     }
 
     #[test]
