@@ -88,16 +88,16 @@ impl Discovery {
         config.challenge = (challenge[0], challenge);
         let mut login = Login::new(config);
         loop {
-            while let Some(transmit) = login.poll_transmit() {
-                wire.send(&transmit).await?;
-            }
             let event = wire.take(|input| {
                 login.next_event(input).map_err(|error| Error::Discovery(error.to_string()))
             })?;
-            match event {
-                Some(event) => return Ok(event),
-                None => wire.receive().await?,
+            if let Some(event) = event {
+                return Ok(event);
             }
+            while let Some(transmit) = login.poll_transmit() {
+                wire.send(&transmit).await?;
+            }
+            wire.receive().await?;
         }
     }
 }
@@ -123,9 +123,6 @@ impl Wire {
         let mut conn = Conn::new(logged_in.into(), 0);
         conn.ask(Bytes::from_static(b"SendTargets=All\0")).expect("nothing was asked before");
         let text = loop {
-            while let Some(transmit) = conn.poll_transmit() {
-                self.send(&transmit).await?;
-            }
             let event = self.take(|input| {
                 let event = conn.next_event(input);
                 let event = event.map_err(|error| Error::Discovery(error.to_string()))?;
@@ -136,9 +133,13 @@ impl Wire {
             })?;
             match event {
                 Some(Some(text)) => break text,
-                Some(None) => {}
-                None => self.receive().await?,
+                Some(None) => continue,
+                None => {}
             }
+            while let Some(transmit) = conn.poll_transmit() {
+                self.send(&transmit).await?;
+            }
+            self.receive().await?;
         };
         conn.log_out();
         while let Some(transmit) = conn.poll_transmit() {

@@ -205,6 +205,8 @@ impl Requests {
                         self.remove(task);
                         over(task, false);
                     } else {
+                        // The next nexus owes attentions of its own.
+                        slot.attentions = 0;
                         again.push((slot.order, task));
                     }
                 }
