@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod logins;
+mod pair;
 mod replays;
 mod world;
 
