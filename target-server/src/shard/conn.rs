@@ -55,6 +55,7 @@ pub(crate) struct Conn {
     managing: Vec<Itt>,
     leaving: Option<Itt>,
     answered_logout: bool,
+    has_ended: bool,
 }
 
 /// Why a connection ends.
@@ -95,6 +96,7 @@ impl Conn {
             managing: Vec::new(),
             leaving: None,
             answered_logout: false,
+            has_ended: false,
         }
     }
 
@@ -215,7 +217,9 @@ impl Conn {
         task.work = work;
         task.at = at;
         task.len = len;
-        if len == 0 && task.command.unsolicited_len == 0 {
+        // Data that comes with a command which takes none is dropped by the core.
+        let takes_data = !matches!(task.work, Work::Read | Work::Verify);
+        if len == 0 && !(takes_data && task.command.unsolicited_len > 0) {
             return self.moved_all(slot, desk);
         }
         self.feed(slot, desk);

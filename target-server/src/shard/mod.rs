@@ -129,8 +129,12 @@ impl<R: Ring> Shard<R> {
             self.dispatch(completion);
         }
         self.check_timers();
-        self.work_off();
-        self.flush();
+        // An ending found while flushing may be what others wait for.
+        while self.is_owed_work() {
+            self.work_off();
+            self.flush();
+        }
+        self.desk.push_backlog();
         let over = self.stopping && self.peers.is_empty() && self.desk.is_idle();
         if over && let Some(reply) = self.pending.stop.take() {
             let _ = reply.send(());
@@ -312,8 +316,10 @@ impl<R: Ring> Shard<R> {
 
     /// One send and one receive for every connection that something happened to.
     fn flush(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for key in touched.drain(..) {
+        // Endings on the way touch further connections, which then come at the end of the list.
+        let mut next = 0;
+        while let Some(key) = self.touched.get(next).copied() {
+            next += 1;
             let desk = &mut self.desk;
             let Some(peer) = self.peers.get_mut(key) else {
                 continue;
@@ -339,7 +345,11 @@ impl<R: Ring> Shard<R> {
             }
             self.remove_if_gone(key);
         }
-        self.touched = touched;
-        self.desk.push_backlog();
+        self.touched.clear();
+    }
+
+    fn is_owed_work(&self) -> bool {
+        let desk = &self.desk;
+        !(self.touched.is_empty() && desk.ended.is_empty() && desk.errands.is_empty())
     }
 }

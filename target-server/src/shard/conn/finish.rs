@@ -182,7 +182,12 @@ impl Conn {
     /// Whether the response to a logout has been handed out, so that nothing more comes or goes.
     pub(crate) fn has_ended(&mut self) -> bool {
         let mut nothing: &[u8] = &[];
-        self.answered_logout && matches!(self.core.next_event(&mut nothing), Ok(Some(Event::Ended)))
+        if self.answered_logout
+            && matches!(self.core.next_event(&mut nothing), Ok(Some(Event::Ended)))
+        {
+            self.has_ended = true;
+        }
+        self.has_ended
     }
 
     /// The initiator leaves: its tasks are aborted already.

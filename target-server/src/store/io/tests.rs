@@ -6,12 +6,10 @@ use uuid::Uuid;
 use super::*;
 use crate::layer::Segment;
 
-fn file() -> Fd {
-    Descriptors::new().adopt(())
-}
-
 /// Two files of 4096 bytes each, the volume's first and second half.
-fn two_files(first: Fd, second: Fd) -> Linear {
+fn two_files() -> Linear {
+    let mut table = Descriptors::new();
+    let (first, second) = (table.adopt(()), table.adopt(()));
     let segment =
         |file, device| Segment::file(Uuid::from_u128(device), file, 1 << 20, 4096, ZeroWith::Range);
     Linear::new(vec![segment(first, 1), segment(second, 2)])
@@ -33,7 +31,7 @@ fn end(io: &mut Io, volume: &mut Linear) -> Result<(), StoreError> {
 
 #[test]
 fn a_write_over_two_extents_goes_on_after_short_transfers() {
-    let mut volume = two_files(file(), file());
+    let mut volume = two_files();
     let work = Work::Write { buf: Buf::zeroed(8192), durable: true };
     let mut io = Io::new(work, 0, 8192);
     let mut pieces = Vec::new();
@@ -51,7 +49,7 @@ fn a_write_over_two_extents_goes_on_after_short_transfers() {
 
 #[test]
 fn a_flush_syncs_each_device_once_and_is_never_tried_again() {
-    let mut volume = two_files(file(), file());
+    let mut volume = two_files();
     let mut io = Io::new(Work::Flush, 0, 0);
     let op = submit(&mut io, &mut volume);
     io.completed(Ok(Done::Finished), op, &volume).unwrap();
@@ -64,7 +62,7 @@ fn a_flush_syncs_each_device_once_and_is_never_tried_again() {
 #[test]
 fn a_transient_error_is_tried_again_and_not_for_ever() {
     let again = Errno::from_raw(11);
-    let mut volume = two_files(file(), file());
+    let mut volume = two_files();
     let mut io = Io::new(Work::Read(Buf::zeroed(4096)), 0, 4096);
     for _ in 0..RETRIES_MAX {
         let op = submit(&mut io, &mut volume);
@@ -76,7 +74,7 @@ fn a_transient_error_is_tried_again_and_not_for_ever() {
 
 #[test]
 fn a_device_that_ends_early_is_an_error_and_not_zeros() {
-    let mut volume = two_files(file(), file());
+    let mut volume = two_files();
     let mut io = Io::new(Work::Read(Buf::zeroed(4096)), 0, 4096);
     let op = submit(&mut io, &mut volume);
     assert_eq!(io.completed(Ok(Done::Bytes(0)), op, &volume), Err(StoreError::Truncated));
@@ -84,7 +82,7 @@ fn a_device_that_ends_early_is_an_error_and_not_zeros() {
 
 #[test]
 fn zeros_are_written_where_the_device_offers_nothing_better() {
-    let mut volume = two_files(file(), file());
+    let mut volume = two_files();
     let mut io = Io::new(Work::Zero { unmap: true }, 0, 4096);
     let op = submit(&mut io, &mut volume);
     assert!(matches!(op, Op::Zero { how: Zero::Punch, len: 4096, .. }));
