@@ -19,6 +19,7 @@ use crate::ring::{RingId, SimHandle};
 use crate::rng::Rng;
 use crate::slot::{Raw, Slot};
 use crate::trace::Trace;
+use crate::world::Alarm;
 
 /// A shard's turn comes at most this long after something is ready for it, so that sometimes one
 /// turn sees many completions and sometimes one.
@@ -40,8 +41,8 @@ pub enum Event {
     Turn(RingId),
     /// A shard's wait times out.
     Deadline(RingId),
-    /// The world asked to be called, by its own number.
-    Alarm(u64),
+    /// The world asked to be called.
+    Alarm(Alarm),
 }
 
 /// What one ring has with the hardware.

@@ -1,0 +1,96 @@
+//! What is written to a block, so that a read says which write it saw: the same sixteen bytes all
+//! over, each copy with its place in the block.
+
+use std::fmt;
+
+/// Bytes of one copy.
+const LEN: usize = 16;
+
+/// Which write of which block.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Tag {
+    /// The volume.
+    pub volume: u8,
+    /// The block.
+    pub lba: u32,
+    /// The write, unique in a simulation; from 1.
+    pub write: u64,
+}
+
+/// What a block holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Content {
+    /// Nothing was written, or it was unmapped.
+    Zero,
+    /// What this write wrote.
+    Written(Tag),
+    /// Parts of two things, or nothing that was ever written.
+    Mixed,
+}
+
+impl Tag {
+    fn copy(self, place: usize) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        bytes[0] = 0xb1;
+        bytes[1] = self.volume;
+        bytes[2..4].copy_from_slice(&u16::try_from(place).unwrap_or(u16::MAX).to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.lba.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.write.to_be_bytes());
+        bytes
+    }
+
+    /// Fills a block.
+    pub fn fill(self, block: &mut [u8]) {
+        for (place, copy) in block.chunks_exact_mut(LEN).enumerate() {
+            copy.copy_from_slice(&self.copy(place));
+        }
+    }
+}
+
+impl Content {
+    /// Reads a block.
+    #[must_use]
+    pub fn of(block: &[u8]) -> Self {
+        if block.iter().all(|byte| *byte == 0) {
+            return Self::Zero;
+        }
+        let Some((head, _)) = block.split_first_chunk::<LEN>() else {
+            return Self::Mixed;
+        };
+        let [_, volume, _, _, a, b, c, d, write @ ..] = *head;
+        let lba = u32::from_be_bytes([a, b, c, d]);
+        let tag = Tag { volume, lba, write: u64::from_be_bytes(write) };
+        let same = |(place, copy): (usize, &[u8])| *copy == tag.copy(place);
+        let whole = block.chunks_exact(LEN).enumerate().all(same);
+        if whole { Self::Written(tag) } else { Self::Mixed }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero => f.write_str("zeros"),
+            Self::Written(tag) => write!(f, "w{} of {}:{}", tag.write, tag.volume, tag.lba),
+            Self::Mixed => f.write_str("a mixture"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_tells_which_write_it_holds_and_when_it_is_torn() {
+        let tag = Tag { volume: 1, lba: 77, write: 5 };
+        let mut block = [0; 512];
+        assert_eq!(Content::of(&block), Content::Zero);
+        tag.fill(&mut block);
+        assert_eq!(Content::of(&block), Content::Written(tag));
+        Tag { write: 6, ..tag }.fill(&mut block[..256]);
+        assert_eq!(Content::of(&block), Content::Mixed);
+        tag.fill(&mut block);
+        block.rotate_left(16);
+        assert_eq!(Content::of(&block), Content::Mixed, "the right bytes at the wrong place");
+    }
+}

@@ -1,0 +1,747 @@
+//! Hosts: the real initiator's session, the shell around it that holds bytes, and what an
+//! application asks of it. Every write is tagged, every read is checked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use outband_protocol::ids::{Cid, Isid, Lun, TaskId, Tsih};
+use outband_protocol::initiator::{
+    Action, Config, Data, DownReason, Event, Outcome, Replay, Request, Session,
+};
+use outband_protocol::login::initiator as login;
+use outband_protocol::login::{Credentials, Secret};
+use outband_protocol::scsi::cdb::Transfer;
+use outband_protocol::scsi::sense::SenseKey;
+use outband_protocol::scsi::{Cdb, Sense, Status, unmap};
+use outband_protocol::serial::Sn;
+use outband_target_server::media::WritePolicy;
+
+use crate::checker::{Checker, Tick, Violation, WriteId, tag_of};
+use crate::hardware::{Event as Happening, Hardware};
+use crate::net::{ConnId, Read, Side, Written};
+use crate::rng::Rng;
+use crate::setup::{HostSetup, SECRET, Setup};
+use crate::tag::Content;
+use crate::world::{Alarm, Failure};
+
+/// What a request takes at most, unless it is hasty.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a hasty one takes.
+const HASTE: Duration = Duration::from_millis(2);
+
+/// Everything that a host touches.
+#[derive(Debug)]
+pub struct Ctx<'w> {
+    /// The network and the clock.
+    pub hardware: &'w mut Hardware,
+    /// The histories.
+    pub checker: &'w mut Checker,
+    /// What must not be.
+    pub failures: &'w mut Vec<Failure>,
+    /// The seed's setup.
+    pub setup: &'w Setup,
+    /// Media errors are to be expected.
+    pub faulty: bool,
+}
+
+impl Ctx<'_> {
+    fn fail(&mut self, what: String) {
+        self.failures.push(Failure::Conduct(what));
+    }
+}
+
+/// One request of the application's.
+#[derive(Debug)]
+struct Job {
+    what: What,
+    issued: Tick,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Read { lba: u32, blocks: u32 },
+    Write { id: WriteId, lba: u32, fua: bool },
+    Unmap { id: WriteId },
+    Sync,
+    Look,
+}
+
+/// A connection, as a host has it.
+#[derive(Debug)]
+struct Link {
+    conn: ConnId,
+    up: bool,
+    out: VecDeque<u8>,
+}
+
+/// A host with one session.
+#[derive(Debug)]
+pub struct Host {
+    index: usize,
+    setup: HostSetup,
+    rng: Rng,
+    session: Option<Session>,
+    link: Option<Link>,
+    jobs: BTreeMap<TaskId, Job>,
+    /// Writes of which nobody knows what became, until the next login proves their session gone.
+    ghosts: Vec<WriteId>,
+    /// Requests still to be made.
+    quota: u32,
+    /// Blocks to be read in the end: the next one, and the last.
+    sweep: Option<(u32, u32)>,
+    sessions: u64,
+    port: u16,
+    timer: Option<Duration>,
+    thinking: bool,
+    /// May log in.
+    granted: bool,
+    done: u64,
+}
+
+impl Host {
+    /// A host that has not begun.
+    #[must_use]
+    pub fn new(index: usize, setup: HostSetup, granted: bool, rng: Rng) -> Self {
+        Self {
+            index,
+            quota: setup.quota,
+            setup,
+            rng,
+            session: None,
+            link: None,
+            jobs: BTreeMap::new(),
+            ghosts: Vec::new(),
+            sweep: None,
+            sessions: 0,
+            port: 1024,
+            timer: None,
+            thinking: false,
+            granted,
+            done: 0,
+        }
+    }
+
+    /// Its setup.
+    #[must_use]
+    pub fn setup(&self) -> &HostSetup {
+        &self.setup
+    }
+
+    /// Requests that have an outcome.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Its connection, if there is one.
+    #[must_use]
+    pub fn conn(&self) -> Option<ConnId> {
+        self.link.as_ref().map(|link| link.conn)
+    }
+
+    /// Whether it has nothing left to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && (!self.granted || self.quota == 0 && self.sweep.is_none())
+    }
+
+    /// Whether it may log in.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        self.granted
+    }
+
+    /// What it is doing, for whoever asks why it does not end.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let Self { index, quota, sweep, jobs, session, .. } = self;
+        let up = session.as_ref().map(Session::is_up);
+        let jobs: Vec<_> = jobs.iter().map(|(task, job)| (task, job.what)).collect();
+        format!("host {index}: up {up:?}, {quota} to make, sweep {sweep:?}, under way {jobs:?}")
+    }
+
+    /// Whether a write is one that its session still has.
+    #[must_use]
+    pub fn holds(&self, id: WriteId) -> bool {
+        self.jobs.values().any(|job| job.write() == Some(id))
+    }
+
+    /// No more requests of its own.
+    pub fn finish(&mut self) {
+        self.quota = 0;
+    }
+
+    /// Reads all of its volume.
+    pub fn sweep(&mut self, ctx: &mut Ctx<'_>) {
+        self.sweep = Some((0, ctx.setup.volumes[self.setup.volume].blocks));
+        self.think_now(ctx);
+    }
+
+    /// It may log in, or not any more. What its session has not finished is over: the target has
+    /// answered for that before another host comes.
+    pub fn set_granted(&mut self, granted: bool, ctx: &mut Ctx<'_>) {
+        if !granted {
+            self.die(false, ctx);
+            let ghosts = std::mem::take(&mut self.ghosts);
+            ghosts.into_iter().for_each(|id| ctx.checker.close(id));
+        }
+        self.granted = granted;
+        self.think_now(ctx);
+    }
+
+    /// Its process ends without a word. Its kernel closes the connection, or not even that.
+    pub fn die(&mut self, silently: bool, ctx: &mut Ctx<'_>) {
+        if let Some(link) = self.link.take()
+            && !silently
+        {
+            ctx.hardware.on_net(|net, now, rng| {
+                if rng.coin() {
+                    net.close(link.conn, Side::Host, now, rng);
+                } else {
+                    net.reset(link.conn, Side::Host, now, rng);
+                }
+            });
+        }
+        self.session = None;
+        self.timer = None;
+        let lost = std::mem::take(&mut self.jobs);
+        self.ghosts.extend(lost.values().filter_map(Job::write));
+        let (after, index) = (self.rng.time(Duration::ZERO..Duration::from_millis(50)), self.index);
+        self.thinking = true;
+        ctx.hardware.schedule(ctx.hardware.now() + after, alarm(Alarm::Think(index)));
+    }
+
+    /// Logs out when its requests are over.
+    pub fn log_out(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.hardware.instant();
+        if let Some(session) = &mut self.session {
+            session.close(now);
+        }
+        self.drain(ctx);
+    }
+
+    // ---- what happens to it ----
+
+    /// It is time to think about the next request.
+    pub fn on_think(&mut self, ctx: &mut Ctx<'_>) {
+        self.thinking = false;
+        if self.session.is_none() && self.granted && !self.is_idle() {
+            self.log_in(ctx);
+        }
+        self.ask(ctx);
+        self.drain(ctx);
+    }
+
+    /// A timer is due, perhaps.
+    pub fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.hardware.instant();
+        if self.timer.is_some_and(|at| at <= ctx.hardware.now()) {
+            self.timer = None;
+        }
+        if let Some(session) = &mut self.session
+            && session.poll_timeout().is_some_and(|due| due <= now)
+        {
+            session.handle_timeout(now);
+        }
+        self.drain(ctx);
+    }
+
+    /// Its connection stands.
+    pub fn on_connected(&mut self, conn: ConnId, ctx: &mut Ctx<'_>) {
+        let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else {
+            return;
+        };
+        link.up = true;
+        let mut entropy = [0; 32];
+        self.rng.fill(&mut entropy);
+        if let Some(session) = &mut self.session {
+            session.handle_connected(ctx.hardware.instant(), entropy);
+        }
+        self.drain(ctx);
+    }
+
+    /// Its connection is gone, or was refused.
+    pub fn on_disconnected(&mut self, conn: ConnId, ctx: &mut Ctx<'_>) {
+        if self.conn() != Some(conn) {
+            return;
+        }
+        self.link = None;
+        ctx.hardware.on_net(|net, now, rng| net.close(conn, Side::Host, now, rng));
+        if let Some(session) = &mut self.session {
+            session.handle_disconnected(ctx.hardware.instant());
+        }
+        self.drain(ctx);
+    }
+
+    /// Bytes have come, or the end.
+    pub fn on_readable(&mut self, conn: ConnId, ctx: &mut Ctx<'_>) {
+        let mut buf = [0; 8192];
+        while self.conn() == Some(conn) {
+            let read = ctx.hardware.on_net(|net, _, rng| net.read(conn, Side::Host, &mut buf, rng));
+            match read {
+                Read::Bytes(0) | Read::Broken(_) => return self.on_disconnected(conn, ctx),
+                Read::Nothing => return,
+                Read::Bytes(count) => {
+                    self.feed(&buf[..count], ctx);
+                    self.drain(ctx);
+                }
+            }
+        }
+    }
+
+    /// There is room to send.
+    pub fn on_writable(&mut self, conn: ConnId, ctx: &mut Ctx<'_>) {
+        if self.conn() == Some(conn) {
+            self.send(ctx);
+        }
+    }
+
+    // ---- the shell around the session ----
+
+    fn log_in(&mut self, ctx: &mut Ctx<'_>) {
+        self.sessions += 1;
+        let setup = &self.setup;
+        let exclusive = ctx.setup.volumes[setup.volume].exclusive;
+        let name = setup.name.to_string();
+        let chap = exclusive.then(|| Credentials {
+            user: name,
+            secret: Secret::new(SECRET.as_bytes().to_vec()),
+            mutual: None,
+        });
+        let [.., a, b, c, d] = (self.sessions << 8 | self.index as u64).to_be_bytes();
+        let login = login::Config {
+            name: setup.name.clone(),
+            alias: None,
+            target: Some(ctx.setup.target(setup.volume)),
+            isid: Isid([0x80, 0, a, b, c, d]),
+            tsih: Tsih(0),
+            cid: Cid(0),
+            offer: setup.offer.clone(),
+            chap,
+            challenge: (0, Vec::new()),
+            // Not far from where it wraps.
+            cmd_sn: Sn(u32::MAX - 20),
+        };
+        let config = Config {
+            login,
+            portals: vec![setup.portal.to_string()],
+            requests_max: setup.depth,
+            timing: setup.timing,
+            seed: self.rng.number(),
+        };
+        ctx.hardware.note(format_args!("host {} begins session {}", self.index, self.sessions));
+        self.session = Some(Session::new(config, ctx.hardware.instant()));
+    }
+
+    /// Actions, events and transmits, until there is none of either.
+    fn drain(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.hardware.instant();
+        while let Some(session) = &mut self.session {
+            let mut idle = true;
+            while let Some(action) = session.poll_action() {
+                idle = false;
+                act(&mut self.link, &mut self.port, &self.setup, &action, ctx);
+            }
+            if let Some(event) = session.next_event(&mut &[][..], now) {
+                let up = session.is_up();
+                self.on_event(&event, up, ctx);
+                continue;
+            }
+            while let Some(transmit) = session.poll_transmit() {
+                idle = false;
+                let jobs = &self.jobs;
+                let bytes = transmit.to_bytes(|task, offset, len| {
+                    let job = jobs.get(&task).expect("only what is under way is sent");
+                    job.bytes[offset as usize..(offset + len) as usize].to_vec()
+                });
+                if let Some(link) = &mut self.link {
+                    link.out.extend(bytes);
+                }
+            }
+            if idle {
+                break;
+            }
+        }
+        self.send(ctx);
+        self.set_timer(ctx);
+    }
+
+    fn feed(&mut self, mut input: &[u8], ctx: &mut Ctx<'_>) {
+        let now = ctx.hardware.instant();
+        while let Some(session) = &mut self.session {
+            let Some(event) = session.next_event(&mut input, now) else {
+                return;
+            };
+            let up = session.is_up();
+            self.on_event(&event, up, ctx);
+        }
+    }
+
+    fn send(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(Link { conn, up: true, out }) = &mut self.link else {
+            return;
+        };
+        let conn = *conn;
+        while !out.is_empty() {
+            let bytes = out.make_contiguous();
+            let written = ctx.hardware.on_net(|net, now, rng| {
+                net.write(conn, Side::Host, std::iter::once(&*bytes), now, rng)
+            });
+            match written {
+                Written::Bytes(count) => drop(out.drain(..count)),
+                Written::Full => return,
+                // The reset itself comes to be read.
+                Written::Broken(_) => return out.clear(),
+            }
+        }
+    }
+
+    fn set_timer(&mut self, ctx: &mut Ctx<'_>) {
+        let due = self.session.as_ref().and_then(Session::poll_timeout);
+        let Some(due) = due.map(|due| ctx.hardware.moment(due)) else {
+            return;
+        };
+        if self.timer.is_none_or(|at| due < at) {
+            self.timer = Some(due);
+            ctx.hardware.schedule(due, alarm(Alarm::Timer(self.index)));
+        }
+    }
+
+    fn on_event(&mut self, event: &Event<'_>, up: bool, ctx: &mut Ctx<'_>) {
+        let index = self.index;
+        match event {
+            Event::ReadData { task, offset, bytes } => {
+                let room = self.jobs.get_mut(task).map(|job| &mut job.bytes);
+                let at = *offset as usize..*offset as usize + bytes.len();
+                match room.and_then(|room| room.get_mut(at)) {
+                    Some(room) => room.copy_from_slice(bytes),
+                    None => ctx.fail(format!("host {index}: data beyond the end of {task:?}")),
+                }
+            }
+            Event::Done { task, outcome } => self.on_done(*task, *outcome, up, ctx),
+            Event::Up => {
+                ctx.hardware.note(format_args!("host {index} is up"));
+                let ghosts = std::mem::take(&mut self.ghosts);
+                ghosts.into_iter().for_each(|id| ctx.checker.close(id));
+                if let Some(conn) = self.conn() {
+                    ctx.hardware.net.damage(conn, self.setup.damage);
+                }
+                self.think_now(ctx);
+            }
+            Event::Down { reason } => {
+                ctx.hardware.note(format_args!("host {index} is down: {reason}"));
+                self.check_reason(reason, ctx);
+                for id in self.jobs.values().filter_map(Job::write) {
+                    ctx.checker.repeat(id);
+                }
+            }
+            Event::Failed { reason } => {
+                ctx.hardware.note(format_args!("host {index} gives up: {reason}"));
+                self.end_session(ctx);
+            }
+            Event::Closed => {
+                ctx.hardware.note(format_args!("host {index} has logged out"));
+                self.end_session(ctx);
+            }
+            Event::Attention(sense) => {
+                ctx.hardware.note(format_args!("host {index}: attention {:02x}", sense.asc));
+            }
+        }
+    }
+
+    fn end_session(&mut self, ctx: &mut Ctx<'_>) {
+        self.session = None;
+        self.timer = None;
+        if let Some(link) = self.link.take() {
+            ctx.hardware.on_net(|net, now, rng| net.close(link.conn, Side::Host, now, rng));
+        }
+        self.think_later(Duration::from_millis(100), ctx);
+    }
+
+    /// The target may be gone, or busy; it may not break the protocol.
+    fn check_reason(&self, reason: &DownReason, ctx: &mut Ctx<'_>) {
+        let wrong = match reason {
+            DownReason::Offence(_) | DownReason::AbortFailed => self.setup.damage == 0,
+            DownReason::Login(_) | DownReason::TooManyRedirects => true,
+            DownReason::Refused(status) => {
+                // 0301: the session that this one replaces takes its time. 0206: too often.
+                let busy = (status.class, status.detail) == (3, 1)
+                    || (status.class, status.detail) == (2, 6);
+                let fenced = ctx.setup.chaos.fence > 0 && (status.class, status.detail) == (2, 2);
+                let unknown = ctx.setup.chaos.fence > 0 && (status.class, status.detail) == (2, 1);
+                !busy && !fenced && !unknown
+            }
+            _ => false,
+        };
+        if wrong {
+            ctx.fail(format!("host {}: {reason:?}", self.index));
+        }
+    }
+
+    // ---- the application ----
+
+    fn think_now(&mut self, ctx: &mut Ctx<'_>) {
+        self.think_later(Duration::ZERO, ctx);
+    }
+
+    fn think_later(&mut self, most: Duration, ctx: &mut Ctx<'_>) {
+        if !std::mem::replace(&mut self.thinking, true) {
+            let at = ctx.hardware.now() + self.rng.time(Duration::ZERO..most);
+            ctx.hardware.schedule(at, alarm(Alarm::Think(self.index)));
+        }
+    }
+
+    /// Makes the next request, or one for each free place when there is no pause between them.
+    fn ask(&mut self, ctx: &mut Ctx<'_>) {
+        while self.granted && self.jobs.len() < usize::from(self.setup.depth) {
+            let Some(job) = self.next_job(ctx) else {
+                return;
+            };
+            self.submit(job, ctx);
+            if self.rng.chance(800) {
+                return self.think_later(self.setup.pause.end, ctx);
+            }
+        }
+    }
+
+    fn next_job(&mut self, ctx: &mut Ctx<'_>) -> Option<Job> {
+        let session = self.session.as_ref()?;
+        if let Some((next, end)) = self.sweep {
+            let blocks = self.setup.blocks_max.min(end - next);
+            if blocks > 0 {
+                self.sweep = Some((next + blocks, end));
+                return Some(self.read(next, blocks, ctx));
+            }
+            if self.jobs.is_empty() {
+                self.sweep = None;
+            }
+            return None;
+        }
+        // Before the first login there is nobody to ask.
+        if self.quota == 0 || !session.is_up() && self.rng.coin() {
+            return None;
+        }
+        self.quota -= 1;
+        let job = match self.rng.index(100) {
+            0..40 => self.any_read(ctx),
+            40..85 => self.any_write(ctx),
+            85..93 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
+            93..98 => self.any_unmap(ctx),
+            _ => Job { what: What::Look, issued: ctx.checker.tick(), bytes: vec![0; 96] },
+        };
+        Some(job)
+    }
+
+    fn run(&mut self, within: std::ops::Range<u32>) -> (u32, u32) {
+        let most = self.setup.blocks_max.min(within.end - within.start);
+        let blocks = 1 + self.rng.within(0..u64::from(most));
+        let blocks = u32::try_from(blocks).expect("at most blocks_max");
+        let lba = self.rng.within(u64::from(within.start)..u64::from(within.end - blocks + 1));
+        (u32::try_from(lba).expect("inside of the volume"), blocks)
+    }
+
+    fn any_read(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let (lba, blocks) = self.run(0..ctx.setup.volumes[self.setup.volume].blocks);
+        self.read(lba, blocks, ctx)
+    }
+
+    fn read(&self, lba: u32, blocks: u32, ctx: &mut Ctx<'_>) -> Job {
+        let block_size = ctx.setup.volumes[self.setup.volume].block_size;
+        let bytes = vec![0xee; (blocks * block_size) as usize];
+        Job { what: What::Read { lba, blocks }, issued: ctx.checker.tick(), bytes }
+    }
+
+    fn any_write(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let (lba, blocks) = self.run(self.setup.writes.clone());
+        let volume = self.setup.volume;
+        let block_size = ctx.setup.volumes[volume].block_size as usize;
+        let id = ctx.checker.write(volume, lba, blocks);
+        let mut bytes = vec![0; block_size * blocks as usize];
+        for (block, lba) in bytes.chunks_exact_mut(block_size).zip(lba..) {
+            tag_of(volume, lba, id).fill(block);
+        }
+        let fua = self.rng.chance(self.setup.fua);
+        ctx.hardware.note(format_args!("host {} writes {id:?} {lba}+{blocks}", self.index));
+        Job { what: What::Write { id, lba, fua }, issued: ctx.checker.tick(), bytes }
+    }
+
+    fn any_unmap(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let ranges: Vec<_> =
+            (0..1 + self.rng.index(3)).map(|_| self.run(self.setup.writes.clone())).collect();
+        let id = ctx.checker.unmap(self.setup.volume, &ranges);
+        ctx.hardware.note(format_args!("host {} unmaps {id:?} {ranges:?}", self.index));
+        let extents: Vec<_> = ranges
+            .iter()
+            .map(|(lba, blocks)| unmap::Extent { lba: u64::from(*lba), blocks: *blocks })
+            .collect();
+        Job { what: What::Unmap { id }, issued: ctx.checker.tick(), bytes: unmap::build(&extents) }
+    }
+
+    fn submit(&mut self, job: Job, ctx: &mut Ctx<'_>) {
+        let block_size = ctx.setup.volumes[self.setup.volume].block_size;
+        let len = u32::try_from(job.bytes.len()).expect("requests are small");
+        let wide = self.rng.coin();
+        let transfer = |lba: u64, blocks, fua| Transfer { lba, blocks, fua, ..Transfer::default() };
+        let (cdb, data) = match job.what {
+            What::Read { lba, blocks } => {
+                let transfer = transfer(lba.into(), blocks, false);
+                let cdb = if wide { Cdb::Read16(transfer) } else { Cdb::Read10(transfer) };
+                (cdb, Data::In(len))
+            }
+            What::Write { lba, fua, .. } => {
+                let transfer = transfer(lba.into(), len / block_size, fua);
+                let cdb = if wide { Cdb::Write16(transfer) } else { Cdb::Write10(transfer) };
+                (cdb, Data::Out(len))
+            }
+            What::Unmap { .. } => {
+                let list = u16::try_from(len).expect("a few ranges");
+                (Cdb::Unmap { anchor: false, len: list }, Data::Out(len))
+            }
+            What::Sync => (Cdb::flush(), Data::None),
+            What::Look => (Cdb::inquiry(None, 96), Data::In(96)),
+        };
+        let cdb = cdb.build();
+        let replay = match job.what {
+            What::Write { .. } if !self.setup.repeats => Replay::Never,
+            _ => Replay::of(&cdb),
+        };
+        let patience = if self.rng.chance(self.setup.hasty) { HASTE } else { PATIENCE };
+        let deadline = ctx.hardware.instant() + patience;
+        let request = Request { lun: Lun::ZERO, cdb, data, replay, deadline };
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        match session.submit(request) {
+            Ok(task) => {
+                self.jobs.insert(task, job);
+            }
+            // A session that logs out takes no more: nothing of it was sent.
+            Err(_) => job.write().into_iter().for_each(|id| ctx.checker.close(id)),
+        }
+    }
+
+    fn on_done(&mut self, task: TaskId, outcome: Outcome, up: bool, ctx: &mut Ctx<'_>) {
+        let Some(job) = self.jobs.remove(&task) else {
+            return ctx.fail(format!("host {}: {task:?} ended twice", self.index));
+        };
+        ctx.hardware.note(format_args!("host {} {:?}: {}", self.index, job.what, word(outcome)));
+        self.done += 1;
+        match outcome {
+            Outcome::Good { received, .. } => self.on_good(&job, received, ctx),
+            Outcome::Status { status, sense } => {
+                self.check_status(&job, status, sense, ctx);
+                job.write().into_iter().for_each(|id| ctx.checker.close(id));
+            }
+            Outcome::Refused => {
+                if self.setup.damage == 0 {
+                    ctx.fail(format!("host {}: {:?} was rejected", self.index, job.what));
+                }
+                job.write().into_iter().for_each(|id| ctx.checker.close(id));
+            }
+            Outcome::NotSent => job.write().into_iter().for_each(|id| ctx.checker.close(id)),
+            // With the session up, the target has let go of it, or it is of a session before.
+            Outcome::Unknown | Outcome::TimedOut if up => {
+                job.write().into_iter().for_each(|id| ctx.checker.close(id));
+            }
+            Outcome::Unknown | Outcome::TimedOut => self.ghosts.extend(job.write()),
+        }
+        self.think_later(self.setup.pause.end, ctx);
+    }
+
+    fn on_good(&self, job: &Job, received: u32, ctx: &mut Ctx<'_>) {
+        let volume = self.setup.volume;
+        let durable = ctx.setup.volumes[volume].policy == WritePolicy::Normal;
+        match job.what {
+            What::Read { lba, blocks } => {
+                if received as usize != job.bytes.len() {
+                    return ctx.fail(format!(
+                        "host {}: {received} bytes of {} read, and that was called good",
+                        self.index,
+                        job.bytes.len()
+                    ));
+                }
+                let block_size = ctx.setup.volumes[volume].block_size as usize;
+                for (block, lba) in job.bytes.chunks_exact(block_size).zip(lba..lba + blocks) {
+                    let seen = ctx.checker.read(volume, lba, job.issued, Content::of(block));
+                    seen.unwrap_or_else(|violation: Violation| {
+                        ctx.failures.push(Failure::Data(violation));
+                    });
+                }
+            }
+            What::Write { id, fua, .. } => ctx.checker.acknowledge(id, durable || fua),
+            What::Unmap { id } => ctx.checker.acknowledge(id, durable),
+            What::Sync => ctx.checker.synced(volume, job.issued),
+            What::Look => {}
+        }
+    }
+
+    fn check_status(&self, job: &Job, status: Status, sense: Option<Sense>, ctx: &mut Ctx<'_>) {
+        let fine = match (status, sense.map(|sense| sense.key)) {
+            (Status::CheckCondition, Some(SenseKey::MediumError)) => ctx.faulty,
+            // A data digest was wrong.
+            (Status::CheckCondition, Some(SenseKey::AbortedCommand)) => self.setup.damage > 0,
+            (Status::ReservationConflict, None) => ctx.setup.chaos.fence > 0,
+            _ => false,
+        };
+        if !fine {
+            ctx.fail(format!("host {}: {:?} ended with {status:?} {sense:?}", self.index, job.what));
+        }
+    }
+}
+
+impl Job {
+    fn write(&self) -> Option<WriteId> {
+        match self.what {
+            What::Write { id, .. } | What::Unmap { id } => Some(id),
+            _ => None,
+        }
+    }
+}
+
+fn act(
+    link: &mut Option<Link>,
+    port: &mut u16,
+    setup: &HostSetup,
+    action: &Action,
+    ctx: &mut Ctx<'_>,
+) {
+    match action {
+        Action::Connect { address } => {
+            let to = address.parse().expect("portals are given as addresses");
+            *port += 1;
+            let conn = ctx.hardware.connect(SocketAddr::new(setup.address, *port), to);
+            *link = Some(Link { conn, up: false, out: VecDeque::new() });
+        }
+        Action::Close { abort } => {
+            let Some(Link { conn, .. }) = link.take() else {
+                return;
+            };
+            ctx.hardware.on_net(|net, now, rng| {
+                if *abort {
+                    net.reset(conn, Side::Host, now, rng);
+                } else {
+                    net.close(conn, Side::Host, now, rng);
+                }
+            });
+        }
+    }
+}
+
+fn alarm(alarm: Alarm) -> Happening {
+    Happening::Alarm(alarm)
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Good { .. } => "good",
+        Outcome::Status { status: Status::CheckCondition, .. } => "check condition",
+        Outcome::Status { .. } => "another status",
+        Outcome::Refused => "refused",
+        Outcome::Unknown => "unknown",
+        Outcome::TimedOut => "timed out",
+        Outcome::NotSent => "not sent",
+    }
+}

@@ -1,0 +1,632 @@
+//! The world of one seed: a target, its hosts, and what goes wrong between them. [`World::step`]
+//! carries out one event and everything that follows from it at once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use outband_control::access::AccessTable;
+use outband_target_server::shard::mailbox::{Gate, Message};
+use tokio::sync::oneshot;
+
+use crate::checker::{Checker, Violation, WriteId};
+use crate::disk::{self, Disk};
+use crate::hardware::{Event, Hardware, Shared};
+use crate::net::{ConnId, Net, News, Side};
+use crate::rng::Rng;
+use crate::setup::{Chaos, Setup};
+use crate::tag::Content;
+use crate::target::Target;
+use crate::trace::Trace;
+use crate::workload::{Ctx, Host};
+
+/// Virtual time that hosts have to finish once nothing goes wrong any more.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The same, for an orderly stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the world asks to be called for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Alarm {
+    /// Something goes wrong, perhaps.
+    Chaos,
+    /// The target starts again.
+    Start,
+    /// The network lets a direction of a connection go on.
+    Unblock(ConnId, Side),
+    /// A host's session has a timeout.
+    Timer(usize),
+    /// A host thinks about its next request.
+    Think(usize),
+    /// Whatever is being waited for should be over.
+    Late(u32),
+}
+
+/// Why a seed fails.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// Data is wrong.
+    #[error(transparent)]
+    Data(#[from] Violation),
+    /// Somebody does what may not be done.
+    #[error("{0}")]
+    Conduct(String),
+    /// It panicked.
+    #[error("panic: {0}")]
+    Panic(String),
+}
+
+/// How far a world has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Hosts work and things go wrong.
+    Busy,
+    /// Nothing goes wrong any more, and hosts finish.
+    Calm,
+    /// All volumes are read.
+    Sweep,
+    /// All volumes are read once more, after a last power cut.
+    LastSweep,
+    /// That was it.
+    Over,
+}
+
+/// A grant on its way from one host to another.
+#[derive(Debug)]
+struct Fence {
+    volume: usize,
+    from: usize,
+    to: usize,
+    drained: oneshot::Receiver<()>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    setup: Setup,
+    hardware: Shared,
+    target: Option<Target>,
+    stopping: bool,
+    hosts: Vec<Host>,
+    checker: Checker,
+    access: AccessTable,
+    /// Volumes whose sync has failed and that nobody has recovered.
+    faulted: BTreeSet<usize>,
+    recovering: Vec<(usize, oneshot::Receiver<()>)>,
+    fence: Option<Fence>,
+    phase: Phase,
+    /// Counts what is waited for with a limit.
+    waits: u32,
+    rng: Rng,
+    failures: Vec<Failure>,
+    crashes: u64,
+}
+
+impl World {
+    /// The world of `seed`; `aloud` prints what happens, `alter` changes what the seed has drawn.
+    #[must_use]
+    pub fn new(seed: u64, aloud: bool, alter: impl FnOnce(&mut Setup)) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut setup = Setup::draw(&mut rng);
+        alter(&mut setup);
+        let disk = |disk: &crate::setup::DiskSetup| {
+            Disk::new(disk.len, disk.sector_len, disk.faults.clone())
+        };
+        let disks = setup.disks.iter().map(disk).collect();
+        let (net, trace) = (Net::new(setup.net.clone()), Trace::new(aloud));
+        let hardware = Hardware::new(rng.fork(), net, disks, trace).shared();
+        let granted = |index: usize, volume: usize| {
+            let volume = &setup.volumes[volume];
+            !volume.exclusive || volume.hosts[0] == index
+        };
+        let host = |(index, host): (usize, &crate::setup::HostSetup)| {
+            Host::new(index, host.clone(), granted(index, host.volume), rng.fork())
+        };
+        let hosts: Vec<_> = setup.hosts.iter().enumerate().map(host).collect();
+        let blocks: Vec<_> = setup.volumes.iter().map(|volume| volume.blocks).collect();
+        let mut world = Self {
+            checker: Checker::new(&blocks),
+            access: setup.access(),
+            setup,
+            hardware,
+            target: None,
+            stopping: false,
+            hosts,
+            faulted: BTreeSet::new(),
+            recovering: Vec::new(),
+            fence: None,
+            phase: Phase::Busy,
+            waits: 0,
+            rng,
+            failures: Vec::new(),
+            crashes: 0,
+        };
+        world.start_target();
+        for index in 0..world.hosts.len() {
+            world.with_host(index, Host::on_think);
+        }
+        world.set_chaos();
+        world
+    }
+
+    /// What all of it runs on.
+    #[must_use]
+    pub fn hardware(&self) -> Shared {
+        Shared::clone(&self.hardware)
+    }
+
+    /// Requests that hosts have had an outcome of.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.hosts.iter().map(Host::done).sum()
+    }
+
+    /// Blocks that were read and checked.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.checker.reads()
+    }
+
+    /// Power cuts and kills so far.
+    #[must_use]
+    pub fn crashes(&self) -> u64 {
+        self.crashes
+    }
+
+    /// One event, and what follows from it. False when the world is over.
+    pub fn step(&mut self) -> Result<bool, Failure> {
+        let event = self.hardware.borrow_mut().next_event();
+        let Some(event) = event else {
+            return Err(Failure::Conduct(format!("everybody waits for ever.{}", self.state())));
+        };
+        self.carry_out(event)?;
+        self.pass_news();
+        self.watch_target()?;
+        self.watch_fence();
+        self.hardware.borrow_mut().hear_bells();
+        self.go_on()?;
+        match self.failures.drain(..).next() {
+            Some(failure) => Err(failure),
+            None => Ok(self.phase != Phase::Over),
+        }
+    }
+
+    fn carry_out(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Net(event) => self.hardware.borrow_mut().on_net_event(event),
+            Event::Begin(ring, op) => self.hardware.borrow_mut().begin(ring, op),
+            Event::End(ring, op) => self.hardware.borrow_mut().end(ring, op),
+            Event::Turn(ring) | Event::Deadline(ring) => {
+                let due = {
+                    let mut hardware = self.hardware.borrow_mut();
+                    hardware.take_turn(ring) || hardware.is_timed_out(ring)
+                };
+                if let Some(target) = self.target.as_mut().filter(|_| due) {
+                    target.turn(ring).map_err(Failure::Conduct)?;
+                }
+            }
+            Event::Alarm(alarm) => self.on_alarm(alarm)?,
+        }
+        Ok(())
+    }
+
+    fn on_alarm(&mut self, alarm: Alarm) -> Result<(), Failure> {
+        match alarm {
+            Alarm::Chaos => self.chaos()?,
+            Alarm::Start => self.start_target(),
+            Alarm::Unblock(conn, side) => {
+                self.hardware.borrow_mut().on_net(|net, now, _| net.unblock(conn, side, now));
+            }
+            Alarm::Timer(host) => self.with_host(host, Host::on_timer),
+            Alarm::Think(host) => self.with_host(host, Host::on_think),
+            Alarm::Late(wait) if wait == self.waits => {
+                return Err(Failure::Conduct(format!("it takes too long.{}", self.state())));
+            }
+            Alarm::Late(_) => {}
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> String {
+        let head = format!(
+            " {:?}, target {}, faulted {:?}",
+            self.phase,
+            if self.target.is_some() { "up" } else { "down" },
+            self.faulted
+        );
+        self.hosts.iter().fold(head, |all, host| all + "\n  " + &host.state())
+    }
+
+    fn with_host(&mut self, index: usize, what: impl FnOnce(&mut Host, &mut Ctx<'_>)) {
+        let mut hardware = self.hardware.borrow_mut();
+        let host = &mut self.hosts[index];
+        let faults = self.setup.disks.iter().map(|disk| &disk.faults);
+        let errors = |faults: &disk::Faults| {
+            faults.read_error + faults.write_error + faults.sync_error > 0
+        };
+        let faulty = faults.into_iter().any(errors);
+        let mut ctx = Ctx {
+            hardware: &mut hardware,
+            checker: &mut self.checker,
+            failures: &mut self.failures,
+            setup: &self.setup,
+            faulty,
+        };
+        what(host, &mut ctx);
+    }
+
+    /// Tells hosts what the network has for them.
+    fn pass_news(&mut self) {
+        loop {
+            let news = self.hardware.borrow_mut().next_news();
+            let Some(news) = news else {
+                return;
+            };
+            let (News::Connected(conn)
+            | News::Refused(conn)
+            | News::Readable(conn, _)
+            | News::Writable(conn, _)) = news
+            else {
+                continue;
+            };
+            let Some(host) = self.hosts.iter().position(|host| host.conn() == Some(conn)) else {
+                continue;
+            };
+            self.with_host(host, |host, ctx| match news {
+                News::Connected(_) => host.on_connected(conn, ctx),
+                News::Refused(_) => host.on_disconnected(conn, ctx),
+                News::Readable(..) => host.on_readable(conn, ctx),
+                _ => host.on_writable(conn, ctx),
+            });
+        }
+    }
+
+    // ---- the target ----
+
+    fn start_target(&mut self) {
+        if self.target.is_some() {
+            return;
+        }
+        {
+            let mut hardware = self.hardware.borrow_mut();
+            hardware.net.restore_power();
+            hardware.note(format_args!("the target starts, faulted {:?}", self.faulted));
+        }
+        let (setup, hardware) = (&self.setup, &self.hardware);
+        let target = Target::start(setup, hardware, &self.access, &self.faulted, &mut self.rng);
+        self.target = Some(target);
+        self.stopping = false;
+    }
+
+    /// Hears what the target has to tell its control side, and whether it has stopped.
+    fn watch_target(&mut self) -> Result<(), Failure> {
+        let Some(target) = &mut self.target else {
+            return Ok(());
+        };
+        for id in target.take_faults() {
+            let volume = self.setup.volumes.iter().position(|volume| volume.id == id);
+            let volume = volume.ok_or_else(|| Failure::Conduct(format!("who is volume {id}?")))?;
+            self.hardware.borrow_mut().note(format_args!("volume {volume} is faulted"));
+            self.faulted.insert(volume);
+        }
+        let recovered = &mut self.recovering;
+        let faulted = &mut self.faulted;
+        recovered.retain_mut(|(volume, reply)| {
+            let over = reply.try_recv().is_ok();
+            if over {
+                faulted.remove(volume);
+            }
+            !over
+        });
+        if self.stopping && target.has_ended() {
+            self.hardware.borrow_mut().note(format_args!("the target has stopped"));
+            self.waits += 1;
+            self.end_process();
+        } else if target.has_ended() {
+            return Err(Failure::Conduct("the target has stopped by itself".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The target's process is no more; it starts again after a while.
+    fn end_process(&mut self) {
+        self.target = None;
+        self.stopping = false;
+        self.recovering.clear();
+        {
+            let mut hardware = self.hardware.borrow_mut();
+            hardware.on_net(Net::end_process);
+            let Hardware { disks, .. } = &mut *hardware;
+            disks.iter_mut().for_each(|disk| disk.kill_process(&mut self.rng));
+        }
+        let hosts = &self.hosts;
+        self.checker.killed(|id| hosts.iter().any(|host| host.holds(id)));
+        self.restart_later();
+    }
+
+    fn restart_later(&mut self) {
+        self.waits += 1;
+        self.finish_fence_by_death();
+        let after = self.rng.time(Duration::ZERO..Duration::from_millis(500));
+        let mut hardware = self.hardware.borrow_mut();
+        let at = hardware.now() + after;
+        hardware.schedule(at, Event::Alarm(Alarm::Start));
+        if self.phase != Phase::Busy {
+            hardware.schedule(at + PATIENCE, Event::Alarm(Alarm::Late(self.waits)));
+        }
+    }
+
+    fn kill(&mut self) {
+        self.crashes += 1;
+        self.hardware.borrow_mut().note(format_args!("the target is killed"));
+        self.end_process();
+    }
+
+    /// The power goes, and with it everything that was not on stable storage.
+    fn cut_power(&mut self) -> Result<(), Failure> {
+        self.crashes += 1;
+        self.target = None;
+        self.stopping = false;
+        self.recovering.clear();
+        {
+            let mut hardware = self.hardware.borrow_mut();
+            hardware.note(format_args!("the power goes"));
+            hardware.net.lose_power();
+            let Hardware { disks, .. } = &mut *hardware;
+            disks.iter_mut().for_each(|disk| disk.cut_power(&mut self.rng));
+        }
+        let (hosts, setup, hardware) = (&self.hosts, &self.setup, self.hardware.borrow());
+        let repeats = |id: WriteId| hosts.iter().any(|host| host.holds(id));
+        self.checker.power_cut(repeats, |volume, lba| {
+            let (disk, at) = setup.place(volume, lba);
+            let len = setup.volumes[volume].block_size as usize;
+            Content::of(&hardware.disks[disk].peek(at, len))
+        })?;
+        drop(hardware);
+        self.restart_later();
+        Ok(())
+    }
+
+    /// Asks the target to stop in order.
+    fn stop(&mut self) {
+        let Some(target) = &self.target else {
+            return;
+        };
+        self.stopping = true;
+        self.waits += 1;
+        // The replies come when all is over; that the shards end is looked at instead.
+        drop(target.tell_all(Message::Stop));
+        let mut hardware = self.hardware.borrow_mut();
+        hardware.note(format_args!("the target is to stop"));
+        let at = hardware.now() + STOP_PATIENCE;
+        hardware.schedule(at, Event::Alarm(Alarm::Late(self.waits)));
+    }
+
+    // ---- fences ----
+
+    /// Takes a volume from the host that has it and gives it to another, in control's order.
+    fn begin_fence(&mut self) {
+        let (Some(target), None) = (&self.target, &self.fence) else {
+            return;
+        };
+        let volume = self.rng.index(self.setup.volumes.len());
+        let hosts = &self.setup.volumes[volume].hosts;
+        let Some(from) = hosts.iter().copied().find(|host| self.hosts[*host].is_granted()) else {
+            return;
+        };
+        let to = self.rng.pick(hosts);
+        let name = self.setup.target(volume).to_string();
+        let host = self.setup.hosts[from].name.to_string();
+        let grant = self.setup.grant(volume, Some(from), 0);
+        let epoch = self.access.floor(&self.setup.volumes[volume].name);
+        self.access.fence(&grant.subject, &host, epoch);
+        let gate = Gate { target: name, host: Some(host), epoch: epoch.0 };
+        let home = &self.setup.volumes[volume];
+        drop(target.publish(&self.setup, &self.access));
+        let closed = gate.clone();
+        drop(target.tell_home(home, |reply| Message::CloseGate(closed, reply)));
+        let drained = target.tell_home(home, |reply| Message::Drain(gate, reply));
+        let mut hardware = self.hardware.borrow_mut();
+        hardware.note(format_args!("volume {volume} is taken from host {from} for host {to}"));
+        self.fence = Some(Fence { volume, from, to, drained });
+        self.waits += 1;
+        let at = hardware.now() + STOP_PATIENCE;
+        hardware.schedule(at, Event::Alarm(Alarm::Late(self.waits)));
+    }
+
+    fn watch_fence(&mut self) {
+        let drained = self.fence.as_mut().is_some_and(|fence| fence.drained.try_recv().is_ok());
+        if drained && let Some(fence) = self.fence.take() {
+            self.end_fence(&fence);
+        }
+    }
+
+    /// A dead target has drained everything.
+    fn finish_fence_by_death(&mut self) {
+        if let Some(fence) = self.fence.take() {
+            self.end_fence(&fence);
+        }
+    }
+
+    fn end_fence(&mut self, fence: &Fence) {
+        let &Fence { volume, from, to, .. } = fence;
+        self.waits += 1;
+        self.hardware.borrow_mut().note(format_args!("volume {volume} is host {to}'s now"));
+        self.with_host(from, |host, ctx| host.set_granted(false, ctx));
+        let epoch = self.access.floor(&self.setup.volumes[volume].name).next();
+        let grant = self.setup.grant(volume, Some(to), epoch.0);
+        self.access.grant(grant).expect("the volume was fenced and the epoch is the next");
+        if let Some(target) = &self.target {
+            drop(target.publish(&self.setup, &self.access));
+        }
+        self.with_host(to, |host, ctx| host.set_granted(true, ctx));
+    }
+
+    // ---- what goes wrong ----
+
+    fn set_chaos(&mut self) {
+        let after = self.rng.time(Duration::ZERO..self.setup.chaos.every);
+        let mut hardware = self.hardware.borrow_mut();
+        let at = hardware.now() + after;
+        hardware.schedule(at, Event::Alarm(Alarm::Chaos));
+    }
+
+    fn chaos(&mut self) -> Result<(), Failure> {
+        if self.phase != Phase::Busy {
+            return Ok(());
+        }
+        self.set_chaos();
+        let Chaos { peace, power, kill, stop, block, reset, host, logout, fence, recover, .. } =
+            self.setup.chaos;
+        let weights = [peace, power, kill, stop, block, reset, host, logout, fence, recover];
+        let mut at = self.rng.within(0..u64::from(weights.iter().sum::<u32>()));
+        let chosen = weights.iter().position(|weight| match at.checked_sub((*weight).into()) {
+            Some(rest) => {
+                at = rest;
+                false
+            }
+            None => true,
+        });
+        match chosen {
+            Some(1) if self.target.is_some() => self.cut_power()?,
+            Some(2) if self.target.is_some() => self.kill(),
+            Some(3) if self.target.is_some() && !self.stopping && self.fence.is_none() => {
+                self.stop();
+            }
+            Some(4) => self.block(),
+            Some(5) => self.reset(),
+            Some(6) => {
+                let (host, silently) = (self.rng.index(self.hosts.len()), self.rng.coin());
+                self.with_host(host, |host, ctx| host.die(silently, ctx));
+            }
+            Some(7) => {
+                let host = self.rng.index(self.hosts.len());
+                self.with_host(host, Host::log_out);
+            }
+            Some(8) if !self.stopping => self.begin_fence(),
+            Some(9) => self.recover(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn any_conn(&mut self) -> Option<(usize, ConnId)> {
+        let host = self.rng.index(self.hosts.len());
+        self.hosts[host].conn().map(|conn| (host, conn))
+    }
+
+    /// The network keeps what goes one way, or either, for a while.
+    fn block(&mut self) {
+        let Some((_, conn)) = self.any_conn() else {
+            return;
+        };
+        let sides: &[Side] = match self.rng.index(3) {
+            0 => &[Side::Host],
+            1 => &[Side::Target],
+            _ => &[Side::Host, Side::Target],
+        };
+        let most = self.rng.pick(&[20, 500, 10_000]);
+        let after = self.rng.time(Duration::ZERO..Duration::from_millis(most));
+        let mut hardware = self.hardware.borrow_mut();
+        hardware.note(format_args!("{conn:?} is blocked to {sides:?} for {after:?}"));
+        let at = hardware.now() + after;
+        for side in sides {
+            hardware.net.block(conn, *side);
+            hardware.schedule(at, Event::Alarm(Alarm::Unblock(conn, *side)));
+        }
+    }
+
+    /// A connection is reset, for both sides or, as far as the target knows, not at all.
+    fn reset(&mut self) {
+        let Some((host, conn)) = self.any_conn() else {
+            return;
+        };
+        let half = self.rng.coin();
+        {
+            let mut hardware = self.hardware.borrow_mut();
+            hardware.note(format_args!("{conn:?} is reset, half {half}"));
+            if half {
+                hardware.net.block(conn, Side::Target);
+                let at = hardware.now() + Duration::from_secs(10);
+                hardware.schedule(at, Event::Alarm(Alarm::Unblock(conn, Side::Target)));
+            }
+            hardware.on_net(|net, now, rng| net.reset(conn, Side::Host, now, rng));
+        }
+        self.with_host(host, |host, ctx| host.on_disconnected(conn, ctx));
+    }
+
+    /// The operator looks after faulted volumes.
+    fn recover(&mut self) {
+        let Some(target) = &self.target else {
+            // With the target down the operator's word goes into the catalog.
+            return self.faulted.clear();
+        };
+        for volume in self.faulted.clone() {
+            let setup = &self.setup.volumes[volume];
+            let reply = target.tell_home(setup, |reply| Message::Recovered(setup.id, reply));
+            self.hardware.borrow_mut().note(format_args!("volume {volume} is recovered"));
+            self.recovering.push((volume, reply));
+        }
+    }
+
+    // ---- the end ----
+
+    /// The next phase, when this one is over.
+    fn go_on(&mut self) -> Result<(), Failure> {
+        if !self.hosts.iter().all(Host::is_idle) || self.fence.is_some() || self.stopping {
+            return Ok(());
+        }
+        match self.phase {
+            Phase::Busy => self.calm_down(),
+            Phase::Calm if self.target.is_some() && self.faulted.is_empty() => {
+                self.sweep(Phase::Sweep);
+            }
+            Phase::Calm => self.recover(),
+            Phase::Sweep => {
+                self.cut_power()?;
+                self.sweep(Phase::LastSweep);
+            }
+            Phase::LastSweep => self.phase = Phase::Over,
+            Phase::Over => {}
+        }
+        Ok(())
+    }
+
+    /// Nothing goes wrong from now on.
+    fn calm_down(&mut self) {
+        self.phase = Phase::Calm;
+        {
+            let mut hardware = self.hardware.borrow_mut();
+            hardware.note(format_args!("calm"));
+            let lying = hardware.disks.first_mut().is_some_and(|disk| disk.faults_mut().lying_flush);
+            for disk in &mut hardware.disks {
+                *disk.faults_mut() = disk::Faults { lying_flush: lying, ..disk::Faults::default() };
+            }
+            hardware.net.calm();
+        }
+        for disk in &mut self.setup.disks {
+            disk.faults = disk::Faults::default();
+        }
+        self.recover();
+        self.wait();
+    }
+
+    fn sweep(&mut self, phase: Phase) {
+        self.phase = phase;
+        for volume in 0..self.setup.volumes.len() {
+            let hosts = &self.setup.volumes[volume].hosts;
+            let host = hosts.iter().copied().find(|host| self.hosts[*host].is_granted());
+            if let Some(host) = host {
+                self.with_host(host, Host::sweep);
+            }
+        }
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        self.waits += 1;
+        let mut hardware = self.hardware.borrow_mut();
+        let at = hardware.now() + PATIENCE;
+        hardware.schedule(at, Event::Alarm(Alarm::Late(self.waits)));
+    }
+}
