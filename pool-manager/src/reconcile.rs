@@ -283,32 +283,24 @@ impl<U: UnitApi> Work<'_, U> {
         })
     }
 
-    /// What to do about a refusal: nothing where the report will show the way, else turn back.
+    /// A refusal is final if the unit's fresh report asks for the same step again. Else the plan was
+    /// made from an old one: an earlier answer was lost, or a request of a station that was stopped
+    /// has only now arrived.
     async fn refused(&self, step: &Step, error: Halt) -> Result<(), Halt> {
-        let Halt::Unit(UnitError::Refused { refusal, detail }) = error else {
+        let Halt::Unit(UnitError::Refused { refusal, detail }) = &error else {
             return Err(error);
         };
-        let again = || UnitError::Refused { refusal, detail: detail.clone() };
-        match (step, refusal) {
-            // The floor was raised and the unit then stopped, or it was granted behind our back.
-            (Step::Grant, Refusal::StaleEpoch | Refusal::Held) => Ok(()),
-            // Already gone.
-            (Step::Fence { .. } | Step::Delete, Refusal::NotFound) => Ok(()),
-            (Step::Create, _) if self.is_reported().await? => Ok(()),
-            (Step::Create | Step::Grow | Step::Grant, _) => {
-                let problem = problems::unit_refused(&self.stored.record.name, refusal, &detail);
-                match self.turn_back(problem).await? {
-                    true => Ok(()),
-                    false => Err(again().into()),
-                }
-            }
-            _ => Err(again().into()),
+        let record = &self.stored.record;
+        let fresh = self.unit.inventory().await?;
+        if plan(record, find(record, &fresh)).first() != Some(step) {
+            return Ok(());
         }
-    }
-
-    /// The answer to an earlier request may have been lost on its way.
-    async fn is_reported(&self) -> Result<bool, Halt> {
-        Ok(find(&self.stored.record, &self.unit.inventory().await?).is_some())
+        let problem = problems::unit_refused(&record.name, *refusal, detail);
+        let asks = matches!(step, Step::Create | Step::Grow | Step::Grant);
+        match asks && self.turn_back(problem).await? {
+            true => Ok(()),
+            false => Err(error),
+        }
     }
 
     /// Whether there was a way back.
