@@ -1,10 +1,11 @@
 //! A connection: being made, or open.
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::outbox::Outbox;
@@ -20,7 +21,9 @@ pub(crate) enum Link {
 /// What a link has to tell.
 pub(crate) enum LinkEvent {
     Connected,
-    Ready,
+    /// So many bytes are in the room that was given.
+    Received(usize),
+    Writable,
     Failed(io::Error),
 }
 
@@ -45,8 +48,9 @@ impl Link {
         *self = Self::None;
     }
 
-    /// Waits for something to do. Nothing is lost when the wait is given up.
-    pub(crate) async fn event(&mut self) -> LinkEvent {
+    /// Waits for something to do, and receives into `room`. Nothing is lost when the wait is given
+    /// up.
+    pub(crate) async fn event(&mut self, room: &mut [u8]) -> LinkEvent {
         match self {
             Self::None => pending().await,
             Self::Connecting(attempt) => match attempt.await {
@@ -60,16 +64,29 @@ impl Link {
                 }
             },
             Self::Open { stream, outbox } => {
-                let interest = if outbox.is_empty() {
-                    Interest::READABLE
-                } else {
-                    Interest::READABLE | Interest::WRITABLE
-                };
-                match stream.ready(interest).await {
-                    Ok(_) => LinkEvent::Ready,
-                    Err(error) => LinkEvent::Failed(error),
-                }
+                let waits = !outbox.is_empty();
+                poll_fn(|context| poll(stream, waits, room, context)).await
             }
         }
     }
+}
+
+/// Reads by `poll_read`, which knows that a short read has emptied the socket: a ready check
+/// would cost one more system call for each.
+fn poll(
+    stream: &mut TcpStream,
+    waits_to_write: bool,
+    room: &mut [u8],
+    context: &mut Context<'_>,
+) -> Poll<LinkEvent> {
+    if waits_to_write && let Poll::Ready(ready) = stream.poll_write_ready(context) {
+        return Poll::Ready(ready.map_or_else(LinkEvent::Failed, |()| LinkEvent::Writable));
+    }
+    let mut buffer = ReadBuf::new(room);
+    let read = Pin::new(stream).poll_read(context, &mut buffer);
+    read.map(|read| match (read, buffer.filled().len()) {
+        (Err(error), _) => LinkEvent::Failed(error),
+        (Ok(()), 0) => LinkEvent::Failed(io::ErrorKind::UnexpectedEof.into()),
+        (Ok(()), count) => LinkEvent::Received(count),
+    })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use outband_protocol::initiator::{Action, Config, Event, Outcome, Request, Session};
+use outband_protocol::initiator::{Action, Config, Event, Outcome, Placement, Request, Session};
 use outband_protocol::scsi::sense::CAPACITY_CHANGED;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
@@ -19,8 +19,6 @@ use crate::link::{Link, LinkEvent};
 use crate::slots::{Finished, Payload, Reply, Slots};
 
 const INPUT_LEN: usize = 256 * 1024;
-/// Reads in a row before others get their turn.
-const READS_MAX: usize = 8;
 /// Read data that is still to come is received in place from this length on.
 const PLACE_MIN: u32 = 16 * 1024;
 /// Requests taken in a row before the socket gets its turn.
@@ -87,9 +85,13 @@ impl Owner {
         while !self.over {
             let armed = self.arm(timer.as_mut());
             let takes = !self.closing && self.slots.live() < self.requests_max;
+            let place = self.session.placement().filter(|place| place.len >= PLACE_MIN);
+            let room = place.and_then(|place| self.slots.room(place));
+            let place = place.filter(|_| room.is_some());
+            let room = room.unwrap_or(&mut self.input);
             tokio::select! {
                 message = self.messages.recv(), if takes => self.on_messages(message),
-                event = self.link.event() => self.on_link(event),
+                event = self.link.event(room) => self.on_link(event, place),
                 () = timer.as_mut(), if armed => self.session.handle_timeout(Instant::now()),
             }
             self.drain();
@@ -144,7 +146,8 @@ impl Owner {
         self.session.close(Instant::now());
     }
 
-    fn on_link(&mut self, event: LinkEvent) {
+    /// `place` is where what was received is, if not in `input`.
+    fn on_link(&mut self, event: LinkEvent, place: Option<Placement>) {
         match event {
             LinkEvent::Connected => {
                 let mut entropy = [0; 32];
@@ -157,11 +160,9 @@ impl Owner {
                     }
                 }
             }
-            LinkEvent::Ready => {
-                if let Err(error) = self.receive() {
-                    self.disconnected(Some(error));
-                }
-            }
+            LinkEvent::Received(count) => self.on_received(count, place),
+            // What waits goes out with the drain that follows.
+            LinkEvent::Writable => {}
             LinkEvent::Failed(error) => self.disconnected(Some(error)),
         }
     }
@@ -175,36 +176,14 @@ impl Owner {
         self.session.handle_disconnected(Instant::now());
     }
 
-    /// Reads what there is, in place where that saves copying.
-    fn receive(&mut self) -> io::Result<()> {
-        for _ in 0..READS_MAX {
-            let Link::Open { stream, .. } = &self.link else {
-                return Ok(());
-            };
-            let place = self.session.placement().filter(|place| place.len >= PLACE_MIN);
-            let place = place.and_then(|place| self.slots.room(place));
-            let in_place = place.is_some();
-            let room = place.unwrap_or(&mut self.input);
-            let count = match stream.try_read(room) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let full = count == room.len();
-            if in_place {
-                self.session.placed(&room[..count], Instant::now());
-                self.hear(&[]);
-            } else {
-                let input = std::mem::take(&mut self.input);
-                self.hear(&input[..count]);
-                self.input = input;
-            }
-            if !full {
-                return Ok(());
-            }
+    fn on_received(&mut self, count: usize, place: Option<Placement>) {
+        if let Some(room) = place.and_then(|place| self.slots.room(place)) {
+            self.session.placed(&room[..count], Instant::now());
+            return self.hear(&[]);
         }
-        Ok(())
+        let input = std::mem::take(&mut self.input);
+        self.hear(&input[..count]);
+        self.input = input;
     }
 
     /// Does what the session wants until it wants nothing more.
