@@ -89,3 +89,41 @@ impl TryFrom<&Connection> for Config {
         Ok(others.iter().fold(config, |config, portal| config.portal(portal)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use outband_pool_api::{Chap, Secret};
+
+    use super::*;
+
+    fn connection() -> Connection {
+        Connection {
+            portals: vec!["10.0.0.5:3260".into(), "10.0.1.5:3260".into()],
+            target: "iqn.2026-11.local.outband:pool:vol".into(),
+            lun: 0,
+            start_lba: 2048,
+            end_lba: 4095,
+            blocks: 2048,
+            block_size: 512,
+            initiator: "iqn.2026-11.local.host:a".into(),
+            chap: Chap { user: "host".into(), secret: Secret::new("twelve bytes") },
+        }
+    }
+
+    #[test]
+    fn all_that_a_session_needs_is_in_the_stations_answer() {
+        let config = Config::try_from(&connection()).unwrap();
+        let session = config.session().unwrap();
+        assert_eq!(session.portals, ["10.0.0.5:3260", "10.0.1.5:3260"]);
+        assert_eq!(session.login.name.as_str(), "iqn.2026-11.local.host:a");
+        assert_eq!(session.login.chap.map(|chap| chap.user).as_deref(), Some("host"));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_used_is_told_apart_from_one_that_failed() {
+        let nowhere = Connection { portals: vec![], ..connection() };
+        assert!(matches!(Config::try_from(&nowhere), Err(Error::Nonsense(_))));
+        let far = Connection { lun: 256, ..connection() };
+        assert!(matches!(Config::try_from(&far), Err(Error::Nonsense(_))));
+    }
+}
