@@ -24,7 +24,7 @@ use self::keepalive::{Keepalive, Silence};
 use self::portals::Portals;
 use self::requests::{Phase, Requests};
 use super::incoming::{ConnEvent, End, is_gone};
-use super::{Conn, Placement, SLOTS_MAX, Terms};
+use super::{Conn, Data, Placement, SLOTS_MAX, Terms};
 use crate::ids::TaskId;
 use crate::keys::PortalAddress;
 use crate::login::initiator as login;
@@ -416,6 +416,7 @@ impl Session {
     fn on_end<'b>(&mut self, task: TaskId, end: &End, now: Instant) -> Option<Event<'b>> {
         let slot = self.requests.find(task)?;
         let aborting = matches!(slot.phase, Phase::Aborting { .. });
+        let reads = matches!(slot.request.data, Data::In(_));
         let End::Status { status, sense, received, residual } = *end else {
             return self.finish(task, Outcome::Refused, now);
         };
@@ -426,7 +427,10 @@ impl Session {
             (Status::Good | Status::ConditionMet, _) => {
                 self.portals.on_success();
                 self.requests.overtake(task);
-                self.finish(task, Outcome::Good { received, residual }, now)
+                // The data of a task that is being aborted was not passed on.
+                let missed = aborting && reads;
+                let good = Outcome::Good { received, residual };
+                self.finish(task, if missed { Outcome::TimedOut } else { good }, now)
             }
             (Status::CheckCondition, Some(sense))
                 if is_passing(&sense) && slot.attentions < ATTENTIONS_MAX && !aborting =>

@@ -47,6 +47,16 @@ fn an_answer_that_crosses_the_abort_counts() {
 }
 
 #[test]
+fn a_read_whose_answer_crosses_the_abort_is_late_because_its_data_was_dropped() {
+    let mut world = World::new(WELCOME);
+    let task = world.read(1);
+    hold_the_line(&mut world, 30);
+    world.data_in(task, 0, 512);
+    world.good(task);
+    world.expect("connect a:3260\n up\n > read task 0.0\n > abort task 0.0\n task 0.0 TimedOut");
+}
+
+#[test]
 fn a_target_that_does_not_abort_is_cut_off_before_the_request_is_over() {
     for refuse in [false, true] {
         let mut world = World::new(WELCOME);
