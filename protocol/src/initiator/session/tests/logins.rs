@@ -4,9 +4,20 @@ use std::time::Duration;
 
 use super::World;
 use super::world::{Mood, WELCOME};
-use crate::initiator::session::SubmitError;
+use crate::ids::Lun;
+use crate::initiator::session::{Request, SubmitError};
 use crate::initiator::{Data, Replay};
 use crate::pdu::LoginStatus;
+
+fn any_request(world: &World) -> Request {
+    Request {
+        lun: Lun::ZERO,
+        cdb: [0; 16],
+        data: Data::None,
+        replay: Replay::Always,
+        deadline: world.now,
+    }
+}
 
 #[test]
 fn it_connects_logs_in_reads_and_closes() {
@@ -39,13 +50,7 @@ fn what_was_asked_before_the_close_is_done_before_it() {
     let second = world.read(2);
     world.session.close(world.now);
     world.drain();
-    let late = crate::initiator::Request {
-        lun: crate::ids::Lun::ZERO,
-        cdb: [0; 16],
-        data: Data::None,
-        replay: Replay::Always,
-        deadline: world.now,
-    };
+    let late = any_request(&world);
     assert_eq!(world.session.submit(late), Err(SubmitError::Over));
     world.good(first);
     world.good(second);
@@ -101,23 +106,11 @@ fn a_target_without_time_is_asked_again_for_a_while() {
     assert!(world.session.is_up());
 
     let mut world = World::new(Mood::Refuse(LoginStatus::SERVICE_UNAVAILABLE));
-    let task = world.read(1);
+    world.read(1);
     world.pass(Duration::from_secs(15));
     assert!(!world.session.is_up());
     assert_eq!(world.session.poll_timeout(), None, "it was given up");
-    assert!(
-        world
-            .session
-            .submit(crate::initiator::Request {
-                lun: crate::ids::Lun::ZERO,
-                cdb: [0; 16],
-                data: Data::None,
-                replay: Replay::Always,
-                deadline: world.now,
-            })
-            .is_err()
-    );
-    let _ = task;
+    assert_eq!(world.session.submit(any_request(&world)), Err(SubmitError::Over));
 }
 
 #[test]
@@ -185,6 +178,7 @@ fn a_target_that_never_comes_back_is_given_up_after_the_replacement_time() {
         attempts += 1;
         assert!(attempts < 200, "it never ends");
     }
+    assert!(world.session.requests.is_empty());
     let tried = world.elapsed() - lost_at;
     assert!(tried >= Duration::from_secs(120) && tried < Duration::from_secs(122), "{tried:?}");
 }

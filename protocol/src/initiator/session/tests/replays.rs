@@ -147,39 +147,34 @@ fn at_another_portal_group_a_write_may_still_be_on_its_way_and_is_not_repeated()
 
 #[test]
 fn a_redirection_says_that_the_old_place_is_seen_to() {
-    let mut world = World::new(WELCOME);
-    let write = world.write(8, 1);
-    world.mood = Mood::Redirect("c:1", true);
-    world.cut();
-    world.mood = Mood::Redirect("c:1", true);
-    world.pass(Duration::ZERO);
-    world.expect(&format!(
-        "
-        connect a:3260
-        up
-        > write {write:?}
-        {LOST}
-        connect a:3260
-        close
-        connect c:1
-        down: redirected to c:1
-        close
-        connect c:1
-        down: redirected to c:1
-        close
-        connect c:1
-        down: redirected to c:1
-        close
-        connect c:1
-        down: redirected to c:1
-        reset
-        down: too many redirections
-        "
-    ));
-    world.mood = Mood::Admit { tsih: 3, group: 2 };
-    world.pass(Duration::from_secs(3));
-    // The list is back in use: group 2 was not named by a redirection.
-    world.expect(&format!("connect a:3260\n up\n {write:?} Unknown"));
+    for permanent in [false, true] {
+        let mut world = World::new(WELCOME);
+        let write = world.write(8, 1);
+        world.mood = Mood::Redirect("c:1", permanent);
+        world.mood_there = Some(Mood::Admit { tsih: 3, group: 2 });
+        world.cut();
+        world.pass(Duration::ZERO);
+        world.good(write);
+        world.expect(&format!(
+            "
+            connect a:3260
+            up
+            > write {write:?}
+            {LOST}
+            connect a:3260
+            close
+            connect c:1
+            down: redirected to c:1
+            up
+            > write {write:?}
+            {write:?} good
+            "
+        ));
+        world.cut();
+        world.pass(Duration::ZERO);
+        let next = if permanent { "c:1" } else { "a:3260" };
+        world.expect(&format!("{LOST}\n connect {next}\n up"));
+    }
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) now: Instant,
     start: Instant,
     pub(super) mood: Mood,
+    /// The mood after the next redirection.
+    pub(super) mood_there: Option<Mood>,
     peer: Peer,
     /// On its way to the session.
     inbox: Vec<u8>,
@@ -83,6 +85,7 @@ impl World {
             now,
             start: now,
             mood,
+            mood_there: None,
             peer: Peer::Nobody,
             inbox: Vec::new(),
             trace: Vec::new(),
@@ -314,6 +317,7 @@ impl World {
                 (target::Event::Identified(_), Mood::Refuse(status)) => login.refuse(status),
                 (target::Event::Identified(_), Mood::Redirect(address, permanent)) => {
                     login.redirect(address, permanent);
+                    self.mood = self.mood_there.take().unwrap_or_else(|| self.mood.clone());
                 }
                 (target::Event::Refused(_), _) => {}
                 (event, mood) => panic!("{event:?} in mood {mood:?}"),
