@@ -33,22 +33,33 @@ fn names(line: &str, folder: &str) -> bool {
     })
 }
 
-/// A test that names a port fails where the port is taken. Text that is only parsed can use the
-/// addresses kept for documentation (192.0.2.0/24).
+/// A test that listens on a port of its own choice fails where the port is taken.
 pub(super) fn check_ports(source: &Source, parsed: &Parsed, findings: &mut Vec<Finding>) {
     if !is_test(&source.path) {
         return;
     }
-    for token in &parsed.tokens {
+    for (index, token) in parsed.tokens.iter().enumerate() {
         let TokenTree::Literal(literal) = token else {
             continue;
         };
+        let before = &parsed.tokens[index.saturating_sub(NEAR)..index];
         let text = literal.to_string();
-        if LOOPBACK.iter().any(|address| has_port(&text, address)) {
+        if before.iter().any(listens) && LOOPBACK.iter().any(|address| has_port(&text, address)) {
             let line = literal.span().start().line;
-            findings.push(Finding::new(&source.path, line, "a fixed port: bind to port 0"));
+            findings.push(Finding::new(&source.path, line, "a fixed port: listen on port 0"));
         }
     }
+}
+
+/// Tokens between the name of a call and its first argument, with room for a `&` or a `[`.
+const NEAR: usize = 5;
+
+fn listens(token: &TokenTree) -> bool {
+    let TokenTree::Ident(name) = token else {
+        return false;
+    };
+    let name = name.to_string();
+    name.contains("bind") || name.contains("listen")
 }
 
 fn is_test(path: &str) -> bool {

@@ -115,11 +115,13 @@ fn a_path_of_one_machine_is_told() {
 
 #[test]
 fn a_test_with_a_fixed_port_is_told() {
-    let text =
-        concat!("fn a() {\n    bind(\"127.0.0.1:0\");\n", "    bind(\"127.0.0.1", ":3260\");\n}\n");
+    let free = "fn a() {\n    bind(\"127.0.0.1:0\");\n";
+    let parsed = concat!("    assert_eq!(portals, [\"127.0.0.1", ":3260\"]);\n");
+    let taken = concat!("    TcpListener::bind(&\"127.0.0.1", ":3260\");\n}\n");
+    let text = &format!("{free}{parsed}{taken}");
     check(
         &[("a/tests/whole.rs", text), ("a/src/lib.rs", text)],
-        &[("a/tests/whole.rs:3", "fixed port")],
+        &[("a/tests/whole.rs:4", "fixed port")],
     );
 }
 
