@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use proc_macro2::TokenTree;
 use syn::visit::{self, Visit};
 
 use super::Finding;
@@ -82,8 +83,19 @@ fn names_in(source: &super::tree::Source) -> BTreeSet<String> {
     let mut names = Names::default();
     if let Ok(parsed) = &source.parsed {
         names.visit_file(&parsed.items);
+        // Tests inside `proptest!` are tokens to the compiler as well.
+        names.0.extend(parsed.tokens.windows(2).filter_map(function_name));
     }
     names.0
+}
+
+fn function_name(pair: &[TokenTree]) -> Option<String> {
+    match pair {
+        [TokenTree::Ident(keyword), TokenTree::Ident(name)] if keyword == "fn" => {
+            Some(name.to_string())
+        }
+        _ => None,
+    }
 }
 
 #[derive(Default)]
@@ -115,10 +127,6 @@ impl<'ast> Visit<'ast> for Names {
             _ => {}
         }
         visit::visit_item(self, item);
-    }
-
-    fn visit_signature(&mut self, signature: &'ast syn::Signature) {
-        self.add(&signature.ident);
     }
 
     fn visit_variant(&mut self, variant: &'ast syn::Variant) {

@@ -97,9 +97,9 @@ fn links_and_paths_in_documents_must_lead_somewhere() {
 #[test]
 fn names_in_documents_must_be_defined_where_they_say() {
     let code = "struct Conn { due: u32 }\nimpl Conn {\n    fn on_recv(&mut self) {}\n}\n\
-                enum Plan { Read }\nimpl Elsewhere { fn f() {} }\n";
+                enum Plan { Read }\nimpl Elsewhere { fn f() {} }\nproptest! { fn any() {} }\n";
     let text = "`a/src/lib.rs::Conn::on_recv` `a/src/lib.rs::Plan::Read` \
-                `a/src/lib.rs::Elsewhere::f()`\n\
+                `a/src/lib.rs::Elsewhere::f()` `a/src/lib.rs::any`\n\
                 `a/src/lib.rs::Conn::on_send`\n";
     check(
         &[("docs/tour.md", text), ("a/src/lib.rs", code)],
