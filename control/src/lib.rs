@@ -12,6 +12,7 @@ pub mod access_store;
 pub mod announce;
 pub mod api;
 pub mod client;
+pub mod config_file;
 pub mod control;
 pub mod error;
 #[cfg(test)]

@@ -23,7 +23,9 @@ pub struct Exports {
 pub struct Route {
     /// Index of its shard.
     pub shard: usize,
-    /// Identity of the volume or partition.
+    /// Identity of the volume.
+    pub volume: Uuid,
+    /// Identity of the target: the volume's, or a partition's.
     pub target: Uuid,
 }
 

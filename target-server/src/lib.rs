@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod admin_socket;
+pub mod counters;
 pub mod exports;
 pub mod layer;
 pub mod media;
@@ -15,3 +17,4 @@ pub mod serve;
 pub mod server;
 pub mod shard;
 pub mod store;
+pub mod unit;

@@ -284,8 +284,9 @@ fn identity(file: Option<&Path>) -> Uuid {
 
 /// What an iSCSI name can have of a file's name.
 fn name_of(file: Option<&Path>) -> VolumeName {
-    let stem =
-        file.and_then(Path::file_stem).map_or("memory".into(), |stem| stem.to_string_lossy());
+    let stem = file
+        .and_then(Path::file_stem)
+        .map_or_else(|| "memory".into(), |stem| stem.to_string_lossy());
     let fit = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9' | '-') => c,
         _ => '-',

@@ -20,7 +20,8 @@ use outband_ring::{Ring, RingError, UringConfig, UringRing};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::exports::{Exports, Route};
+use crate::counters::{Counters, Totals};
+use crate::exports::Exports;
 use crate::shard::mailbox::{Address, Gate, Message, Reply, SessionInfo, mailbox};
 use crate::shard::{Settings, Shard};
 
@@ -98,6 +99,7 @@ pub enum StartError {
 pub struct Server {
     shards: Vec<ShardAddress>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    counters: Vec<Arc<Counters>>,
     portals: Vec<SocketAddr>,
     names: TargetNames,
     state: Mutex<State>,
@@ -134,6 +136,7 @@ impl Server {
         let mut starts = Vec::new();
         let mut shards = Vec::new();
         let mut threads = Vec::new();
+        let mut counters = Vec::new();
         for index in 0..config.shards.max(1) {
             let listeners = listeners.iter().skip(index).step_by(config.shards.max(1));
             let listeners: Vec<_> = listeners
@@ -144,6 +147,8 @@ impl Server {
             let (ready, is_ready) = sync_channel(1);
             let (start, started) = channel();
             let (shared, faults) = (Arc::clone(&shared), faults.clone());
+            let counts = Arc::new(Counters::default());
+            counters.push(Arc::clone(&counts));
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{index}"))
                 .spawn(move || {
@@ -153,8 +158,9 @@ impl Server {
                     let Ok(shards) = started.recv() else {
                         return;
                     };
-                    let shard =
+                    let mut shard =
                         Shard::new(ring, settings, receiver, shards, shared, Box::new(entropy));
+                    shard.count_into(counts);
                     run(shard, listeners, faults);
                 })
                 .map_err(StartError::Thread)?;
@@ -173,11 +179,19 @@ impl Server {
         Ok(Self {
             shards,
             threads: Mutex::new(threads),
+            counters,
             portals,
             names: config.names.clone(),
             state: Mutex::new(state),
             publishing: tokio::sync::Mutex::new(()),
         })
+    }
+
+    /// What all shards have done, as of their last turns.
+    pub fn totals(&self) -> Totals {
+        let mut sum = Totals::default();
+        self.counters.iter().for_each(|counters| counters.add_to(&mut sum));
+        sum
     }
 
     /// The portals as hosts are told of them.
@@ -347,7 +361,8 @@ fn advertised(
             None => Ok(bound.to_vec()),
         };
     }
-    let port = |index: usize| bound.get(index).or(bound.first()).map_or(0, SocketAddr::port);
+    let port =
+        |index: usize| bound.get(index).or_else(|| bound.first()).map_or(0, SocketAddr::port);
     let fill = |(index, address): (usize, &SocketAddr)| match address.port() {
         0 => SocketAddr::new(address.ip(), port(index)),
         _ => *address,
@@ -360,9 +375,5 @@ impl State {
     fn emptiest(&self, shards: usize) -> usize {
         let count = |shard: &usize| self.homes.values().filter(|home| home.shard == *shard).count();
         (0..shards).min_by_key(count).unwrap_or(0)
-    }
-
-    fn route(&mut self, target: String, shard: usize, id: Uuid) {
-        self.exports.targets.insert(target, Route { shard, target: id });
     }
 }

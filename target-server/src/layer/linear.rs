@@ -82,7 +82,7 @@ impl Linear {
             {
                 self.files.push(file);
             }
-            self.ends.push(self.len() + segment.len);
+            self.ends.push(self.bytes() + segment.len);
             self.segments.push(segment);
         }
     }
@@ -98,7 +98,7 @@ impl Linear {
     }
 
     /// Length in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 

@@ -7,7 +7,8 @@ use outband_protocol::ids::IscsiName;
 use uuid::Uuid;
 
 use super::{Home, Server, ask};
-use crate::media::{Media, Piece, VolumeSpec, VolumeState, WritePolicy, ZeroWith};
+use crate::exports::Route;
+use crate::media::{Media, Piece, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith};
 use crate::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
 use crate::shard::mailbox::{Message, SegmentConfig, TargetConfig, VolumeConfig};
 
@@ -33,16 +34,17 @@ impl Server {
             None => ask(shard, |reply| Message::Attach(message, reply)).await,
             Some(_) => ask(shard, |reply| Message::Update(message, reply)).await,
         };
+        if known.is_some() && spec.state == VolumeState::Online {
+            // The operator may have said `volume recover`; where nothing was faulted, nothing changes.
+            ask(shard, |reply| Message::Recovered(spec.id, reply)).await;
+        }
         {
             let mut state = self.lock();
             state.homes.insert(spec.id, Home { shard: home.shard, segments: spec.pieces.len() });
-            let ours = format!("{}.p", self.target_name(spec, None));
-            let stale = |name: &str| {
-                name.starts_with(&ours) && !targets.iter().any(|(target, _)| target == name)
-            };
-            state.exports.targets.retain(|name, _| !stale(name));
-            for (name, id) in targets {
-                state.route(name, home.shard, id);
+            state.exports.targets.retain(|_, route| route.volume != spec.id);
+            for (name, target) in targets {
+                let route = Route { shard: home.shard, volume: spec.id, target };
+                state.exports.targets.insert(name, route);
             }
         }
         self.tell_exports().await;
@@ -52,19 +54,11 @@ impl Server {
     /// Serves a volume no longer; returns when the last of its I/O is reaped.
     pub async fn detach(&self, volume: Uuid) {
         let _one = self.publishing.lock().await;
+        // Control has fenced every grant before; the routes go before the volume does.
         let home = {
             let mut state = self.lock();
-            let home = state.homes.remove(&volume);
-            // Control has fenced every grant before; the routes go before the volume does.
-            let served: Vec<_> = state.homes.keys().copied().collect();
-            let gone = |target: Uuid| target == volume || !served.contains(&target);
-            if home.is_some() {
-                state
-                    .exports
-                    .targets
-                    .retain(|_, route| !(gone(route.target) && route.target == volume));
-            }
-            home
+            state.exports.targets.retain(|_, route| route.volume != volume);
+            state.homes.remove(&volume)
         };
         self.tell_exports().await;
         if let Some(home) = home {
@@ -82,9 +76,14 @@ impl Server {
 
     /// The iSCSI name of a volume, or of one of its partitions.
     pub fn target_name(&self, spec: &VolumeSpec, partition: Option<u16>) -> String {
+        self.target_of(&spec.name, partition)
+    }
+
+    /// The same by the volume's name.
+    pub fn target_of(&self, volume: &VolumeName, partition: Option<u16>) -> String {
         let subject = match partition {
-            None => spec.name.to_string(),
-            Some(number) => format!("{}.p{number}", spec.name),
+            None => volume.to_string(),
+            Some(number) => format!("{volume}.p{number}"),
         };
         let subject = subject.parse().expect("a checked volume name is a subject");
         self.names.target(&subject)

@@ -346,7 +346,7 @@ impl Conn {
     fn read_beside<R: Ring>(&mut self, slot: usize, at: u64, len: u32, desk: &mut Desk<R>) {
         match desk.buffers.take((len as usize).next_multiple_of(4096)) {
             Some(buf) => {
-                self.store(slot, Io::new(store::Work::Read(buf), at, u64::from(len)), desk)
+                self.store(slot, Io::new(store::Work::Read(buf), at, u64::from(len)), desk);
             }
             None => self.finish(slot, Status::TaskSetFull, None, 0, desk),
         }

@@ -12,9 +12,10 @@ use slotmap::SlotMap;
 use uuid::Uuid;
 
 use super::Settings;
-use super::mailbox::Address;
+use super::mailbox::{Address, Gate};
 use super::target::{Target, Volume};
 use super::token::{ConnKey, IoKey, Owner, TargetKey, VolumeKey};
+use crate::counters::Totals;
 use crate::exports::Exports;
 use crate::scsi::NexusId;
 use crate::store::{Io, IoDone, Step};
@@ -81,6 +82,10 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) on_fault: Option<OnFault>,
     /// Volumes whose sync failed and which nobody has told yet.
     pub(crate) faults: Vec<Uuid>,
+    /// Grants that a fence has closed and that the table still has.
+    pub(crate) gates: Vec<Gate>,
+    /// Sessions now, and I/O so far.
+    pub(crate) counts: Totals,
     ios: SlotMap<IoKey, Active>,
     /// Operations that the ring had no room for.
     backlog: VecDeque<(Token, Op)>,
@@ -122,6 +127,8 @@ impl<R: Ring> Desk<R> {
             hungry: VecDeque::new(),
             entropy,
             faults: Vec::new(),
+            gates: Vec::new(),
+            counts: Totals::default(),
             ios: SlotMap::with_key(),
             backlog: VecDeque::new(),
             nexus: 0,
@@ -203,7 +210,14 @@ impl<R: Ring> Desk<R> {
             Err(error) => tracing::error!(volume = %volume.id, %error, "I/O error"),
             Ok(()) => {}
         }
+        active.io.count(&mut self.counts);
         self.ended.push_back((active.owner, done));
+    }
+
+    /// What is to be shown of this shard.
+    pub(crate) fn totals(&self) -> Totals {
+        let in_flight = u32::try_from(self.ios.len()).unwrap_or(u32::MAX);
+        Totals { in_flight, ..self.counts }
     }
 
     /// Whether any I/O is on its way.

@@ -1,5 +1,7 @@
 //! Endings that others wait for: tasks ended by a reset, fences, volumes taken away, the stop.
 
+use std::sync::Arc;
+
 use outband_protocol::ids::IscsiName;
 use outband_ring::Ring;
 
@@ -7,6 +9,7 @@ use super::Shard;
 use super::mailbox::{Gate, Message, Reply};
 use super::peer::{Phase, Session};
 use super::token::{ConnKey, TargetKey, VolumeKey};
+use crate::exports::Exports;
 
 /// Whoever waits for an ending on this shard.
 #[derive(Debug, Default)]
@@ -22,9 +25,14 @@ pub(crate) struct Pending {
 impl Gate {
     /// Whether a session is one that the fence means.
     fn names(&self, target: &IscsiName, session: &Session) -> bool {
+        self.closes(target, &session.host, session.epoch)
+    }
+
+    /// Whether it is closed for `host` under `epoch`.
+    pub(crate) fn closes(&self, target: &IscsiName, host: &str, epoch: u64) -> bool {
         self.target == target.as_str()
-            && session.epoch <= self.epoch
-            && self.host.as_ref().is_none_or(|host| *host == session.host)
+            && epoch <= self.epoch
+            && self.host.as_ref().is_none_or(|closed| closed == host)
     }
 }
 
@@ -73,12 +81,24 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Nothing of these sessions is admitted any more.
-    pub(super) fn close_gate(&mut self, gate: &Gate) {
-        for key in self.sessions_of(gate) {
+    pub(super) fn close_gate(&mut self, gate: Gate) {
+        for key in self.sessions_of(&gate) {
             if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
                 conn.fenced = true;
             }
         }
+        self.desk.gates.push(gate);
+    }
+
+    /// A new table: gates that it has no grant for any more are not needed.
+    pub(super) fn take_exports(&mut self, exports: Arc<Exports>) {
+        let names = exports.access.names();
+        self.desk.gates.retain(|gate| {
+            exports.access.grants().any(|grant| {
+                names.target(&grant.subject) == gate.target && grant.epoch.0 <= gate.epoch
+            })
+        });
+        self.desk.exports = exports;
     }
 
     /// Ends these sessions and answers when the last of their I/O is reaped (P12).
@@ -136,6 +156,7 @@ impl<R: Ring> Shard<R> {
             target.sessions.retain(|held| *held != key);
             target.lu.detach(session.nexus);
         }
+        self.desk.counts.sessions -= 1;
         self.settle(session.target);
         self.answer_drains();
         self.admit_waiting();

@@ -226,6 +226,9 @@ impl<R: Ring> Shard<R> {
                 LoginStatus::AUTHORIZATION_FAILURE
             },
         )?;
+        if self.desk.gates.iter().any(|gate| gate.closes(name, host.as_str(), grant.epoch.0)) {
+            return Err(LoginStatus::AUTHORIZATION_FAILURE);
+        }
         let target = self
             .desk
             .targets
@@ -322,6 +325,7 @@ impl<R: Ring> Shard<R> {
         let source = peer.wire.peer.ip();
         let mut conn = Box::new(Conn::new(key, core, target, nexus, source, epoch));
         if let Some(target) = target.map(|target| &mut desk.targets[target]) {
+            desk.counts.sessions += 1;
             target.sessions.push(key);
             target.lu.attach(nexus);
             tracing::info!(

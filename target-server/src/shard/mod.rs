@@ -33,6 +33,7 @@ use self::drain::Pending;
 use self::mailbox::{Address, Message};
 use self::peer::{Peer, Phase};
 use self::token::{ConnKey, Owner};
+use crate::counters::Counters;
 use crate::exports::Exports;
 
 /// Bounds and names of a shard.
@@ -72,6 +73,7 @@ pub struct Shard<R: Ring> {
     pending: Pending,
     timers: timers::Timers,
     stopping: bool,
+    counters: Option<Arc<Counters>>,
 }
 
 impl<R: Ring> std::fmt::Debug for Shard<R> {
@@ -104,12 +106,18 @@ impl<R: Ring> Shard<R> {
             returned: Vec::new(),
             pending: Pending::default(),
             stopping: false,
+            counters: None,
         }
     }
 
     /// Calls `told` for every volume that becomes faulted.
     pub fn on_fault(&mut self, told: OnFault) {
         self.desk.on_fault = Some(told);
+    }
+
+    /// Shows what it does in `counters`, from now on.
+    pub fn count_into(&mut self, counters: Arc<Counters>) {
+        self.counters = Some(counters);
     }
 
     /// Takes connections from this listening socket from now on.
@@ -135,6 +143,9 @@ impl<R: Ring> Shard<R> {
             self.flush();
         }
         self.desk.push_backlog();
+        if let Some(counters) = &self.counters {
+            counters.show(&self.desk.totals());
+        }
         let over = self.stopping && self.peers.is_empty() && self.desk.is_idle();
         if over && let Some(reply) = self.pending.stop.take() {
             let _ = reply.send(());

@@ -1,7 +1,5 @@
 //! What other threads ask of a shard.
 
-use std::sync::Arc;
-
 use outband_ring::Ring;
 
 use super::Shard;
@@ -19,7 +17,7 @@ impl<R: Ring> Shard<R> {
             match message {
                 Message::Adopt(handover) => self.adopt(*handover),
                 Message::Exports(exports, reply) => {
-                    self.desk.exports = Arc::clone(&exports);
+                    self.take_exports(exports);
                     let _ = reply.send(());
                 }
                 Message::Attach(volume, reply) => {
@@ -37,7 +35,7 @@ impl<R: Ring> Shard<R> {
                     }
                 },
                 Message::CloseGate(gate, reply) => {
-                    self.close_gate(&gate);
+                    self.close_gate(gate);
                     let _ = reply.send(());
                 }
                 Message::Drain(gate, reply) => self.drain(gate, reply),

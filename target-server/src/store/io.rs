@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use outband_ring::{Buf, Done, Errno, Op, Zero};
 
 use super::StoreError;
+use crate::counters::Totals;
 use crate::layer::{Linear, Media};
 use crate::media::ZeroWith;
 
@@ -80,6 +81,21 @@ impl Io {
     /// Whether it leaves data behind that a power cut can take.
     pub fn leaves_unsynced(&self) -> bool {
         matches!(self.kind, Kind::Write { durable: false } | Kind::Zero { .. })
+    }
+
+    /// Adds itself to what was done.
+    pub fn count(&self, totals: &mut Totals) {
+        match self.kind {
+            Kind::Read => {
+                totals.reads += 1;
+                totals.read_bytes += self.done;
+            }
+            Kind::Write { .. } => {
+                totals.writes += 1;
+                totals.written_bytes += self.done;
+            }
+            Kind::Flush | Kind::Zero { .. } => {}
+        }
     }
 
     /// Whether it makes everything before it durable.

@@ -1,6 +1,6 @@
 //! An I/O goes on from wherever an operation left it, and tells the truth at the end.
 
-use outband_ring::{Descriptors, Fd};
+use outband_ring::Descriptors;
 use uuid::Uuid;
 
 use super::*;
