@@ -67,6 +67,7 @@ impl Pair {
         let portals = vec!["a:3260".into(), "b:3260".into()];
         let timing = Timing::default();
         let config = Config { login, portals, requests_max: 32, timing, seed: 5 };
+        #[expect(clippy::disallowed_methods, reason = "any instant will do to begin at")]
         let now = Instant::now();
         Self {
             session: Session::new(config, now),
