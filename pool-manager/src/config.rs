@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use outband_control::config_file::{self, ConfigError};
 use serde::Deserialize;
 
 use crate::app::Policy;
@@ -84,37 +85,21 @@ mod policy {
     }
 }
 
-/// Why a configuration is refused; the text says what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read {path}")]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{path}:{line}: {what}")]
-    Malformed { path: PathBuf, line: usize, what: String },
-    #[error("{path}: {what}")]
-    Wrong { path: PathBuf, what: String },
-}
-
 impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(path, &text)
+        Self::checked(path, config_file::load(path)?)
     }
 
     /// `path` is for messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Malformed {
-            path: path.to_owned(),
-            line: error.span().map_or(1, |span| line_of(text, span.start)),
-            what: explain(error.message()),
-        })?;
-        config.check().map_err(|what| ConfigError::Wrong { path: path.to_owned(), what })?;
-        Ok(config)
+        Self::checked(path, config_file::parse(path, text)?)
+    }
+
+    fn checked(path: &Path, config: Self) -> Result<Self, ConfigError> {
+        match config.check() {
+            Ok(()) => Ok(config),
+            Err(what) => Err(ConfigError::Wrong { path: path.to_owned(), what }),
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -128,39 +113,6 @@ impl Config {
             None => Ok(()),
         }
     }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// Serde says "unknown field `lisen`, expected one of `listen`, `pool`"; a person wants to know
-/// which one was meant.
-fn explain(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field ") else {
-        return message.lines().next().unwrap_or(message).to_owned();
-    };
-    let mut words = rest.split('`').skip(1).step_by(2);
-    let wrong = words.next().unwrap_or_default();
-    match words.min_by_key(|known| distance(wrong, known)) {
-        Some(nearest) => format!("unknown key \"{wrong}\"; did you mean \"{nearest}\"?"),
-        None => format!("unknown key \"{wrong}\""),
-    }
-}
-
-/// Letters to insert, remove or replace.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, against) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *against);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
@@ -194,14 +146,5 @@ mod tests {
         assert!(refusal("pool = \"Main\"").contains("cannot name a pool"));
         assert!(refusal("state_dir = \"here\"").contains("absolute"));
         assert!(refusal("pool = ").starts_with("station.toml:1: "));
-    }
-
-    #[test]
-    fn distance_counts_letters() {
-        for (one, other, letters) in
-            [("", "", 0), ("a", "", 1), ("lisen", "listen", 1), ("ab", "ba", 2)]
-        {
-            assert_eq!(distance(one, other), letters);
-        }
     }
 }

@@ -183,11 +183,13 @@ pub enum Halt {
 /// settle) takes six.
 const ROUNDS: u32 = 12;
 
-/// Carries one volume to rest. `view` is what the unit reported last, and is kept fresh.
+/// Carries one volume to rest. `view` is what the unit reported last, and is kept fresh; `told` hears
+/// of each new report before anything is written that rests on it.
 pub async fn settle<U: UnitApi>(
     store: &Shared,
     unit: &U,
     view: &mut UnitView,
+    told: &(dyn Fn(&UnitView) + Sync),
     name: &str,
 ) -> Result<Rest, Halt> {
     for _ in 0..ROUNDS {
@@ -202,6 +204,7 @@ pub async fn settle<U: UnitApi>(
         let rest = work.carry_out(steps, view).await?;
         if work.touched {
             *view = unit.inventory().await?;
+            told(view);
         }
         if let Some(rest) = rest {
             return Ok(rest);

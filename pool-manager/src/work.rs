@@ -235,17 +235,17 @@ impl<C: Connect> Worker<C> {
             return self.enrol().await;
         }
         let unsettled = self.unsettled().await?;
-        let due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
+        // A unit that started again may report something else.
+        let changed = self.link.as_ref().is_none_or(|(record, _)| record != unit);
+        let due = changed || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
         if !due && unsettled.is_empty() {
             return Ok(Next::Look(LOOK_EVERY));
         }
         let api = self.link(unit)?;
         let mut view = api.inventory().await?;
-        self.station.handle_inventory(unit, view.clone()).await;
+        self.station.handle_inventory(unit, view.clone());
         let volumes = if due { self.here().await? } else { unsettled };
-        let settled = self.settle_each(&*api, &mut view, &volumes).await;
-        self.station.handle_inventory(unit, view).await;
-        let pause = settled?;
+        let pause = self.settle_each(&*api, &mut view, &volumes).await?;
         self.looked = Some(Instant::now());
         Ok(Next::Look(pause))
     }
@@ -268,10 +268,16 @@ impl<C: Connect> Worker<C> {
         view: &mut UnitView,
         volumes: &[Stored<VolumeRecord>],
     ) -> Result<Duration, Halt> {
+        // Before a job is done, so that whoever waited for it finds the volume there.
+        let told = |view: &UnitView| {
+            let view = Some(view.clone());
+            self.station.live.change(self.id, |live| live.view = view);
+        };
         let mut pause = LOOK_EVERY;
         let mut trouble = None;
         for volume in volumes {
-            match settle(&self.station.store, api, view, &volume.record.name).await {
+            let name = &volume.record.name;
+            match settle(&self.station.store, api, view, &told, name).await {
                 Ok(Rest::Waiting) => pause = WAITING,
                 Ok(rest) => self.tell_rest(&volume.record, rest).await?,
                 Err(error) => {

@@ -112,7 +112,7 @@ impl Station {
     }
 
     /// The inventory has come.
-    pub async fn handle_inventory(&self, unit: &UnitRecord, view: UnitView) {
+    pub fn handle_inventory(&self, unit: &UnitRecord, view: UnitView) {
         let mut first = false;
         let volumes = view.volumes.len();
         let devices = view.devices.len();

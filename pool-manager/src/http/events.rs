@@ -1,12 +1,14 @@
 //! What happened since the station's start.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use outband_pool_api::Event;
 use serde::Deserialize;
 
 use super::App;
 use super::extract::{Answer, Who};
+use crate::problems;
 
 #[derive(Deserialize)]
 pub(super) struct After {
@@ -20,7 +22,8 @@ pub(super) struct After {
 pub(super) async fn list(
     State(station): State<App>,
     Who(who): Who,
-    Query(query): Query<After>,
+    query: Result<Query<After>, QueryRejection>,
 ) -> Answer<Vec<Event>> {
+    let Query(query) = query.map_err(|error| problems::bad_request(error.body_text()))?;
     Ok(Json(station.events_after(&who, query.after)?))
 }

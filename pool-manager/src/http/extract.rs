@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -56,6 +56,20 @@ impl FromRequestParts<App> for Who {
         });
         let token = token.ok_or_else(problems::unauthorized)?;
         Ok(Self(station.authenticate(token).await?))
+    }
+}
+
+/// The one parameter in a path.
+pub(super) struct Name(pub(super) String);
+
+impl FromRequestParts<App> for Name {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, station: &App) -> Result<Self, Refused> {
+        match Path::<String>::from_request_parts(parts, station).await {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(rejection) => Err(problems::bad_request(rejection.body_text()).into()),
+        }
     }
 }
 

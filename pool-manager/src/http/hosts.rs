@@ -1,12 +1,12 @@
 //! Hosts.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use outband_pool_api::{Host, HostRequest, NewHost};
 
 use super::App;
-use super::extract::{Answer, Body, Refused, Who};
+use super::extract::{Answer, Body, Name, Refused, Who};
 
 #[utoipa::path(get, path = "/v1/hosts", tag = "hosts", responses(
     (status = 200, body = [Host]), (status = "4XX", body = outband_pool_api::Problem)))]
@@ -31,7 +31,7 @@ pub(super) async fn add(
 pub(super) async fn show(
     State(station): State<App>,
     Who(who): Who,
-    Path(host): Path<String>,
+    Name(host): Name,
 ) -> Answer<Host> {
     Ok(Json(station.host(&who, &host).await?))
 }
@@ -42,7 +42,7 @@ pub(super) async fn show(
 pub(super) async fn remove(
     State(station): State<App>,
     Who(who): Who,
-    Path(host): Path<String>,
+    Name(host): Name,
 ) -> Result<StatusCode, Refused> {
     station.remove_host(&who, &host).await?;
     Ok(StatusCode::NO_CONTENT)

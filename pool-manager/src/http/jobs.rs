@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use outband_pool_api::{Job, JobState, PREFIX};
 use uuid::Uuid;
 
 use super::App;
-use super::extract::{Answer, Refused, Who, preferred_wait};
+use super::extract::{Answer, Name, Refused, Who, preferred_wait};
 use crate::app::Principal;
 use crate::problems;
 
@@ -46,7 +46,7 @@ pub(super) async fn list(State(station): State<App>, Who(who): Who) -> Answer<Ve
 pub(super) async fn show(
     State(station): State<App>,
     Who(who): Who,
-    Path(job): Path<String>,
+    Name(job): Name,
     headers: HeaderMap,
 ) -> Answer<Job> {
     let id: Uuid = job.parse().map_err(|_| problems::not_found("job", &job))?;

@@ -74,3 +74,6 @@ async fn in_time(request: Request, next: Next) -> Response {
         Err(_) => Refused(problems::took_too_long()).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use super::{events, hosts, jobs, pool, units, volumes};
     modifiers(&Bearer),
     security(("token" = []))
 )]
-struct Description;
+pub(super) struct Description;
 
 struct Bearer;
 

@@ -1,12 +1,12 @@
 //! Units. A unit is named by its name or its id.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use outband_pool_api::Unit;
 
 use super::App;
-use super::extract::{Answer, Refused, Who};
+use super::extract::{Answer, Name, Refused, Who};
 
 #[utoipa::path(get, path = "/v1/units", tag = "units", responses(
     (status = 200, body = [Unit]), (status = "4XX", body = outband_pool_api::Problem)))]
@@ -19,7 +19,7 @@ pub(super) async fn list(State(station): State<App>, Who(who): Who) -> Answer<Ve
 pub(super) async fn show(
     State(station): State<App>,
     Who(who): Who,
-    Path(unit): Path<String>,
+    Name(unit): Name,
 ) -> Answer<Unit> {
     Ok(Json(station.unit(&who, &unit).await?))
 }
@@ -31,7 +31,7 @@ pub(super) async fn show(
 pub(super) async fn approve(
     State(station): State<App>,
     Who(who): Who,
-    Path(unit): Path<String>,
+    Name(unit): Name,
 ) -> Answer<Unit> {
     Ok(Json(station.approve_unit(&who, &unit).await?))
 }
@@ -42,7 +42,7 @@ pub(super) async fn approve(
 pub(super) async fn remove(
     State(station): State<App>,
     Who(who): Who,
-    Path(unit): Path<String>,
+    Name(unit): Name,
 ) -> Result<StatusCode, Refused> {
     station.remove_unit(&who, &unit).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,12 +1,12 @@
 //! Volumes. Whatever changes one answers 202 and a job; with `Prefer: wait` its end.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use outband_pool_api::{AssignRequest, GrowRequest, Job, Problem, Volume, VolumeRequest};
 
 use super::App;
-use super::extract::{Answer, Body, Refused, Who, idempotency_key};
+use super::extract::{Answer, Body, Name, Refused, Who, idempotency_key};
 use super::jobs::{Started, started};
 
 #[utoipa::path(get, path = "/v1/volumes", tag = "volumes", responses(
@@ -21,7 +21,7 @@ pub(super) async fn list(State(station): State<App>, Who(who): Who) -> Answer<Ve
 pub(super) async fn show(
     State(station): State<App>,
     Who(who): Who,
-    Path(volume): Path<String>,
+    Name(volume): Name,
 ) -> Answer<Volume> {
     Ok(Json(station.volume(&who, &volume).await?))
 }
@@ -51,7 +51,7 @@ pub(super) async fn request(
 pub(super) async fn grow(
     State(station): State<App>,
     Who(who): Who,
-    Path(volume): Path<String>,
+    Name(volume): Name,
     headers: HeaderMap,
     Body(ask): Body<GrowRequest>,
 ) -> Result<Started, Refused> {
@@ -66,7 +66,7 @@ pub(super) async fn grow(
 pub(super) async fn release(
     State(station): State<App>,
     Who(who): Who,
-    Path(volume): Path<String>,
+    Name(volume): Name,
     headers: HeaderMap,
 ) -> Result<Started, Refused> {
     let job = station.release_volume(&who, &volume).await?;
@@ -80,7 +80,7 @@ pub(super) async fn release(
 pub(super) async fn assign(
     State(station): State<App>,
     Who(who): Who,
-    Path(volume): Path<String>,
+    Name(volume): Name,
     headers: HeaderMap,
     Body(ask): Body<AssignRequest>,
 ) -> Result<Started, Refused> {
@@ -95,7 +95,7 @@ pub(super) async fn assign(
 pub(super) async fn delete(
     State(station): State<App>,
     Who(who): Who,
-    Path(volume): Path<String>,
+    Name(volume): Name,
     headers: HeaderMap,
 ) -> Result<Started, Refused> {
     let job = station.delete_volume(&who, &volume).await?;

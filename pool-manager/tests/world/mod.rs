@@ -11,6 +11,7 @@ use std::time::Duration;
 use outband_pool_api::{Client, NewHost, Secret, Size, Trust, UnitState, VolumeRequest};
 use outband_pool_manager::app::Policy;
 use outband_pool_manager::config::Config;
+use outband_pool_manager::connect::OverHttps;
 use outband_pool_manager::station::{Addresses, Bound, StartError};
 use outband_pool_manager::store::StoreError;
 use tokio::sync::oneshot;
@@ -23,7 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     pub directory: tempfile::TempDir,
+    /// The units that the test plays, unless they are real.
     pub units: Units,
+    over_https: bool,
     pub config: Config,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     pub addresses: Addresses,
@@ -31,6 +34,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(policy: Policy) -> Self {
+        Self::open(policy, false).await
+    }
+
+    /// For units that serve the unit API themselves.
+    pub(crate) async fn over_https(policy: Policy) -> Self {
+        Self::open(policy, true).await
+    }
+
+    async fn open(policy: Policy, over_https: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = Config {
             state_dir: directory.path().join("state"),
@@ -40,8 +52,8 @@ impl World {
             ..Config::default()
         };
         let units = Units::default();
-        let (running, addresses) = start(&config, units.clone()).await;
-        Self { directory, units, config, running: Some(running), addresses }
+        let (running, addresses) = start(&config, &units, over_https).await;
+        Self { directory, units, over_https, config, running: Some(running), addresses }
     }
 
     /// With one unit of this many MiB that has joined.
@@ -82,7 +94,7 @@ impl World {
             announce: self.addresses.announce,
             ..self.config.clone()
         };
-        let (running, addresses) = start(&config, self.units.clone()).await;
+        let (running, addresses) = start(&config, &self.units, self.over_https).await;
         (self.running, self.addresses) = (Some(running), addresses);
     }
 
@@ -123,7 +135,8 @@ impl World {
 
 async fn start(
     config: &Config,
-    units: Units,
+    units: &Units,
+    over_https: bool,
 ) -> ((oneshot::Sender<()>, JoinHandle<()>), Addresses) {
     let bound = open(config).await;
     let addresses = bound.addresses().clone();
@@ -131,7 +144,11 @@ async fn start(
     let shutdown = async {
         let _ = stopped.await;
     };
-    ((stop, tokio::spawn(bound.run(units, shutdown))), addresses)
+    let task = match over_https {
+        true => tokio::spawn(bound.run(OverHttps, shutdown)),
+        false => tokio::spawn(bound.run(units.clone(), shutdown)),
+    };
+    ((stop, task), addresses)
 }
 
 /// A write that was under way when the station before was stopped may still hold the store.

@@ -157,7 +157,7 @@ impl World {
         };
         for volume in volumes {
             let name = &volume.record.name;
-            match settle(&store, &self.unit, &mut view, name).await {
+            match settle(&store, &self.unit, &mut view, &|_| (), name).await {
                 Ok(Rest::Settled) => self.must_be_so(name).await,
                 Ok(Rest::Gone) => {}
                 Ok(rest) => panic!("{name} is left {rest:?}"),

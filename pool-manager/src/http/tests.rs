@@ -1,0 +1,113 @@
+//! The API below its client: what raw requests are answered.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode};
+use axum::response::Response;
+use outband_pool_api::{Problem, Secret};
+use serde_json::Value;
+use tower::ServiceExt;
+use utoipa::OpenApi;
+
+use super::*;
+use crate::app::Policy;
+use crate::store::memory::MemoryStore;
+
+const TOKEN: &str = "oba_test";
+
+async fn app() -> Router {
+    let store = Arc::new(MemoryStore::default());
+    let station = Station::open(store, "main", Policy::Auto).await.unwrap();
+    station.add_admin_token(&Secret::new(TOKEN)).await.unwrap();
+    router(Arc::new(station))
+}
+
+fn request(method: &str, path: &str, token: Option<&str>, body: &str) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.header("content-type", "application/json");
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+async fn send(app: &Router, request: Request<Body>) -> Response {
+    app.clone().oneshot(request).await.unwrap()
+}
+
+async fn problem(response: Response) -> Problem {
+    assert_eq!(response.headers()["content-type"], Problem::MEDIA_TYPE);
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), 100_000).await.unwrap();
+    let problem: Problem = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem.status, status);
+    problem
+}
+
+/// Every operation that the description names.
+fn operations() -> Vec<(Method, String)> {
+    let api = serde_json::to_value(openapi::Description::openapi()).unwrap();
+    let paths = api["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, methods)| {
+        let path = path.replace(['{', '}'], "");
+        let methods = methods.as_object().unwrap().keys();
+        methods.map(move |method| (method.to_uppercase().parse().unwrap(), path.clone()))
+    });
+    operations.collect()
+}
+
+#[tokio::test]
+async fn every_operation_asks_for_a_token_before_anything_else() {
+    let app = app().await;
+    let operations = operations();
+    assert_eq!(operations.len(), 21);
+    for (method, path) in operations {
+        for token in [None, Some("obh_wrong")] {
+            let response = send(&app, request(method.as_str(), &path, token, "{")).await;
+            assert_eq!(response.headers()["www-authenticate"], "Bearer", "{method} {path}");
+            assert_eq!(problem(response).await.kind(), "unauthorized", "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_for_everybody_and_names_its_types() {
+    let app = app().await;
+    let response = send(&app, request("GET", "/v1/openapi.json", None, "")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = to_bytes(response.into_body(), 1_000_000).await.unwrap();
+    let api: Value = serde_json::from_slice(&body).unwrap();
+    for name in ["Volume", "VolumeRequest", "Job", "Unit", "Problem", "PoolStatus", "NewHost"] {
+        assert!(api["components"]["schemas"][name].is_object(), "{name}");
+    }
+    assert_eq!(api["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    let front = send(&app, request("GET", "/", None, "")).await;
+    assert_eq!(front.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_said_as_a_problem() {
+    let app = app().await;
+    let large = format!("{{\"size\": 1, \"name\": \"{}\"}}", "a".repeat(100_000));
+    let table = [
+        ("GET", "/v1/nothing", "", 404),
+        ("PUT", "/v1/volumes", "", 405),
+        ("POST", "/v1/volumes", "{", 400),
+        ("POST", "/v1/volumes", "{\"size\": \"80X\"}", 422),
+        ("POST", "/v1/volumes", "{\"size\": 1, \"hots\": \"a\"}", 422),
+        ("POST", "/v1/volumes", &large, 413),
+        ("GET", "/v1/jobs/1", "", 404),
+        ("GET", "/v1/volumes/a%2Fb", "", 404),
+        ("GET", "/v1/volumes/%ff", "", 400),
+        ("GET", "/v1/events?after=x", "", 400),
+        ("GET", "/v1/units/x", "", 404),
+        ("DELETE", "/v1/hosts/x", "", 404),
+    ];
+    for (method, path, body, status) in table {
+        let response = send(&app, request(method, path, Some(TOKEN), body)).await;
+        assert_eq!(response.status().as_u16(), status, "{method} {path}");
+        problem(response).await;
+    }
+    let misspelt = request("POST", "/v1/volumes", Some(TOKEN), "{\"size\": 1, \"hots\": \"a\"}");
+    let said = problem(send(&app, misspelt).await).await.detail;
+    assert!(said.contains("hots") && said.contains("host"), "{said}");
+}
