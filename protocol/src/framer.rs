@@ -4,7 +4,7 @@
 //! as they come, or received by the shell straight into their place ([`Framer::placed`]).
 
 use crate::digest::{self, Crc};
-use crate::limits::BHS_LEN;
+use crate::limits::{AHS_LEN_MAX, BHS_LEN};
 use crate::pdu::Bhs;
 use crate::transmit::Digests;
 
@@ -34,6 +34,14 @@ pub enum FrameError {
     /// The header's digest is wrong.
     #[error("header digest error")]
     HeaderDigest,
+    /// Additional header segments where none can be.
+    #[error("additional header segments of {len} bytes where at most {max} are taken")]
+    AhsTooLong {
+        /// TotalAHSLength in bytes.
+        len: usize,
+        /// What is taken.
+        max: usize,
+    },
     /// A data segment longer than we said we take (§13.12).
     #[error("data segment of {len} bytes where at most {max} are taken")]
     SegmentTooLong {
@@ -67,6 +75,7 @@ enum State {
 pub struct Framer {
     digests: Digests,
     segment_len_max: u32,
+    ahs_len_max: usize,
     state: State,
     header: Bhs,
     received_digest: [u8; digest::LEN],
@@ -81,12 +90,21 @@ impl Framer {
         Self {
             digests,
             segment_len_max,
+            ahs_len_max: AHS_LEN_MAX,
             state: State::Header { have: 0 },
             header: Bhs::default(),
             received_digest: [0; digest::LEN],
             crc: Crc::default(),
             ahs_crc: Crc::default(),
         }
+    }
+
+    /// For a login, whose PDUs have no additional header segments: whoever sends any does not speak
+    /// iSCSI, and is told so by its first 48 bytes.
+    #[must_use]
+    pub fn without_ahs(mut self) -> Self {
+        self.ahs_len_max = 0;
+        self
     }
 
     /// Whether the stream stands between two PDUs.
@@ -115,8 +133,13 @@ impl Framer {
                         self.state = State::Header { have: have + count };
                         return Ok(None);
                     }
-                    self.state = State::Ahs { left: self.header.ahs_len() };
-                    if self.header.ahs_len() > 0 && self.digests.header {
+                    let ahs_len = self.header.ahs_len();
+                    if ahs_len > self.ahs_len_max {
+                        let max = self.ahs_len_max;
+                        return Err(FrameError::AhsTooLong { len: ahs_len, max });
+                    }
+                    self.state = State::Ahs { left: ahs_len };
+                    if ahs_len > 0 && self.digests.header {
                         self.ahs_crc = Crc::default();
                         self.ahs_crc.update(&self.header.0);
                     }

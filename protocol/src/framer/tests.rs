@@ -107,3 +107,10 @@ proptest! {
         let _ = frames(&mut framer, &bytes, cut);
     }
 }
+
+#[test]
+fn whoever_sends_an_ahs_in_a_login_is_known_by_the_header() {
+    let mut framer = Framer::new(Digests::default(), 8192).without_ahs();
+    let got = frames(&mut framer, b"GET / HTTP/1.1\r\nHost: not-a-target.example.org:3260\r\n", 60);
+    assert_eq!(got, Err(FrameError::AhsTooLong { len: 188, max: 0 }));
+}

@@ -148,7 +148,7 @@ impl Login {
         let offer = settings.offer.clone();
         Self {
             settings,
-            framer: Framer::new(Digests::default(), LOGIN_SEGMENT_LEN_MAX),
+            framer: Framer::new(Digests::default(), LOGIN_SEGMENT_LEN_MAX).without_ahs(),
             state: State::Requests,
             stage: Stage::Security,
             request: None,
