@@ -62,6 +62,18 @@ async fn a_hundred_requests_at_once_are_answered_each_with_its_own_data() {
 }
 
 #[tokio::test]
+async fn volumes_of_different_shards_are_reached_through_one_portal() {
+    let mut target = Target::start(|config| config.shards = 3);
+    for (at, name) in ["u", "v", "w"].into_iter().enumerate() {
+        target.volume(name, 4).await;
+        target.grant(name, "a", 1).await;
+        let disk = target.disk(name, "a").await.unwrap();
+        disk.write_at(0, vec![at as u8; 8192]).await.unwrap();
+        assert!(disk.read_at(0, 8192).await.unwrap().iter().all(|byte| *byte == at as u8));
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_let_in_without_a_grant_and_no_name_is_told() {
     let mut target = Target::start(|_| {});
     target.volume("v", 4).await;
