@@ -1,12 +1,16 @@
 //! Secrets from the operating system, printable, and the hash under which tokens are kept.
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use outband_pool_api::Secret;
 use sha2::{Digest, Sha256};
 
 /// Letters and digits without those that people confuse: 5 bits each.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-/// 120 bits, above the 96 that RFC 7143 §9.2.1 asks for.
-const CHAP_LETTERS: usize = 24;
+/// What a CHAP secret is made of: 6 bits each, and nothing that a URL or a shell would take amiss.
+const CHAP_ALPHABET: &[u8; 64] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// 96 bits, which RFC 7143 §9.2.1 asks for, in the 16 characters that Windows takes at most.
+const CHAP_LETTERS: usize = 16;
 
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -15,7 +19,7 @@ fn bytes<const N: usize>() -> [u8; N] {
 }
 
 pub(crate) fn chap_secret() -> Secret {
-    let letters = bytes::<CHAP_LETTERS>().map(|byte| LETTERS[usize::from(byte % 32)]);
+    let letters = bytes::<CHAP_LETTERS>().map(|byte| CHAP_ALPHABET[usize::from(byte % 64)]);
     Secret::new(letters.iter().copied().map(char::from).collect::<String>())
 }
 
@@ -40,20 +44,12 @@ pub(crate) fn digest(text: &str) -> String {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(bytes)
 }
 
 /// 32 bytes from 64 hexadecimal digits.
 pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -64,8 +60,8 @@ mod tests {
     fn secrets_are_printable_long_enough_and_new_each_time() {
         let (one, two) = (chap_secret(), chap_secret());
         assert_ne!(one, two);
-        assert_eq!(one.expose().len(), 24);
-        assert!(one.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert_eq!(one.expose().len(), 16, "Windows takes 12 to 16 characters");
+        assert!(one.expose().bytes().all(|byte| CHAP_ALPHABET.contains(&byte)));
         assert_eq!(token("obh").expose().len(), 68);
     }
 
