@@ -10,6 +10,7 @@ mod device;
 mod error;
 mod extent;
 mod holdings;
+mod lock;
 mod raw;
 mod record;
 mod state_dir;

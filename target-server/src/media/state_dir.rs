@@ -9,7 +9,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -121,7 +120,8 @@ fn lock(dir: &Path) -> Result<File, MediaError> {
         .mode(0o600)
         .open(&path)
         .map_err(MediaError::io(&path, "opening the lock file"))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    let taken = super::lock::exclusive(&file).map_err(|errno| errno.into());
+    if !taken.map_err(MediaError::io(&path, "locking it"))? {
         let mut pid = String::new();
         let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
         let by = if known { format!("process {}", pid.trim()) } else { "another process".into() };

@@ -8,14 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, Stat, StatxFlags,
-    fallocate, fcntl_getfl, fcntl_setfl, flock, fstat, fstatfs, ftruncate, ioctl_blkpbszget,
-    ioctl_blksszget, major, minor, open, seek, statx,
+    AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, Stat, StatxFlags, fallocate,
+    fcntl_getfl, fcntl_setfl, fstat, fstatfs, ftruncate, ioctl_blkpbszget, ioctl_blksszget, major,
+    minor, open, seek, statx,
 };
 use rustix::io::Errno;
 
 use super::DeviceKind;
 use crate::media::MediaError;
+use crate::media::lock::{exclusive, patiently};
 
 /// A descriptor and what is known of the thing behind it.
 #[derive(Debug)]
@@ -62,7 +63,8 @@ pub(crate) fn open_path(path: &Path, size: Option<u64>) -> Result<(OwnedFd, bool
                 return Err(MediaError::InUse { path: path.to_owned(), by: mount });
             }
             // O_EXCL on a block device claims it: refused while mounted, in a RAID, or swapped to.
-            open(path, flags | OFlags::EXCL, Mode::empty())
+            let claim = || open(path, flags | OFlags::EXCL, Mode::empty());
+            patiently(Errno::BUSY, claim).and_then(|claimed| claimed.ok_or(Errno::BUSY))
         }
         _ => return Err(MediaError::NotADevice(path.to_owned())),
     };
@@ -149,16 +151,13 @@ fn check_same(stat: &Stat, path: &Path) -> Result<(), MediaError> {
 }
 
 fn lock(fd: &OwnedFd, stat: &Stat, path: &Path) -> Result<(), MediaError> {
-    match flock(fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => {
-            let holder = lock_holder(stat);
-            let by =
-                holder.map_or_else(|| "another process".into(), |pid| format!("process {pid}"));
-            Err(MediaError::InUse { path: path.to_owned(), by })
-        }
-        Err(errno) => Err(MediaError::io(path, "locking it")(errno.into())),
+    let taken = exclusive(fd).map_err(|errno| MediaError::io(path, "locking it")(errno.into()))?;
+    if taken {
+        return Ok(());
     }
+    let holder = lock_holder(stat);
+    let by = holder.map_or_else(|| "another process".into(), |pid| format!("process {pid}"));
+    Err(MediaError::InUse { path: path.to_owned(), by })
 }
 
 /// Who holds the lock, from the kernel's own list.

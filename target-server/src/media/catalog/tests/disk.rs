@@ -1,6 +1,7 @@
 //! A disk that logs every write, so that its power can be cut after each of them.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::media::blocks::Blocks;
@@ -8,7 +9,8 @@ use crate::media::state_dir::{Listed, Registry};
 use crate::media::{MIB, MediaError};
 
 const PAGE: u64 = 4096;
-const SECTOR: usize = 512;
+/// Bytes after which a write may be torn: in a header, in a record, at a sector.
+const TEARS: [usize; 5] = [27, 90, 190, 512, 1024];
 const POISON: u8 = 0xa7;
 
 /// A MiB: one byte all over, or pages of which some were written. Cheap to copy: a history is
@@ -95,18 +97,21 @@ pub(super) enum Op {
 pub(super) enum Loss {
     /// Everything before the cut is there.
     Nothing,
-    /// Of the write under way, these sectors reached the disk.
-    Torn(Op, Vec<bool>),
+    /// Of the write under way, these bytes reached the disk.
+    Torn(Op, Range<usize>),
     /// What was not synced is gone.
     Unsynced,
+    /// Of what was not synced only the last on each disk is there: a cache writes in any order.
+    Reordered,
 }
 
 impl std::fmt::Debug for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing lost"),
-            Self::Torn(_, sectors) => write!(f, "torn, landed {sectors:?}"),
+            Self::Torn(_, landed) => write!(f, "torn, landed {landed:?}"),
             Self::Unsynced => f.write_str("unsynced lost"),
+            Self::Reordered => f.write_str("of the unsynced only the last landed"),
         }
     }
 }
@@ -119,25 +124,33 @@ impl Op {
         }
     }
 
-    /// The ways this write can tear: its first sectors landed, its last ones, every other.
+    /// The ways this write can tear: it landed up to a byte, or from there on. Not only at sectors: a
+    /// ledger of a few volumes is smaller than one.
     fn tears(&self) -> Vec<Loss> {
         let Self::Write { bytes, .. } = self else { return Vec::new() };
-        let sectors = bytes.len() / SECTOR;
-        let mut masks: Vec<Vec<bool>> = Vec::new();
-        for cut in 1..sectors.min(9) {
-            masks.push((0..sectors).map(|i| i < cut).collect());
-            masks.push((0..sectors).map(|i| i >= cut).collect());
-        }
-        masks.push((0..sectors).map(|i| i % 2 == 0).collect());
-        masks.into_iter().map(|mask| Loss::Torn(self.clone(), mask)).collect()
+        let cuts = TEARS.into_iter().filter(|cut| *cut < bytes.len());
+        let landed = cuts.flat_map(|cut| [0..cut, cut..bytes.len()]);
+        landed.map(|landed| Loss::Torn(self.clone(), landed)).collect()
     }
 }
 
 /// All that a cut before `log[cut]` is done can do.
 pub(super) fn losses(log: &[Op], cut: usize) -> Vec<Loss> {
     let mut losses = log.get(cut).map_or_else(Vec::new, Op::tears);
-    losses.extend([Loss::Nothing, Loss::Unsynced]);
+    losses.extend([Loss::Nothing, Loss::Unsynced, Loss::Reordered]);
     losses
+}
+
+fn is_lost(op: &Op, later: &[Op], loss: &Loss) -> bool {
+    let Some(disk) = op.disk() else { return false };
+    let mut same = later.iter().filter(|later| later.disk() == Some(disk));
+    match loss {
+        Loss::Nothing | Loss::Torn(..) => false,
+        Loss::Unsynced => !same.any(|later| matches!(later, Op::Sync { .. })),
+        Loss::Reordered => {
+            same.clone().next().is_some() && !same.any(|later| matches!(later, Op::Sync { .. }))
+        }
+    }
 }
 
 /// The disks and the state directory after `log` and a cut.
@@ -145,8 +158,7 @@ pub(super) fn replay(base: &[Image], log: &[Op], loss: &Loss) -> (Vec<Image>, Op
     let mut images = base.to_vec();
     let mut listed = None;
     for (i, op) in log.iter().enumerate() {
-        let synced = |later: &Op| matches!(later, Op::Sync { .. }) && later.disk() == op.disk();
-        if matches!(loss, Loss::Unsynced) && op.disk().is_some() && !log[i..].iter().any(synced) {
+        if is_lost(op, &log[i + 1..], loss) {
             continue;
         }
         match op {
@@ -156,13 +168,10 @@ pub(super) fn replay(base: &[Image], log: &[Op], loss: &Loss) -> (Vec<Image>, Op
             Op::List(list) => listed = Some(list.clone()),
         }
     }
-    if let Loss::Torn(Op::Write { disk, at, bytes }, mask) = loss {
+    if let Loss::Torn(Op::Write { disk, at, bytes }, landed) = loss {
         let mut mixed = vec![0; bytes.len()];
         images[*disk].read(*at, &mut mixed);
-        for (i, _) in mask.iter().enumerate().filter(|(_, landed)| **landed) {
-            let sector = i * SECTOR..(i + 1) * SECTOR;
-            mixed[sector.clone()].copy_from_slice(&bytes[sector]);
-        }
+        mixed[landed.clone()].copy_from_slice(&bytes[landed.clone()]);
         images[*disk].write(*at, &mixed);
     }
     (images, listed)
