@@ -1,1 +1,121 @@
-fn main() {}
+//! `outband`: administration of a pool, host side commands, and a demonstration of the whole.
+//!
+//! Deliberately absent: rules. What is allowed and what becomes of a request is the station's to
+//! say; this program asks, shows and copies.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod copy;
+mod demo;
+mod disks;
+mod failure;
+mod latency;
+mod link;
+mod output;
+mod pattern;
+mod process;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use command::{
+    bench, cp, discover, events, host, job, pool, station, unit, volume,
+};
+use failure::Failure;
+use link::StationArgs;
+use output::Output;
+
+/// Administer an Outband pool, move data to and from its volumes, or see a demonstration.
+///
+/// The station is found by --station, --ca and --token-file, or the environment variables that
+/// their help names; on the station's own machine nothing needs to be said.
+#[derive(Debug, Parser)]
+#[command(name = "outband", version, arg_required_else_help = true, after_help = failure::EXIT_HELP)]
+struct Cli {
+    #[command(flatten)]
+    station: StationArgs,
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The pool as a whole, and the token with which units join it
+    #[command(subcommand)]
+    Pool(pool::Command),
+    /// Storage machines
+    #[command(subcommand)]
+    Unit(unit::Command),
+    /// Volumes: ask for one, grow it, take it back
+    #[command(subcommand)]
+    Volume(volume::Command),
+    /// Machines that use volumes
+    #[command(subcommand)]
+    Host(host::Command),
+    /// What was asked for and takes a while
+    #[command(subcommand)]
+    Job(job::Command),
+    /// What happened in the pool since its station started
+    Events(events::Args),
+    /// Ask a portal which targets a host may see
+    Discover(discover::Args),
+    /// Copy a file to a volume, or a volume to a file, and verify the copy
+    Cp(cp::Args),
+    /// Put load on a volume and measure it
+    Bench(bench::Args),
+    /// A whole pool on this machine: one station, four units, two hosts; changes nothing outside of
+    /// a temporary directory
+    Demo(demo::Args),
+    /// Run a station in the foreground
+    #[command(subcommand)]
+    Station(station::Command),
+}
+
+fn main() -> ExitCode {
+    let Cli { station, output, command } = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            return output.fail(&Failure::Os { doing: "start threads".to_owned(), source });
+        }
+    };
+    let done = runtime.block_on(run(&station, &output, command));
+    // A thread that still waits for standard input must not hold up the end.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+async fn run(station: &StationArgs, output: &Output, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Pool(command) => pool::run(command, station, output).await,
+        Command::Unit(command) => unit::run(command, station, output).await,
+        Command::Volume(command) => volume::run(command, station, output).await,
+        Command::Host(command) => host::run(command, station, output).await,
+        Command::Job(command) => job::run(command, station, output).await,
+        Command::Events(args) => events::run(args, station, output).await,
+        Command::Discover(args) => discover::run(args, output).await,
+        Command::Cp(args) => cp::run(args, station, output).await,
+        Command::Bench(args) => bench::run(args, station, output).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Station(command) => station::run(command).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

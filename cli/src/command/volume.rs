@@ -1,0 +1,264 @@
+//! `outband volume`: asking the pool for storage, and giving it back.
+
+use std::io::{IsTerminal, Write};
+
+use clap::{Args, Subcommand, ValueEnum};
+use outband_pool_api::{
+    Client, Job, Placement, Secret, Size, Volume, VolumeRequest, WritePolicy,
+};
+use uuid::Uuid;
+
+use super::job;
+use crate::failure::Failure;
+use crate::link::{StationArgs, WaitArgs};
+use crate::output::{Output, details, table};
+
+/// What stands in the place of a secret that is not to be seen.
+const HIDDEN: &str = "(hidden; see --show-secret)";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask the pool for a volume
+    Create(CreateArgs),
+    /// All volumes
+    #[command(visible_alias = "list")]
+    Ls,
+    /// One volume, and how its host connects to it
+    Show {
+        name: String,
+        /// Show the CHAP secret
+        #[arg(long)]
+        show_secret: bool,
+    },
+    /// Make a volume larger
+    Grow {
+        name: String,
+        /// The new size, not what is added
+        #[arg(long)]
+        size: Size,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take a volume from its host; it stays, with its data, and nobody may use it
+    Release {
+        name: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Give a free volume to a host, with the data it holds
+    Assign {
+        name: String,
+        #[arg(long)]
+        host: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take a volume from its host and erase it
+    #[command(visible_alias = "delete")]
+    Rm {
+        name: String,
+        /// Do not ask whether the data may go
+        #[arg(long)]
+        yes_erase: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Its name; made up if not given, and only then a free volume may be used again
+    name: Option<String>,
+    /// How large, for example 80G
+    #[arg(long)]
+    size: Size,
+    /// The host that is to use it; not needed with a host's own token
+    #[arg(long)]
+    host: Option<String>,
+    /// Put it on this unit, by name or id
+    #[arg(long)]
+    unit: Option<String>,
+    /// How a unit is chosen
+    #[arg(long, value_enum, default_value = "most-free")]
+    placement: PlacementArg,
+    /// When a write is acknowledged: on stable storage, or from the write cache
+    #[arg(long, value_enum, default_value = "normal")]
+    write_policy: PolicyArg,
+    /// In memory: fast, and lost when its unit stops
+    #[arg(long)]
+    volatile: bool,
+    /// Any text; the same command with the same key finds the volume of the first one
+    #[arg(long, value_name = "TEXT")]
+    idempotency_key: Option<String>,
+    /// Show the CHAP secret
+    #[arg(long)]
+    show_secret: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PlacementArg {
+    /// The unit with the most free space
+    MostFree,
+    /// The unit with the fewest volumes of this host
+    Spread,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PolicyArg {
+    Normal,
+    High,
+}
+
+impl From<PlacementArg> for Placement {
+    fn from(placement: PlacementArg) -> Self {
+        match placement {
+            PlacementArg::MostFree => Self::MostFree,
+            PlacementArg::Spread => Self::Spread,
+        }
+    }
+}
+
+impl From<PolicyArg> for WritePolicy {
+    fn from(policy: PolicyArg) -> Self {
+        match policy {
+            PolicyArg::Normal => Self::Normal,
+            PolicyArg::High => Self::High,
+        }
+    }
+}
+
+pub(crate) async fn run(
+    command: Command,
+    station: &StationArgs,
+    output: &Output,
+) -> Result<(), Failure> {
+    let client = station.client()?;
+    match command {
+        Command::Ls => {
+            let volumes = client.volumes().await?.into_iter().map(hide).collect::<Vec<_>>();
+            output.show(&volumes, |volumes| list(volumes));
+        }
+        Command::Show { name, show_secret } => {
+            let volume = client.volume(&name).await?;
+            output.show(&if show_secret { volume } else { hide(volume) }, show);
+        }
+        Command::Create(args) => create(args, &client, output).await?,
+        Command::Grow { name, size, wait } => {
+            ended(client.grow_volume(&name, size, wait.wait()).await?, output);
+        }
+        Command::Release { name, wait } => {
+            ended(client.release_volume(&name, wait.wait()).await?, output);
+        }
+        Command::Assign { name, host, wait } => {
+            ended(client.assign_volume(&name, &host, wait.wait()).await?, output);
+        }
+        Command::Rm { name, yes_erase, wait } => {
+            if !yes_erase {
+                confirm(&format!("erase volume {name} and its data"))?;
+            }
+            ended(client.delete_volume(&name, wait.wait()).await?, output);
+        }
+    }
+    Ok(())
+}
+
+async fn create(args: CreateArgs, client: &Client, output: &Output) -> Result<(), Failure> {
+    let request = VolumeRequest {
+        size: args.size,
+        host: args.host,
+        name: args.name,
+        pool: None,
+        unit: args.unit,
+        placement: args.placement.into(),
+        write_policy: args.write_policy.into(),
+        volatile: args.volatile,
+    };
+    let key = args.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let mut job = client.request_volume(&request, &key, args.wait.wait()).await?;
+    if !args.show_secret {
+        job.result = job.result.map(hide);
+    }
+    match &job.result {
+        Some(volume) => output.show(volume, show),
+        None => output.show(&job, job::show),
+    }
+    Ok(())
+}
+
+fn ended(mut job: Job, output: &Output) {
+    job.result = job.result.map(hide);
+    output.show(&job, job::sentence);
+}
+
+/// Asks a person; a program must have said it on the command line.
+fn confirm(what: &str) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!("add --yes-erase to {what}")));
+    }
+    eprint!("Really {what}? Type yes: ");
+    let mut answer = String::new();
+    std::io::stderr()
+        .flush()
+        .and_then(|()| std::io::stdin().read_line(&mut answer))
+        .map_err(Failure::os("read the answer"))?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => Err(Failure::Refused("nothing was changed".to_owned())),
+    }
+}
+
+fn hide(mut volume: Volume) -> Volume {
+    if let Some(connection) = &mut volume.connection {
+        connection.chap.secret = Secret::new(HIDDEN);
+    }
+    volume
+}
+
+pub(crate) fn list(volumes: &[Volume]) -> String {
+    let rows = volumes
+        .iter()
+        .map(|volume| {
+            vec![
+                volume.name.clone(),
+                volume.size.to_string(),
+                volume.state.to_string(),
+                volume.host.clone().unwrap_or_default(),
+                volume.unit_name.clone(),
+                volume.epoch.to_string(),
+            ]
+        })
+        .collect();
+    table(&["name", "size", "state", "host", "unit", "epoch"], &["size", "epoch"], rows)
+}
+
+pub(crate) fn show(volume: &Volume) -> String {
+    let mut rows = vec![
+        ("name", volume.name.clone()),
+        ("id", volume.id.to_string()),
+        ("size", format!("{} ({} bytes)", volume.size, volume.size.0)),
+        ("state", volume.state.to_string()),
+        ("unit", volume.unit_name.clone()),
+        ("host", volume.host.clone().unwrap_or_default()),
+        ("epoch", volume.epoch.to_string()),
+    ];
+    if let Some(connection) = &volume.connection {
+        rows.extend([
+            ("portals", connection.portals.join(" ")),
+            ("target", connection.target.clone()),
+            ("LUN", connection.lun.to_string()),
+            ("start LBA", connection.start_lba.to_string()),
+            ("end LBA", connection.end_lba.to_string()),
+            ("blocks", format!("{} of {} bytes", connection.blocks, connection.block_size)),
+            ("initiator", connection.initiator.clone()),
+            ("CHAP user", connection.chap.user.clone()),
+            ("CHAP secret", connection.chap.secret.expose().to_owned()),
+        ]);
+        if let Some(portal) = connection.portals.first() {
+            rows.push(("URL", format!("iscsi://{portal}/{}/{}", connection.target, connection.lun)));
+        }
+    }
+    details(&rows)
+}
+
