@@ -478,6 +478,9 @@ impl Conn {
 
     /// Asks for the next bytes: straight into a task's buffer when a large piece of it is due.
     pub(crate) fn receive<R: Ring>(&mut self, wire: &mut Wire, desk: &mut Desk<R>) {
+        if wire.is_receiving() {
+            return;
+        }
         if let Some(place) = self.core.placement()
             && place.len >= IN_PLACE_LEN_MIN
             && let Some(task) = self.task(place.task)

@@ -18,7 +18,7 @@ use super::token::{ConnKey, IoKey, Owner, TargetKey, VolumeKey};
 use crate::counters::Totals;
 use crate::exports::Exports;
 use crate::scsi::NexusId;
-use crate::store::{Io, IoDone, Step};
+use crate::store::{Io, IoDone, Step, StoreError};
 
 /// An I/O on its way, and whose it is.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ struct Active {
     io: Io,
     volume: VolumeKey,
     owner: (ConnKey, TaskId),
-    /// Unsynced writes of the volume when a flush began.
+    /// Writes of the volume that had ended when it began; a flush covers them.
     covers: u64,
 }
 
@@ -164,7 +164,7 @@ impl<R: Ring> Desk<R> {
     /// Starts an I/O on the volume below `target`; its end comes to [`ended`](Self::ended).
     pub(crate) fn start(&mut self, owner: (ConnKey, TaskId), target: TargetKey, io: Io) {
         let volume = self.targets[target].volume;
-        let covers = self.volumes[volume].unsynced;
+        let covers = self.volumes[volume].written;
         let mut active = Active { io, volume, owner, covers };
         // Memory answers on the spot, and then nothing needs to be remembered.
         match active.io.step(&mut self.volumes[volume].layers) {
@@ -195,13 +195,17 @@ impl<R: Ring> Desk<R> {
         }
     }
 
-    fn end(&mut self, active: &Active, done: IoDone) {
+    fn end(&mut self, active: &Active, mut done: IoDone) {
         let volume = &mut self.volumes[active.volume];
+        // A sync that was under way when another one failed says nothing: the kernel tells of a
+        // failure once, to whoever asks first (P5).
+        let faulted = volume.faulted || self.faults.contains(&volume.id);
+        if faulted && done.result.is_ok() && active.io.promises_durability() {
+            done.result = Err(StoreError::Faulted);
+        }
         match &done.result {
-            Ok(()) if active.io.is_flush() => {
-                volume.unsynced = volume.unsynced.saturating_sub(active.covers);
-            }
-            Ok(()) if active.io.leaves_unsynced() => volume.unsynced += 1,
+            Ok(()) if active.io.is_flush() => volume.synced = volume.synced.max(active.covers),
+            Ok(()) if active.io.leaves_unsynced() => volume.written += 1,
             Err(error) if error.is_final() => {
                 tracing::error!(volume = %volume.id, %error, "volume faulted: a sync failed, \
                     acknowledged writes may be lost; `volume recover` after checking the device");

@@ -231,7 +231,7 @@ impl<R: Ring> Shard<R> {
             .desk
             .volumes
             .iter()
-            .filter(|(_, volume)| volume.unsynced > 0 && volume.layers.uses(device))
+            .filter(|(_, volume)| volume.may_lose() && volume.layers.uses(device))
             .map(|(key, _)| key)
             .collect();
         lost.into_iter().for_each(|key| self.set_faulted(key, true));
@@ -246,7 +246,7 @@ impl<R: Ring> Shard<R> {
             return;
         }
         volume.faulted = faulted;
-        volume.unsynced = 0;
+        volume.synced = volume.written;
         if faulted && let Some(told) = &self.desk.on_fault {
             told(volume.id);
         }

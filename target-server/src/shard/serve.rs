@@ -62,7 +62,8 @@ impl<R: Ring> Shard<R> {
         let volume = Volume {
             id: config.id,
             layers: Linear::default(),
-            unsynced: 0,
+            written: 0,
+            synced: 0,
             faulted: config.faulted,
         };
         let key = self.desk.volumes.insert(volume);

@@ -70,8 +70,17 @@ pub(crate) struct Volume {
     pub(crate) id: Uuid,
     /// The layers below.
     pub(crate) layers: Linear,
-    /// Counts the writes that were acknowledged from a cache.
-    pub(crate) unsynced: u64,
+    /// Writes that ended in a cache.
+    pub(crate) written: u64,
+    /// How many of them, from the first on, a sync has covered.
+    pub(crate) synced: u64,
     /// A sync failed and the operator has not said `recover` since.
     pub(crate) faulted: bool,
+}
+
+impl Volume {
+    /// Whether a power cut can take something that was acknowledged.
+    pub(crate) fn may_lose(&self) -> bool {
+        self.written > self.synced
+    }
 }

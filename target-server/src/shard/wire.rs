@@ -69,6 +69,11 @@ impl Wire {
         !self.receiving && !self.sending
     }
 
+    /// Whether a receive is with the kernel: never two, or the stream would lose its order.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.receiving
+    }
+
     /// Whether everything has been handed to the kernel and taken by it.
     pub(crate) fn is_drained(&self) -> bool {
         !self.sending && self.out.is_empty()
@@ -92,7 +97,7 @@ impl Wire {
         at: Range<usize>,
         desk: &mut Desk<R>,
     ) {
-        debug_assert!(!self.receiving, "one receive at a time");
+        assert!(!self.receiving, "one receive at a time");
         let buf = self.take_inbox(desk);
         self.receiving = true;
         let op = Op::RecvInto { socket: self.fd, task, at, buf };

@@ -98,6 +98,11 @@ impl Io {
         }
     }
 
+    /// Whether its good end says that something is on stable storage.
+    pub fn promises_durability(&self) -> bool {
+        matches!(self.kind, Kind::Flush | Kind::Write { durable: true })
+    }
+
     /// Whether it makes everything before it durable.
     pub fn is_flush(&self) -> bool {
         self.kind == Kind::Flush
