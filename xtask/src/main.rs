@@ -60,7 +60,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The benches (`cargo bench`).
+    /// The benches (`cargo bench --package outband-bench`).
     Bench {
         /// Passed on to `cargo bench`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -95,6 +95,8 @@ fn run(command: Command) -> Result<(), Failure> {
             let sim = ["run", "--quiet", "--package", "outband-sim", "--bin", "sim", "--"];
             process::cargo_with(&sim, &arguments)
         }
-        Command::Bench { arguments } => process::cargo_with(&["bench"], &arguments),
+        Command::Bench { arguments } => {
+            process::cargo_with(&["bench", "--package", "outband-bench"], &arguments)
+        }
     }
 }
