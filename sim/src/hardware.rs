@@ -242,7 +242,8 @@ impl Hardware {
         }
     }
 
-    fn want_turn(&mut self, id: RingId) {
+    /// A shard has something to do, soon.
+    pub(crate) fn want_turn(&mut self, id: RingId) {
         let delay = self.rng.time(Duration::ZERO..TURN_DELAY_MAX);
         if let Some(ring) = self.rings.get_mut(&id)
             && !std::mem::replace(&mut ring.turn_due, true)

@@ -175,7 +175,7 @@ struct Conn {
     to_target: Pipe,
     to_host: Pipe,
     accepted: bool,
-    /// Segments that arrive damaged, in times per thousand.
+    /// Writes that arrive damaged, in times per thousand.
     damage: u32,
 }
 
@@ -194,6 +194,7 @@ pub struct Net {
     next: u32,
     /// Without power nobody answers, not even with a reset.
     power: bool,
+    is_calm: bool,
     due: Vec<(Moment, Event)>,
     news: Vec<News>,
 }
@@ -208,6 +209,7 @@ impl Net {
             listeners: BTreeMap::new(),
             next: 0,
             power: true,
+            is_calm: false,
             due: Vec::new(),
             news: Vec::new(),
         }
@@ -227,6 +229,7 @@ impl Net {
     pub fn calm(&mut self) {
         self.faults = Faults { window: self.faults.window, ..Faults::default() };
         self.conns.values_mut().for_each(|conn| conn.damage = 0);
+        self.is_calm = true;
     }
 
     /// Somebody listens at `at`.
@@ -272,9 +275,9 @@ impl Net {
         self.conns.get(&conn).map(|conn| (conn.host, conn.target))
     }
 
-    /// Some segments arrive with a flipped bit from now on. Fair only with digests.
+    /// A bit is flipped in so many of a thousand writes from now on. Fair only with digests.
     pub fn damage(&mut self, conn: ConnId, per_mille: u32) {
-        if let Some(conn) = self.conns.get_mut(&conn) {
+        if let Some(conn) = self.conns.get_mut(&conn).filter(|_| !self.is_calm) {
             conn.damage = per_mille;
         }
     }
@@ -406,6 +409,9 @@ impl Net {
             bytes.extend_from_slice(&slice[..take]);
         }
         let written = bytes.len();
+        if written > 0 && rng.chance(damage) {
+            bytes[rng.index(written)] ^= 1 << rng.index(8);
+        }
         pipe.under_way += written;
         let mut rest = bytes.as_mut_slice();
         let mut times = Vec::new();
@@ -413,9 +419,6 @@ impl Net {
             let (segment, behind) =
                 rest.split_at_mut(1 + rng.index(rest.len().min(faults.segment_len_max)));
             rest = behind;
-            if rng.chance(damage) {
-                segment[rng.index(segment.len())] ^= 1 << rng.index(8);
-            }
             pipe.last_due = pipe.last_due.max(now + rng.time(faults.delay.clone()));
             pipe.travelling.push_back((pipe.last_due, Piece::Bytes(segment.to_vec())));
             times.push(pipe.last_due);
@@ -488,7 +491,9 @@ impl Net {
         }
     }
 
-    /// The target's machine loses its power: its ends are gone without a word.
+    /// The target's machine loses its power: its ends are gone without a word. What it had sent
+    /// and hosts had not received is gone too: an answer that comes after the cut says nothing that
+    /// one just before it does not.
     pub fn lose_power(&mut self) {
         self.power = false;
         self.listeners.clear();
@@ -496,6 +501,8 @@ impl Net {
             conn.to_target.reader_gone = true;
             conn.to_target.arrived.clear();
             conn.to_host.writer_gone = true;
+            conn.to_host.travelling.clear();
+            conn.to_host.under_way = 0;
         }
     }
 

@@ -108,7 +108,7 @@ pub struct HostSetup {
     pub pause: Range<Duration>,
     /// Of its requests so many per thousand have a deadline that is hard to keep.
     pub hasty: u32,
-    /// Segments damaged once logged in, in times per thousand; with digests only.
+    /// Damaged writes once logged in, in times per thousand; with digests only.
     pub damage: u32,
     /// Times of its session.
     pub timing: Timing,
@@ -119,6 +119,8 @@ pub struct HostSetup {
 pub struct Chaos {
     /// Time between two of these, at most.
     pub every: Duration,
+    /// How many of them there are.
+    pub most: u32,
     /// Nothing.
     pub peace: u32,
     /// The target's machine loses its power.
@@ -368,6 +370,7 @@ fn chaos(rng: &mut Rng, sync_errors: bool) -> Chaos {
     let some = |rng: &mut Rng, weight: u32| if rng.coin() { weight } else { 0 };
     Chaos {
         every: Duration::from_millis(rng.pick(&[5, 20, 100])),
+        most: rng.pick(&[10, 50, 150]),
         peace: 20,
         power: some(rng, 4),
         kill: some(rng, 2),

@@ -54,16 +54,40 @@ impl Content {
         if block.iter().all(|byte| *byte == 0) {
             return Self::Zero;
         }
-        let Some((head, _)) = block.split_first_chunk::<LEN>() else {
-            return Self::Mixed;
-        };
-        let [_, volume, _, _, a, b, c, d, write @ ..] = *head;
+        let tag = Self::of_copy(&block[..LEN], 0);
+        let same = |(place, copy): (usize, &[u8])| Self::of_copy(copy, place) == tag;
+        match tag {
+            Some(tag) if block.chunks_exact(LEN).enumerate().all(same) => Self::Written(tag),
+            _ => Self::Mixed,
+        }
+    }
+
+    /// Reads the copy at one place of a block.
+    fn of_copy(copy: &[u8], place: usize) -> Option<Tag> {
+        let [_, volume, _, _, a, b, c, d, write @ ..] = *copy.as_array::<LEN>()?;
         let lba = u32::from_be_bytes([a, b, c, d]);
         let tag = Tag { volume, lba, write: u64::from_be_bytes(write) };
-        let same = |(place, copy): (usize, &[u8])| *copy == tag.copy(place);
-        let whole = block.chunks_exact(LEN).enumerate().all(same);
-        if whole { Self::Written(tag) } else { Self::Mixed }
+        (*copy == tag.copy(place)).then_some(tag)
     }
+}
+
+/// What the parts of a mixed block look like, one after the other.
+#[must_use]
+pub fn parts(block: &[u8]) -> String {
+    let mut all = Vec::new();
+    for (place, copy) in block.chunks_exact(LEN).enumerate() {
+        let mut one = copy.to_vec();
+        one[2..4].fill(0);
+        let part = match Content::of_copy(copy, place) {
+            Some(tag) => format!("w{} of {}:{}", tag.write, tag.volume, tag.lba),
+            None => format!("{one:02x?}"),
+        };
+        if all.last().is_none_or(|(_, last)| *last != part) {
+            all.push((place, part));
+        }
+    }
+    let part = |(place, part): &(usize, String)| format!("{part} from byte {}", place * LEN);
+    all.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Content {

@@ -75,6 +75,7 @@ impl Target {
             }));
             let listener = hardware.borrow_mut().listen(setup.portal(index));
             shard.listen(SimHandle::Listener(listener));
+            hardware.borrow_mut().want_turn(id);
             shards.push((id, Some(shard)));
         }
         let target = Self { shards, addresses, faults };
@@ -173,7 +174,7 @@ fn exports(setup: &Setup, access: &AccessTable) -> Exports {
     let portals = (0..setup.shards).map(|shard| setup.portal(shard)).collect();
     let mut exports = Exports::new(access.clone(), portals);
     for (index, volume) in setup.volumes.iter().enumerate() {
-        let route = Route { shard: volume.shard, target: volume.id };
+        let route = Route { shard: volume.shard, target: volume.id, volume: volume.id };
         exports.targets.insert(setup.target(index).to_string(), route);
     }
     exports

@@ -22,7 +22,7 @@ use crate::hardware::{Event as Happening, Hardware};
 use crate::net::{ConnId, Read, Side, Written};
 use crate::rng::Rng;
 use crate::setup::{HostSetup, SECRET, Setup};
-use crate::tag::Content;
+use crate::tag::{Content, parts};
 use crate::world::{Alarm, Failure};
 
 /// What a request takes at most, unless it is hasty.
@@ -464,7 +464,7 @@ impl Host {
     /// The target may be gone, or busy; it may not break the protocol.
     fn check_reason(&self, reason: &DownReason, ctx: &mut Ctx<'_>) {
         let wrong = match reason {
-            DownReason::Offence(_) | DownReason::AbortFailed => self.setup.damage == 0,
+            DownReason::Offence(_) => self.setup.damage == 0,
             DownReason::Login(_) | DownReason::TooManyRedirects => true,
             DownReason::Refused(status) => {
                 // 0301: the session that this one replaces takes its time. 0206: too often.
@@ -665,7 +665,11 @@ impl Host {
                 }
                 let block_size = ctx.setup.volumes[volume].block_size as usize;
                 for (block, lba) in job.bytes.chunks_exact(block_size).zip(lba..lba + blocks) {
-                    let seen = ctx.checker.read(volume, lba, job.issued, Content::of(block));
+                    let content = Content::of(block);
+                    if content == Content::Mixed {
+                        ctx.hardware.note(format_args!("{volume}:{lba} has {}", parts(block)));
+                    }
+                    let seen = ctx.checker.read(volume, lba, job.issued, content);
                     seen.unwrap_or_else(|violation: Violation| {
                         ctx.failures.push(Failure::Data(violation));
                     });

@@ -472,9 +472,10 @@ impl World {
     }
 
     fn chaos(&mut self) -> Result<(), Failure> {
-        if self.phase != Phase::Busy {
+        if self.phase != Phase::Busy || self.setup.chaos.most == 0 {
             return Ok(());
         }
+        self.setup.chaos.most -= 1;
         self.set_chaos();
         let Chaos { peace, power, kill, stop, block, reset, host, logout, fence, recover, .. } =
             self.setup.chaos;

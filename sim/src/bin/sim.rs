@@ -19,7 +19,7 @@ struct Args {
     /// Go on after a seed that fails
     #[arg(long)]
     keep_going: bool,
-    /// Print everything that happens
+    /// Print everything that happens, and what the target logs
     #[arg(long)]
     verbose: bool,
 }
@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         (None, Some(seeds)) => seeds,
         (None, None) => unreachable!("clap asks for one of them"),
     };
+    if args.verbose {
+        let log = tracing_subscriber::fmt().with_writer(std::io::stderr).without_time();
+        log.with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG).init();
+    }
     let begun = Instant::now();
     let (mut seeds, mut ios, mut requests, mut crashes, mut failed) = (0u64, 0, 0, 0, 0u64);
     for seed in start..end {
