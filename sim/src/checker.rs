@@ -382,7 +382,11 @@ impl Block {
     }
 
     fn unknown(&self, tag: Tag) -> String {
-        format!("w{} is of another block, or of before the power cut. {}", tag.write, self.history())
+        format!(
+            "w{} is of another block, or of before the power cut. {}",
+            tag.write,
+            self.history()
+        )
     }
 
     fn history(&self) -> String {
@@ -398,7 +402,8 @@ struct Interval<'v>(&'v Value);
 
 impl fmt::Display for Interval<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Value { issued, acknowledged, closed, durable, repeated, seen_by, seen_at, .. } = self.0;
+        let Value { issued, acknowledged, closed, durable, repeated, seen_by, seen_at, .. } =
+            self.0;
         write!(f, "[issued {issued}")?;
         let tick = |f: &mut fmt::Formatter<'_>, name, tick: Tick| match tick {
             NEVER | 0 => Ok(()),

@@ -374,9 +374,11 @@ impl Net {
             };
         }
         let count = if rng.chance(short) { 1 + rng.index(there) } else { there };
-        for (to, from) in into.iter_mut().zip(pipe.arrived.drain(..count)) {
-            *to = from;
-        }
+        let (front, back) = pipe.arrived.as_slices();
+        let cut = front.len().min(count);
+        into[..cut].copy_from_slice(&front[..cut]);
+        into[cut..count].copy_from_slice(&back[..count - cut]);
+        pipe.arrived.drain(..count);
         self.news.push(News::Writable(id, side.other()));
         Read::Bytes(count)
     }

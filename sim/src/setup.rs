@@ -217,7 +217,8 @@ impl Setup {
         let exclusive = self.volumes[volume].exclusive;
         for part in 0..count {
             let index = self.hosts.len();
-            let (number, of) = (u32::try_from(part).expect("few"), u32::try_from(count).expect("few"));
+            let (number, of) =
+                (u32::try_from(part).expect("few"), u32::try_from(count).expect("few"));
             let own = blocks * number / of..blocks * (number + 1) / of;
             let digests = damage > 0 || rng.chance(300);
             let wish = if digests { DigestWish::Require } else { DigestWish::Allow };
@@ -360,8 +361,7 @@ fn disk_faults(rng: &mut Rng, sync_errors: bool) -> disk::Faults {
         sync_error: if sync_errors { 5 } else { 0 },
         no_zeroing: rng.chance(200),
         stall: rate(rng, 20),
-        latency: Duration::from_micros(10)
-            ..Duration::from_micros(rng.pick(&[50, 500, 5000])),
+        latency: Duration::from_micros(10)..Duration::from_micros(rng.pick(&[50, 500, 5000])),
         lying_flush: false,
     }
 }

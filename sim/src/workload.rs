@@ -687,11 +687,17 @@ impl Host {
             (Status::CheckCondition, Some(SenseKey::MediumError)) => ctx.faulty,
             // A data digest was wrong.
             (Status::CheckCondition, Some(SenseKey::AbortedCommand)) => self.setup.damage > 0,
+            // An abort was under way already.
+            (Status::CheckCondition, Some(SenseKey::UnitAttention))
+            | (Status::TaskSetFull | Status::Busy, None) => self.setup.hasty > 0,
             (Status::ReservationConflict, None) => ctx.setup.chaos.fence > 0,
             _ => false,
         };
         if !fine {
-            ctx.fail(format!("host {}: {:?} ended with {status:?} {sense:?}", self.index, job.what));
+            ctx.fail(format!(
+                "host {}: {:?} ended with {status:?} {sense:?}",
+                self.index, job.what
+            ));
         }
     }
 }

@@ -241,9 +241,8 @@ impl World {
         let mut hardware = self.hardware.borrow_mut();
         let host = &mut self.hosts[index];
         let faults = self.setup.disks.iter().map(|disk| &disk.faults);
-        let errors = |faults: &disk::Faults| {
-            faults.read_error + faults.write_error + faults.sync_error > 0
-        };
+        let errors =
+            |faults: &disk::Faults| faults.read_error + faults.write_error + faults.sync_error > 0;
         let faulty = faults.into_iter().any(errors);
         let mut ctx = Ctx {
             hardware: &mut hardware,
@@ -599,7 +598,8 @@ impl World {
         {
             let mut hardware = self.hardware.borrow_mut();
             hardware.note(format_args!("calm"));
-            let lying = hardware.disks.first_mut().is_some_and(|disk| disk.faults_mut().lying_flush);
+            let lying =
+                hardware.disks.first_mut().is_some_and(|disk| disk.faults_mut().lying_flush);
             for disk in &mut hardware.disks {
                 *disk.faults_mut() = disk::Faults { lying_flush: lying, ..disk::Faults::default() };
             }

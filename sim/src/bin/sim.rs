@@ -27,8 +27,7 @@ struct Args {
 fn range(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("`{text}` is not a range like 0..1000");
     let (start, end) = text.split_once("..").ok_or_else(wrong)?;
-    let (start, end) =
-        (start.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
+    let (start, end) = (start.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
     if start < end { Ok((start, end)) } else { Err(wrong()) }
 }
 

@@ -112,6 +112,9 @@ impl Io {
     pub fn step(&mut self, volume: &mut Linear) -> Step {
         loop {
             if self.kind == Kind::Flush {
+                if cfg!(feature = "seeded-bug-ack-before-flush") {
+                    return self.end(Ok(()));
+                }
                 return match volume.device_after(self.done) {
                     Some(file) => Step::Submit(Op::Sync { file }),
                     None => self.end(Ok(())),

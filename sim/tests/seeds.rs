@@ -1,0 +1,77 @@
+//! Fixed seeds, and every seed that ever failed; that a seed means the same each time; and that the
+//! simulator finds what it is there to find.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::ops::Range;
+
+use outband_sim::run::{Defeat, run_altered};
+use outband_sim::world::Failure;
+use outband_sim::{run, run_range};
+
+#[cfg(not(feature = "seeded-bug-ack-before-flush"))]
+mod sound {
+    use super::*;
+
+    fn check(seeds: Range<u64>) {
+        if let Err(defeat) = run_range(seeds, |_| {}) {
+            panic!("{defeat}");
+        }
+    }
+
+    // Four tests, so that they run side by side.
+
+    #[test]
+    fn seeds_0_to_75_find_nothing() {
+        check(0..75);
+    }
+
+    #[test]
+    fn seeds_75_to_150_find_nothing() {
+        check(75..150);
+    }
+
+    #[test]
+    fn seeds_150_to_225_find_nothing() {
+        check(150..225);
+    }
+
+    #[test]
+    fn seeds_225_to_300_find_nothing() {
+        check(225..300);
+    }
+
+    #[test]
+    fn a_seed_means_the_same_each_time() {
+        for seed in [1, 2, 3, 5, 8, 13] {
+            assert_eq!(run(seed).unwrap(), run(seed).unwrap());
+        }
+        assert_ne!(run(1).unwrap().hash, run(2).unwrap().hash);
+    }
+}
+
+/// Finds the first seed that fails when things are altered, and how.
+fn first_defeat(seeds: Range<u64>, lie: bool) -> Option<Box<Defeat>> {
+    let mut outcomes = seeds.map(|seed| {
+        run_altered(seed, false, |setup| {
+            for disk in &mut setup.disks {
+                disk.faults.lying_flush = lie;
+            }
+        })
+    });
+    outcomes.find_map(Result::err)
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_is_found_out() {
+    let defeat = first_defeat(0..20, true).expect("20 seeds are enough");
+    assert!(matches!(defeat.failure, Failure::Data(_)), "{defeat}");
+}
+
+/// `cargo xtask sim --seeded-bug` runs this with the feature.
+#[cfg(feature = "seeded-bug-ack-before-flush")]
+#[test]
+fn a_target_that_acknowledges_before_it_flushes_is_found_out() {
+    let defeat = first_defeat(0..100, false).expect("100 seeds are enough");
+    assert!(matches!(defeat.failure, Failure::Data(_)), "{defeat}");
+}
