@@ -23,8 +23,15 @@ const AT_ONCE: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     /// `sparse`: it was made empty just now, so that zeros need not be written.
-    File { file: Arc<File>, name: Arc<str>, sparse: bool },
-    Volume { disk: Disk, name: Arc<str> },
+    File {
+        file: Arc<File>,
+        name: Arc<str>,
+        sparse: bool,
+    },
+    Volume {
+        disk: Disk,
+        name: Arc<str>,
+    },
 }
 
 impl End {
@@ -107,11 +114,7 @@ fn whole_blocks(disk: &Disk, len: usize) -> usize {
 }
 
 /// The last chunk may end within a block, whose rest stays as it is.
-async fn fill_up(
-    disk: &Disk,
-    offset: u64,
-    data: Bytes,
-) -> Result<Bytes, outband_initiator::Error> {
+async fn fill_up(disk: &Disk, offset: u64, data: Bytes) -> Result<Bytes, outband_initiator::Error> {
     let whole = whole_blocks(disk, data.len());
     if whole == data.len() {
         return Ok(data);

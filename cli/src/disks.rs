@@ -21,7 +21,11 @@ const URL: &str = "iscsi://";
 pub(crate) enum Place {
     File(PathBuf),
     /// `iscsi://[USER[%SECRET]@]HOST[:PORT]/TARGET/LUN`, as other initiators write it.
-    Url { url: String, user: Option<String>, secret: Option<Secret> },
+    Url {
+        url: String,
+        user: Option<String>,
+        secret: Option<Secret>,
+    },
     /// `volume:NAME`, through the station.
     Volume(String),
 }
@@ -125,11 +129,7 @@ impl HostArgs {
     }
 
     /// Logs in to `place`.
-    pub(crate) async fn open(
-        &self,
-        place: &Place,
-        station: &StationArgs,
-    ) -> Result<Disk, Failure> {
+    pub(crate) async fn open(&self, place: &Place, station: &StationArgs) -> Result<Disk, Failure> {
         let config = self.config(place, station).await?;
         Disk::connect(config).await.map_err(Failure::disk(format!("opening {place}")))
     }

@@ -71,9 +71,7 @@ impl Failure {
         move |source| Self::Os { doing, source }
     }
 
-    pub(crate) fn disk(
-        doing: impl Into<String>,
-    ) -> impl FnOnce(outband_initiator::Error) -> Self {
+    pub(crate) fn disk(doing: impl Into<String>) -> impl FnOnce(outband_initiator::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Disk { doing, source }
     }
@@ -189,9 +187,9 @@ mod tests {
         ];
         for (failure, status) in table {
             assert_eq!(failure.exit_status(), status, "{failure}");
-            let listed = EXIT_HELP.lines().any(|line| {
-                line.split_whitespace().next() == Some(status.to_string().as_str())
-            });
+            let listed = EXIT_HELP
+                .lines()
+                .any(|line| line.split_whitespace().next() == Some(status.to_string().as_str()));
             assert!(listed, "{status} is not in the help");
         }
     }

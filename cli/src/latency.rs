@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Buckets for each power of two.
 const STEPS: u64 = 16;
-const BUCKETS: usize = 64 * STEPS as usize;
+const BUCKETS: usize = 64 * 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Latencies {

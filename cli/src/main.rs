@@ -20,9 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{
-    bench, cp, discover, events, host, job, pool, station, unit, volume,
-};
+use command::{bench, cp, discover, events, host, job, pool, station, unit, volume};
 use failure::Failure;
 use link::StationArgs;
 use output::Output;

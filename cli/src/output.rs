@@ -13,7 +13,7 @@ use crate::failure::{Failure, chain};
 #[derive(Args, Debug, Clone, Copy)]
 pub(crate) struct Output {
     /// Show a table, or JSON for programs
-    #[arg(short, long = "output", value_enum, default_value = "table", global = true)]
+    #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]
     format: Format,
 }
 
@@ -28,9 +28,10 @@ impl Output {
     pub(crate) fn show<T: Serialize + ?Sized>(&self, value: &T, human: impl FnOnce(&T) -> String) {
         match self.format {
             Format::Table => say(&human(value)),
-            Format::Json => say(
-                &serde_json::to_string_pretty(value).expect("the API's types have string keys"),
-            ),
+            Format::Json => {
+                let text = serde_json::to_string_pretty(value);
+                say(&text.expect("the API's types have string keys"));
+            }
         }
     }
 

@@ -78,11 +78,7 @@ struct Report {
     max_us: u128,
 }
 
-pub(crate) async fn run(
-    args: Args,
-    station: &StationArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args, station: &StationArgs, output: &Output) -> Result<(), Failure> {
     if args.writes() && !args.yes_erase {
         return Err(Failure::Usage(format!(
             "--rw {} destroys what {} holds; add --yes-erase if it may go",
@@ -160,7 +156,8 @@ impl Work {
                 "--bs must be a multiple of the volume's blocks of {logical} bytes, at most 64M"
             )));
         }
-        let span = args.span.map_or(disk.capacity(), |span| span.0.min(disk.capacity()));
+        let capacity = disk.capacity();
+        let span = args.span.map_or(capacity, |span| span.0.min(capacity));
         let blocks = span / block;
         if blocks < u64::from(args.depth) {
             return Err(Failure::Usage(format!(

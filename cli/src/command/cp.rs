@@ -44,11 +44,7 @@ struct Report {
     verified: bool,
 }
 
-pub(crate) async fn run(
-    args: Args,
-    station: &StationArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args, station: &StationArgs, output: &Output) -> Result<(), Failure> {
     if let (Place::File(_), Place::File(_)) = (&args.source, &args.dest) {
         return Err(Failure::Usage(
             "neither place is a volume; write volume:NAME or iscsi://HOST/TARGET/LUN".to_owned(),

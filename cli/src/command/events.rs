@@ -20,11 +20,7 @@ pub(crate) struct Args {
 
 const PAUSE: Duration = Duration::from_millis(500);
 
-pub(crate) async fn run(
-    args: Args,
-    station: &StationArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args, station: &StationArgs, output: &Output) -> Result<(), Failure> {
     let client = station.client()?;
     let mut events = client.events(args.after).await?;
     if !args.follow {

@@ -65,12 +65,7 @@ fn list(hosts: &[Host]) -> String {
     let rows = hosts
         .iter()
         .map(|host| {
-            vec![
-                host.name.clone(),
-                host.iqn.clone(),
-                host.volumes.join(" "),
-                ago(host.created),
-            ]
+            vec![host.name.clone(), host.iqn.clone(), host.volumes.join(" "), ago(host.created)]
         })
         .collect();
     table(&["name", "initiator name", "volumes", "added"], &[], rows)

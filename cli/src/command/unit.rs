@@ -54,7 +54,8 @@ pub(crate) async fn run(
         Command::Show { unit } => output.show(&station.client()?.unit(&unit).await?, show),
         Command::Approve { unit } => {
             let unit = station.client()?.approve_unit(&unit).await?;
-            output.show(&unit, |unit| format!("{} is approved; it is {} now", unit.name, unit.state));
+            output
+                .show(&unit, |unit| format!("{} is approved; it is {} now", unit.name, unit.state));
         }
         Command::Rm { unit } => {
             station.client()?.remove_unit(&unit).await?;
@@ -81,6 +82,7 @@ pub(crate) fn list(units: &[Unit]) -> String {
                 unit.portals.join(" "),
                 unit.total.to_string(),
                 unit.free.to_string(),
+                memory(unit),
                 unit.volumes.to_string(),
                 unit.load.map_or_else(String::new, |load| load.iops.to_string()),
                 heard(unit),
@@ -88,10 +90,17 @@ pub(crate) fn list(units: &[Unit]) -> String {
         })
         .collect();
     table(
-        &["name", "state", "portals", "total", "free", "volumes", "iops", "heard"],
-        &["total", "free", "volumes", "iops"],
+        &["name", "state", "portals", "total", "free", "memory", "volumes", "iops", "heard"],
+        &["total", "free", "memory", "volumes", "iops"],
         rows,
     )
+}
+
+/// What is free for those who ask for memory; it is not counted with the lasting media.
+fn memory(unit: &Unit) -> String {
+    let free: u64 =
+        unit.devices.iter().filter(|device| device.volatile).map(|device| device.free.0).sum();
+    if free == 0 { String::new() } else { Size(free).to_string() }
 }
 
 fn heard(unit: &Unit) -> String {

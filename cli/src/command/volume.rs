@@ -3,9 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use clap::{Args, Subcommand, ValueEnum};
-use outband_pool_api::{
-    Client, Job, Placement, Secret, Size, Volume, VolumeRequest, WritePolicy,
-};
+use outband_pool_api::{Client, Job, Placement, Secret, Size, Volume, VolumeRequest, WritePolicy};
 use uuid::Uuid;
 
 use super::job;
@@ -256,9 +254,11 @@ pub(crate) fn show(volume: &Volume) -> String {
             ("CHAP secret", connection.chap.secret.expose().to_owned()),
         ]);
         if let Some(portal) = connection.portals.first() {
-            rows.push(("URL", format!("iscsi://{portal}/{}/{}", connection.target, connection.lun)));
+            rows.push((
+                "URL",
+                format!("iscsi://{portal}/{}/{}", connection.target, connection.lun),
+            ));
         }
     }
     details(&rows)
 }
-

@@ -12,11 +12,12 @@ use crate::failure::Failure;
 use crate::latency::Latencies;
 use crate::pattern::{Pattern, Random};
 
-const CHUNK: u64 = 1 << 20;
+const CHUNK_LEN: usize = 1 << 20;
+const CHUNK: u64 = CHUNK_LEN as u64;
 const SEQUENTIAL_DEPTH: u64 = 8;
-const BLOCK: u64 = 4096;
+const BLOCK_LEN: usize = 4096;
 /// Each worker of a churn has its own blocks: nobody else may change what it reads.
-const BLOCKS_EACH: u64 = 1024;
+const BLOCKS_EACH: usize = 1024;
 /// A turn's number stands above that of the write to a block within it.
 const TURN_SHIFT: u32 = 24;
 
@@ -38,14 +39,17 @@ pub(super) async fn straight(
 ) -> Result<Straight, Failure> {
     let limit = limit.min(disk.capacity()) / CHUNK;
     let started = Instant::now();
-    let chunks = in_chunks(limit, move || started.elapsed() < time, {
-        let disk = disk.clone();
-        move |offset| {
+    let chunks =
+        in_chunks(limit, move || started.elapsed() < time, {
             let disk = disk.clone();
-            async move { disk.write_at(offset, pattern.data(offset, 1, CHUNK as usize)).await.map(|()| true) }
-        }
-    })
-    .await?;
+            move |offset| {
+                let disk = disk.clone();
+                async move {
+                    disk.write_at(offset, pattern.data(offset, 1, CHUNK_LEN)).await.map(|()| true)
+                }
+            }
+        })
+        .await?;
     disk.flush().await.map_err(Failure::disk("flushing"))?;
     let write_seconds = started.elapsed().as_secs_f64();
     let started = Instant::now();
@@ -54,7 +58,7 @@ pub(super) async fn straight(
         move |offset| {
             let disk = disk.clone();
             async move {
-                let data = disk.read_at(offset, CHUNK as usize).await?;
+                let data = disk.read_at(offset, CHUNK_LEN).await?;
                 Ok(pattern.is(offset, 1, &data))
             }
         }
@@ -136,9 +140,9 @@ impl Churn {
             let worker = Worker {
                 disk: disk.clone(),
                 pattern,
-                first: u64::from(number) * BLOCKS_EACH,
+                first: u64::from(number) * BLOCKS_EACH as u64,
                 turn,
-                written: vec![0; BLOCKS_EACH as usize],
+                written: vec![0; BLOCKS_EACH],
                 random: Random::new(u64::from(turn) << 32 | u64::from(number)),
             };
             workers.spawn(worker.run(Arc::clone(&stop), Arc::clone(&done)));
@@ -188,13 +192,13 @@ impl Worker {
     /// One read or one write. How long it took, without the time to make or compare the data.
     async fn step(&mut self) -> Result<Duration, Failure> {
         let failed = || Failure::disk("input or output");
-        let block = self.random.below(BLOCKS_EACH);
-        let offset = (self.first + block) * BLOCK;
+        let block = self.random.below(BLOCKS_EACH as u64);
+        let offset = (self.first + block) * BLOCK_LEN as u64;
         let written = &mut self.written[usize::try_from(block).expect("a small number")];
         let turn = self.turn << TURN_SHIFT;
         if *written > 0 && self.random.next() & 1 == 0 {
             let began = Instant::now();
-            let data = self.disk.read_at(offset, BLOCK as usize).await.map_err(failed())?;
+            let data = self.disk.read_at(offset, BLOCK_LEN).await.map_err(failed())?;
             let took = began.elapsed();
             return match self.pattern.is(offset, turn + *written, &data) {
                 true => Ok(took),
@@ -202,7 +206,7 @@ impl Worker {
             };
         }
         *written += 1;
-        let data = self.pattern.data(offset, turn + *written, BLOCK as usize);
+        let data = self.pattern.data(offset, turn + *written, BLOCK_LEN);
         let began = Instant::now();
         self.disk.write_at(offset, data).await.map_err(failed())?;
         Ok(began.elapsed())

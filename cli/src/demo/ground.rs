@@ -14,7 +14,6 @@ const RAMFS: u64 = 0x8584_58f6;
 #[derive(Clone, Debug)]
 pub(super) struct Ground {
     pub(super) parent: PathBuf,
-    pub(super) free: Size,
     pub(super) sizes: Sizes,
 }
 
@@ -25,15 +24,9 @@ pub(super) struct Sizes {
     pub(super) fourth: Size,
 }
 
-const LARGE: Sizes = Sizes {
-    files: [Size(2048 * MIB), Size(2048 * MIB)],
-    fourth: Size(256 * MIB),
-};
+const LARGE: Sizes = Sizes { files: [Size(2048 * MIB), Size(2048 * MIB)], fourth: Size(256 * MIB) };
 /// Just enough for the 1 GiB and the 256 MiB that the hosts ask for.
-const SMALL: Sizes = Sizes {
-    files: [Size(1280 * MIB), Size(384 * MIB)],
-    fourth: Size(128 * MIB),
-};
+const SMALL: Sizes = Sizes { files: [Size(1280 * MIB), Size(384 * MIB)], fourth: Size(128 * MIB) };
 /// Left to others, and for the logs.
 const SPARE: u64 = 512 * MIB;
 
@@ -80,7 +73,7 @@ fn look(place: &Path) -> Result<Ground, String> {
     let space = rustix::fs::statvfs(&parent).map_err(|error| error.to_string())?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     let sizes = Sizes::for_free(free).ok_or_else(|| format!("{} free", Size(free)))?;
-    Ok(Ground { parent, free: Size(free), sizes })
+    Ok(Ground { parent, sizes })
 }
 
 #[cfg(test)]

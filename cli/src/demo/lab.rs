@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use outband_pool_api::{Client, Secret, Size, Trust};
+use outband_pool_api::{Client, Secret, Size, Trust, Unit};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -119,8 +119,8 @@ impl Lab {
     /// Somebody else's, by another token.
     pub(super) fn client_with(&self, token: Secret) -> Result<Client, Failure> {
         let ca = self.ca();
-        let ca = std::fs::read_to_string(&ca)
-            .map_err(Failure::os(format!("read {}", ca.display())))?;
+        let ca =
+            std::fs::read_to_string(&ca).map_err(Failure::os(format!("read {}", ca.display())))?;
         Ok(Client::new(&self.url(), token, &Trust::Ca(ca))?)
     }
 
@@ -243,16 +243,20 @@ impl Lab {
         }
     }
 
-    async fn show_events(&mut self, show: &Show) -> Result<(), Failure> {
-        for event in self.client().events(self.seen).await? {
+    /// Shows what has happened in the pool since the last time.
+    pub(super) async fn show_events(&mut self, show: &Show) -> Result<(), Failure> {
+        let client = self.client();
+        for event in client.events(self.seen).await? {
             self.seen = event.number;
             let what = match event.kind.as_str() {
                 "unit-started" => format!("startup: {}", event.text),
-                "unit-need-info" => format!("need storage info: {}", event.text),
+                "unit-need-info" => format!("need storage info: the station {}", event.text),
                 "unit-enrolled" => format!("enrolled: {}", event.text),
-                "unit-inventory" => format!("inventory: {}", event.text),
+                "unit-inventory" => inventory(&client.unit(&event.subject).await?),
                 "unit-joined" => format!("joined: {}", event.text),
                 "unit-left" => format!("shutdown: {}", event.text),
+                "host-added" => format!("registered: {}", event.text),
+                "job-done" => event.text,
                 kind => format!("{kind}: {}", event.text),
             };
             show.line(&event.subject, &what);
@@ -293,6 +297,21 @@ impl Lab {
     }
 }
 
+/// Devices and volumes, as the station has them from the unit.
+fn inventory(unit: &Unit) -> String {
+    let devices = unit.devices.iter().map(|device| {
+        let name = Path::new(&device.path).file_name().unwrap_or_default();
+        let kind = if device.volatile { "memory" } else { "file" };
+        format!("{kind} {} of {}", name.to_string_lossy(), device.total)
+    });
+    let devices: Vec<String> = devices.collect();
+    let volumes = match unit.volumes {
+        1 => "1 volume".to_owned(),
+        count => format!("{count} volumes"),
+    };
+    format!("inventory: {}, {volumes}", devices.join(", "))
+}
+
 fn write_toml<T: Serialize>(path: &Path, contents: &T) -> Result<(), Failure> {
     let text = toml::to_string(contents).expect("paths in a temporary directory are Unicode");
     std::fs::write(path, text).map_err(Failure::os(format!("write {}", path.display())))
@@ -305,7 +324,8 @@ fn free_ports() -> Result<(u16, u16), Failure> {
     let width = u64::from(PORTS.end - PORTS.start);
     for _ in 0..1000 {
         let offset = u16::try_from(random.below(width)).expect("the width is a u16");
-        let (tcp, udp) = (PORTS.start + offset, PORTS.start + (offset + 1) % (PORTS.end - PORTS.start));
+        let (tcp, udp) =
+            (PORTS.start + offset, PORTS.start + (offset + 1) % (PORTS.end - PORTS.start));
         let local = Ipv4Addr::LOCALHOST;
         if TcpListener::bind((local, tcp)).is_ok() && UdpSocket::bind((local, udp)).is_ok() {
             return Ok((tcp, udp));

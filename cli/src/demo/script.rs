@@ -30,6 +30,8 @@ const RANDOM_TIME: Duration = Duration::from_millis(1500);
 const RANDOM_DEPTH: u32 = 16;
 /// Of the load that goes on while the pool changes.
 const STEADY_DEPTH: u32 = 4;
+/// How long that load goes on after the pool has changed.
+const AFTERWARDS: Duration = Duration::from_secs(1);
 /// How long the station stays away at least.
 const AWAY: Duration = Duration::from_secs(1);
 /// For units to join, and for the station to know again what it knew.
@@ -44,15 +46,11 @@ const TURN_KILL: u32 = 3;
 
 pub(super) async fn run(lab: &mut Lab, show: &Show, stays: bool) -> Result<(), Failure> {
     show.text("Outband demo: a station, units and hosts on this machine, over loopback");
-    show.text(&format!(
-        "files are in {} and go away at the end",
-        lab.path("").display()
-    ));
+    show.text(&format!("files are in {} and go away at the end", lab.path("").display()));
     station(lab, show).await?;
     units(lab, show).await?;
     let (a, mut b) = hosts(lab, show).await?;
-    let figures = [measure(show, &a).await?, measure(show, &b).await?];
-    passed_figures(show, &figures);
+    let figures = measured(show, &a, &b).await?;
     refused(lab, show, &a, &mut b).await?;
     let disk = a.open().await?;
     fourth_unit(lab, show, &a, &disk).await?;
@@ -74,7 +72,8 @@ async fn station(lab: &mut Lab, show: &Show) -> Result<(), Failure> {
     lab.start_station().await?;
     lab.save_join_token().await?;
     show.line("station", &format!("answers at {}, process {}", lab.url(), lab.station_id()));
-    show.passed(&format!("pool \"{POOL}\", units that know its join token join by themselves"));
+    show.line("station", "units that know its join token join by themselves (policy auto)");
+    show.passed(&format!("pool \"{POOL}\" is there"));
     Ok(())
 }
 
@@ -86,7 +85,7 @@ async fn units(lab: &mut Lab, show: &Show) -> Result<(), Failure> {
     lab.start_unit("unit-3", Media::Memory(MEMORY_SIZE))?;
     let joined = wait_joined(lab, show, 3).await?;
     show.block(&unit::list(&joined));
-    show.passed("three units joined, and the station has their inventory");
+    show.passed("all joined");
     Ok(())
 }
 
@@ -97,28 +96,31 @@ async fn wait_joined(lab: &mut Lab, show: &Show, count: usize) -> Result<Vec<Uni
         Ok(units.iter().filter(|unit| unit.state == UnitState::Joined).count() == count)
     })
     .await?;
-    Ok(lab.client().units().await?)
+    let mut units = lab.client().units().await?;
+    units.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(units)
 }
 
 async fn hosts(lab: &mut Lab, show: &Show) -> Result<(Host, Host), Failure> {
     show.step("Hosts A and B are registered and ask the pool for storage");
     let mut a = Host::register(lab, "A").await?;
     let mut b = Host::register(lab, "B").await?;
+    lab.show_events(show).await?;
     for (host, size) in [(&mut a, A_SIZE), (&mut b, B_SIZE)] {
         let who = format!("host {}", host.letter);
         show.line(&who, &format!("asks for {size}: POST /v1/volumes, Prefer: wait"));
         let asked = Instant::now();
         let volume = host.request(size).await?.name.clone();
         let took = latency::show(asked.elapsed());
+        lab.show_events(show).await?;
         show.line(&who, &format!("has got {volume} after {took}"));
     }
-    lab.until(show, "an answer", PATIENCE, |_| async { Ok(true) }).await?;
     for host in [&a, &b] {
         show.text("");
         show.block(&granted(host)?);
     }
     show.text("");
-    show.passed("both hold a volume that no other host may use");
+    show.passed(&format!("{A_SIZE} and {B_SIZE}, each for its host alone"));
     Ok((a, b))
 }
 
@@ -148,11 +150,14 @@ struct Figures {
     random: Churned,
 }
 
-/// Both hosts together are one step; the first call begins it.
+async fn measured(show: &Show, a: &Host, b: &Host) -> Result<[Figures; 2], Failure> {
+    show.step("Each writes random data directly on its unit, and reads it back");
+    let figures = [measure(show, a).await?, measure(show, b).await?];
+    show.passed("every byte that was read is the one that was written");
+    Ok(figures)
+}
+
 async fn measure(show: &Show, host: &Host) -> Result<Figures, Failure> {
-    if host.letter == "A" {
-        show.step("Each writes random data directly on its unit, and reads it back");
-    }
     let who = format!("host {}", host.letter);
     let disk = host.open().await?;
     show.line(&who, &format!("has logged in to {}", host.connection()?.target));
@@ -183,19 +188,6 @@ async fn measure(show: &Show, host: &Host) -> Result<Figures, Failure> {
     })
 }
 
-fn passed_figures(show: &Show, figures: &[Figures]) {
-    let said: Vec<String> = figures
-        .iter()
-        .map(|host| {
-            format!(
-                "{}: {:.0} MB/s written, {:.0} MB/s read, {:.0} IOPS",
-                host.letter, host.write_rate, host.read_rate, host.random.iops()
-            )
-        })
-        .collect();
-    show.passed(&said.join("; "));
-}
-
 async fn refused(lab: &mut Lab, show: &Show, a: &Host, b: &mut Host) -> Result<(), Failure> {
     show.step("Host B tries host A's volume");
     let target = &a.connection()?.target;
@@ -203,12 +195,12 @@ async fn refused(lab: &mut Lab, show: &Show, a: &Host, b: &mut Host) -> Result<(
     let mut status = refused_login(show, a, b).await?;
     if status == LoginStatus::AUTHENTICATION_FAILURE {
         let unit = &a.volume().unit_name;
-        show.line("host B", &format!("has no volume on {unit}, which does not know it; gets one there"));
+        show.line("host B", &format!("is not known on {unit}, and asks for a volume there"));
         let volume = b.request_at(&lab.client(), B_SECOND_SIZE, unit).await?.name.clone();
+        lab.show_events(show).await?;
         show.line("host B", &format!("has got {volume} on {unit}, and tries host A's again"));
         status = refused_login(show, a, b).await?;
     }
-    lab.until(show, "an answer", PATIENCE, |_| async { Ok(true) }).await?;
     if status != LoginStatus::AUTHORIZATION_FAILURE && status != LoginStatus::NOT_FOUND {
         return Err(Failure::Failed(format!("host B was refused by status {status}, not by 0202")));
     }
@@ -229,24 +221,18 @@ async fn refused_login(show: &Show, a: &Host, b: &Host) -> Result<LoginStatus, F
     }
 }
 
-async fn fourth_unit(
-    lab: &mut Lab,
-    show: &Show,
-    a: &Host,
-    disk: &Disk,
-) -> Result<(), Failure> {
+async fn fourth_unit(lab: &mut Lab, show: &Show, a: &Host, disk: &Disk) -> Result<(), Failure> {
     show.step("A fourth unit joins while host A reads and writes");
     let churn = Churn::start(disk, a.pattern, STEADY_DEPTH, TURN_JOIN);
     wait_for_load(&churn).await?;
     let fourth = lab.ground.sizes.fourth;
     lab.start_unit("unit-4", Media::File(fourth))?;
     wait_joined(lab, show, 4).await?;
+    tokio::time::sleep(AFTERWARDS).await;
     let churned = churn.end().await?;
-    show.passed(&format!(
-        "joined; the longest pause host A saw was {} in {} requests",
-        latency::show(churned.latencies.longest()),
-        churned.latencies.count()
-    ));
+    told_steady(show, &churned);
+    let pause = latency::show(churned.latencies.longest());
+    show.passed(&format!("joined; the longest pause host A saw was {pause}"));
     Ok(())
 }
 
@@ -283,12 +269,7 @@ impl Known {
     }
 }
 
-async fn station_killed(
-    lab: &mut Lab,
-    show: &Show,
-    a: &Host,
-    disk: &Disk,
-) -> Result<(), Failure> {
+async fn station_killed(lab: &mut Lab, show: &Show, a: &Host, disk: &Disk) -> Result<(), Failure> {
     show.step("The station is killed while host A reads and writes, and started again");
     let known = Known::ask(lab.client()).await?;
     let churn = Churn::start(disk, a.pattern, STEADY_DEPTH, TURN_KILL);
@@ -308,20 +289,31 @@ async fn station_killed(
         Ok(Known::ask(client).await? == *same)
     })
     .await?;
+    tokio::time::sleep(AFTERWARDS).await;
     let churned = churn.end().await?;
     if meanwhile == 0 {
         return Err(Failure::Failed("host A stood still without the station".to_owned()));
     }
-    show.passed(&format!(
-        "the same {} units, {} hosts, {} volumes and {} jobs; host A did {meanwhile} requests \
-         without a station, its longest pause was {}",
-        known.units.len(),
-        known.hosts.len(),
-        known.volumes.len(),
-        known.jobs.len(),
-        latency::show(churned.latencies.longest())
-    ));
+    show.line(
+        "station",
+        &format!(
+            "knows the same {} units, {} hosts, {} volumes and {} jobs as before",
+            known.units.len(),
+            known.hosts.len(),
+            known.volumes.len(),
+            known.jobs.len()
+        ),
+    );
+    told_steady(show, &churned);
+    let pause = latency::show(churned.latencies.longest());
+    show.passed(&format!("state intact; the longest pause host A saw was {pause}"));
     Ok(())
+}
+
+fn told_steady(show: &Show, churned: &Churned) {
+    let (count, seconds) = (churned.latencies.count(), churned.seconds);
+    let what = format!("did {count} requests in {seconds:.1} s, every one of them in order");
+    show.line("host A", &what);
 }
 
 async fn unit_leaves(lab: &mut Lab, show: &Show) -> Result<(), Failure> {
@@ -336,7 +328,7 @@ async fn unit_leaves(lab: &mut Lab, show: &Show) -> Result<(), Failure> {
     .await?;
     let noticed = latency::show(told.elapsed());
     unit.stopped().await?;
-    show.passed(&format!("noticed after {noticed}; the unit ended by itself"));
+    show.passed(&format!("noticed after {noticed}, and it ended by itself"));
     Ok(())
 }
 
@@ -361,8 +353,7 @@ fn summary(show: &Show, figures: &[Figures]) {
             latency::show(host.random.latencies.percentile(990)),
         ]
     };
-    let header =
-        ["host", "volume", "unit", "write MB/s", "read MB/s", "4K IOPS", "p50", "p99"];
+    let header = ["host", "volume", "unit", "write MB/s", "read MB/s", "4K IOPS", "p50", "p99"];
     let right = ["write MB/s", "read MB/s", "4K IOPS", "p50", "p99"];
     show.text(&table(&header, &right, figures.iter().map(row).collect()));
     show.text(&format!(

@@ -66,7 +66,7 @@ impl Show {
     /// `who` does or says something.
     pub(super) fn line(&self, who: &str, what: &str) {
         let at = self.paint(DIM, &format!("{:>8.2} s", self.seconds()));
-        say(&format!("{at}   {who:<9} {what}"));
+        say(&format!("{at}   {who:<12} {what}"));
     }
 
     /// A table or a list of commands, indented.

@@ -13,8 +13,10 @@ pub(super) fn tell(lab: &Lab, show: &Show, a: &Host, b: &Host) {
     };
     let portal = connection.portals.first().map_or("", String::as_str);
     let secret = lab.path(&format!("{}.secret", a.name));
-    show.text("\nAs host A, with programs from elsewhere (apt install libiscsi-bin qemu-utils \
-               qemu-block-extra):");
+    show.text(
+        "\nAs host A, with programs from elsewhere (apt install libiscsi-bin qemu-utils \
+               qemu-block-extra):",
+    );
     show.block(&format!(
         "export LIBISCSI_CHAP_USERNAME={user}\n\
          export LIBISCSI_CHAP_PASSWORD=$(cat {secret})\n\
