@@ -70,6 +70,16 @@ enum State {
     End { intact: bool },
 }
 
+/// What a state made of the input.
+enum Step<'b> {
+    /// Another state, which may go on with the same input.
+    On,
+    /// A piece for the caller.
+    Frame(Frame<'b>),
+    /// More input is needed.
+    More,
+}
+
 /// Takes a byte stream apart.
 #[derive(Clone, Debug)]
 pub struct Framer {
@@ -125,89 +135,114 @@ impl Framer {
     /// The next piece, taken off the front of `input`; `None` when more bytes are needed.
     pub fn next<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Frame<'b>>, FrameError> {
         loop {
-            match self.state {
-                State::Header { have } => {
-                    let count = input.len().min(BHS_LEN - have);
-                    self.header.0[have..have + count].copy_from_slice(take(input, count));
-                    if have + count < BHS_LEN {
-                        self.state = State::Header { have: have + count };
-                        return Ok(None);
-                    }
-                    let ahs_len = self.header.ahs_len();
-                    if ahs_len > self.ahs_len_max {
-                        let max = self.ahs_len_max;
-                        return Err(FrameError::AhsTooLong { len: ahs_len, max });
-                    }
-                    self.state = State::Ahs { left: ahs_len };
-                    if ahs_len > 0 && self.digests.header {
-                        self.ahs_crc = Crc::default();
-                        self.ahs_crc.update(&self.header.0);
-                    }
-                }
-                State::Ahs { left } => {
-                    let ahs = take(input, left);
-                    if self.digests.header && !ahs.is_empty() {
-                        self.ahs_crc.update(ahs);
-                    }
-                    if ahs.len() < left {
-                        self.state = State::Ahs { left: left - ahs.len() };
-                        return Ok(None);
-                    }
-                    if !self.digests.header {
-                        return self.enter_data().map(Some);
-                    }
-                    self.state = State::HeaderDigest { have: 0 };
-                }
-                State::HeaderDigest { have } => {
-                    if !self.take_digest(input, have, |have| State::HeaderDigest { have }) {
-                        return Ok(None);
-                    }
-                    let right = if self.header.ahs_len() == 0 {
-                        digest::wire(&self.header.0)
-                    } else {
-                        self.ahs_crc.wire()
-                    };
-                    if right != self.received_digest {
-                        return Err(FrameError::HeaderDigest);
-                    }
-                    return self.enter_data().map(Some);
-                }
-                State::Data { done } => {
-                    let len = self.header.data_segment_len();
-                    let bytes = take(input, (len - done) as usize);
-                    if bytes.is_empty() {
-                        return Ok(None);
-                    }
-                    self.placed(bytes);
-                    return Ok(Some(Frame::Data { offset: done, bytes }));
-                }
-                State::Padding { left } => {
-                    let padding = take(input, left);
-                    if self.digests.data {
-                        self.crc.update(padding);
-                    }
-                    if padding.len() < left {
-                        self.state = State::Padding { left: left - padding.len() };
-                        return Ok(None);
-                    }
-                    self.state = if self.digests.data {
-                        State::DataDigest { have: 0 }
-                    } else {
-                        State::End { intact: true }
-                    };
-                }
+            let step = match self.state {
+                State::Header { have } => self.take_header(input, have)?,
+                State::Ahs { left } => self.take_ahs(input, left)?,
+                State::HeaderDigest { have } => self.take_header_digest(input, have)?,
+                State::Data { done } => self.take_data(input, done),
+                State::Padding { left } => self.take_padding(input, left),
                 State::DataDigest { have } => {
                     if !self.take_digest(input, have, |have| State::DataDigest { have }) {
                         return Ok(None);
                     }
                     self.state = State::End { intact: self.crc.wire() == self.received_digest };
+                    Step::On
                 }
                 State::End { intact } => {
                     self.state = State::Header { have: 0 };
-                    return Ok(Some(Frame::End { intact }));
+                    Step::Frame(Frame::End { intact })
                 }
+            };
+            match step {
+                Step::On => {}
+                Step::Frame(frame) => return Ok(Some(frame)),
+                Step::More => return Ok(None),
             }
         }
+    }
+
+    fn take_header<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+        have: usize,
+    ) -> Result<Step<'b>, FrameError> {
+        let count = input.len().min(BHS_LEN - have);
+        self.header.0[have..have + count].copy_from_slice(take(input, count));
+        if have + count < BHS_LEN {
+            self.state = State::Header { have: have + count };
+            return Ok(Step::More);
+        }
+        let ahs_len = self.header.ahs_len();
+        if ahs_len > self.ahs_len_max {
+            return Err(FrameError::AhsTooLong { len: ahs_len, max: self.ahs_len_max });
+        }
+        if ahs_len > 0 && self.digests.header {
+            self.ahs_crc = Crc::default();
+            self.ahs_crc.update(&self.header.0);
+        }
+        self.state = State::Ahs { left: ahs_len };
+        Ok(Step::On)
+    }
+
+    fn take_ahs<'b>(&mut self, input: &mut &'b [u8], left: usize) -> Result<Step<'b>, FrameError> {
+        let ahs = take(input, left);
+        if self.digests.header && !ahs.is_empty() {
+            self.ahs_crc.update(ahs);
+        }
+        if ahs.len() < left {
+            self.state = State::Ahs { left: left - ahs.len() };
+            return Ok(Step::More);
+        }
+        if self.digests.header {
+            self.state = State::HeaderDigest { have: 0 };
+            return Ok(Step::On);
+        }
+        self.enter_data()
+    }
+
+    fn take_header_digest<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+        have: usize,
+    ) -> Result<Step<'b>, FrameError> {
+        if !self.take_digest(input, have, |have| State::HeaderDigest { have }) {
+            return Ok(Step::More);
+        }
+        let right = if self.header.ahs_len() == 0 {
+            digest::wire(&self.header.0)
+        } else {
+            self.ahs_crc.wire()
+        };
+        if right != self.received_digest {
+            return Err(FrameError::HeaderDigest);
+        }
+        self.enter_data()
+    }
+
+    fn take_data<'b>(&mut self, input: &mut &'b [u8], done: u32) -> Step<'b> {
+        let bytes = take(input, (self.header.data_segment_len() - done) as usize);
+        if bytes.is_empty() {
+            return Step::More;
+        }
+        self.placed(bytes);
+        Step::Frame(Frame::Data { offset: done, bytes })
+    }
+
+    fn take_padding<'b>(&mut self, input: &mut &'b [u8], left: usize) -> Step<'b> {
+        let padding = take(input, left);
+        if self.digests.data {
+            self.crc.update(padding);
+        }
+        if padding.len() < left {
+            self.state = State::Padding { left: left - padding.len() };
+            return Step::More;
+        }
+        self.state = if self.digests.data {
+            State::DataDigest { have: 0 }
+        } else {
+            State::End { intact: true }
+        };
+        Step::On
     }
 
     /// The shell has received `bytes`, the next of the data segment, into their place by itself.
@@ -243,7 +278,7 @@ impl Framer {
         self.segment_len_max = len;
     }
 
-    fn enter_data<'b>(&mut self) -> Result<Frame<'b>, FrameError> {
+    fn enter_data<'b>(&mut self) -> Result<Step<'b>, FrameError> {
         let len = self.header.data_segment_len();
         if len > self.segment_len_max {
             return Err(FrameError::SegmentTooLong { len, max: self.segment_len_max });
@@ -256,7 +291,7 @@ impl Framer {
             }
             State::Data { done: 0 }
         };
-        Ok(Frame::Header(self.header))
+        Ok(Step::Frame(Frame::Header(self.header)))
     }
 
     fn take_digest(&mut self, input: &mut &[u8], have: usize, state: fn(usize) -> State) -> bool {

@@ -19,6 +19,7 @@ fn check(session: SessionType, offered: &str, expected: &str) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table, a row a line")]
 fn every_operational_key_is_answered_as_section_13_says() {
     // Key, offer, answer in a normal session, whether it means anything in discovery.
     let table: [(&str, &str, &str, bool); 63] = [

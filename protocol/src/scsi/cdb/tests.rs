@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table, a row a line")]
 fn every_command_is_read_from_the_bytes_of_the_standard() {
     let at = |lba, blocks| Transfer { lba, blocks, ..Transfer::default() };
     let verify = |lba, blocks, check| Verify { lba, blocks, protect: 0, dpo: false, check };
