@@ -19,37 +19,19 @@ pub(crate) struct StationArgs {
     /// The station's URL
     #[arg(long, value_name = "URL", env = "OUTBAND_STATION", default_value = URL, global = true)]
     station: String,
-    /// The station's ca.pem; on its own machine it is found by itself
-    #[arg(long, value_name = "FILE", env = "OUTBAND_CA", global = true)]
+    /// The station's ca.pem; on its own machine it is found by itself [env: OUTBAND_CA=]
+    #[arg(long, value_name = "FILE", global = true)]
     ca: Option<PathBuf>,
-    /// Instead of --ca: the fingerprint of that certificate, SHA256:…
-    #[arg(
-        long,
-        value_name = "SHA256:…",
-        env = "OUTBAND_FINGERPRINT",
-        conflicts_with = "ca",
-        global = true
-    )]
+    /// Instead of --ca: that certificate's fingerprint [env: OUTBAND_FINGERPRINT=]
+    #[arg(long, value_name = "SHA256:…", conflicts_with = "ca", global = true)]
     fingerprint: Option<Trust>,
     /// The administrator's or a host's token; others can see it in the list of processes, so
-    /// prefer --token-file or the environment variable
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "OUTBAND_TOKEN",
-        hide_env_values = true,
-        value_parser = secret,
-        global = true
-    )]
+    /// prefer --token-file or the environment variable [env: OUTBAND_TOKEN]
+    #[arg(long, value_name = "TOKEN", value_parser = secret, global = true)]
     token: Option<Secret>,
     /// A file with the token; on the station's machine admin.token is found by itself
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "OUTBAND_TOKEN_FILE",
-        conflicts_with = "token",
-        global = true
-    )]
+    /// [env: OUTBAND_TOKEN_FILE=]
+    #[arg(long, value_name = "FILE", conflicts_with = "token", global = true)]
     token_file: Option<PathBuf>,
 }
 
@@ -58,24 +40,46 @@ impl StationArgs {
         Ok(Client::new(&self.station, self.token()?, &self.trust()?)?)
     }
 
+    /// What is said on the command line comes before the environment.
     fn token(&self) -> Result<Secret, Failure> {
-        if let Some(token) = &self.token {
-            return Ok(token.clone());
+        let mut file = self.token_file.clone();
+        let mut token = self.token.clone();
+        if file.is_none() && token.is_none() {
+            file = variable("OUTBAND_TOKEN_FILE").map(Into::into);
+            token = variable("OUTBAND_TOKEN").map(|text| Secret::new(text.trim()));
+        }
+        if let Some(token) = token {
+            return Ok(token);
         }
         let default = Path::new(STATION_DIR).join("admin.token");
         let how = "--token-file FILE or OUTBAND_TOKEN";
-        let text = read(self.token_file.as_deref(), &default, "token", how)?;
+        let text = read(file.as_deref(), &default, "token", how)?;
         Ok(Secret::new(text.trim()))
     }
 
     fn trust(&self) -> Result<Trust, Failure> {
-        if let Some(trust) = &self.fingerprint {
-            return Ok(trust.clone());
+        let mut file = self.ca.clone();
+        let mut fingerprint = self.fingerprint.clone();
+        if file.is_none() && fingerprint.is_none() {
+            file = variable("OUTBAND_CA").map(Into::into);
+            let text = variable("OUTBAND_FINGERPRINT");
+            fingerprint = text
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(|error| Failure::Usage(format!("OUTBAND_FINGERPRINT: {error}")))?;
+        }
+        if let Some(trust) = fingerprint {
+            return Ok(trust);
         }
         let default = Path::new(STATION_DIR).join("ca.pem");
-        let ca = read(self.ca.as_deref(), &default, "CA", "--ca FILE or OUTBAND_CA")?;
+        let ca = read(file.as_deref(), &default, "CA", "--ca FILE or OUTBAND_CA")?;
         Ok(Trust::Ca(ca))
     }
+}
+
+/// An environment variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn secret(text: &str) -> Result<Secret, Infallible> {

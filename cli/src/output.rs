@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::failure::{Failure, chain};
 
 #[derive(Args, Debug, Clone, Copy)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct Output {
     /// Show a table, or JSON for programs
     #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]

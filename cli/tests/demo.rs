@@ -214,7 +214,10 @@ fn change(stay: &Stay) {
     assert!(stay.run("host rm host-a", 4).contains("volume"));
     let added = stay.run("host add host-c --iqn iqn.2026-11.local.test:c", 0);
     let token = added.lines().find_map(|line| line.strip_prefix("token")).unwrap().trim();
-    assert!(stay.run(&format!("--token {token} unit ls"), 2).contains("cannot be used with"));
+    // The command line comes before the environment, and a host is no administrator.
+    assert!(stay.run(&format!("--token {token} unit ls"), 4).contains("not allowed"));
+    assert!(stay.run(&format!("--token {token} volume ls"), 0).contains("none"));
+    assert!(stay.run("--token wrong volume ls", 4).contains("--token-file"));
     stay.run("host rm host-c", 0);
 }
 

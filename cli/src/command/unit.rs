@@ -116,6 +116,11 @@ fn show(unit: &Unit) -> String {
         let rate = Size(load.bytes_per_second);
         format!("{} sessions, {} IOPS, {rate}/s", load.sessions, load.iops)
     });
+    let space = match unit.total {
+        Size(0) => String::new(),
+        total => format!("{} free of {total}", unit.free),
+    };
+    let memory = memory(unit);
     let head = details(&[
         ("name", unit.name.clone()),
         ("id", unit.id.to_string()),
@@ -123,7 +128,8 @@ fn show(unit: &Unit) -> String {
         ("portals", unit.portals.join(" ")),
         ("unit API", unit.api.clone()),
         ("version", unit.version.clone()),
-        ("space", format!("{} free of {}", unit.free, unit.total)),
+        ("space", space),
+        ("memory", if memory.is_empty() { memory } else { format!("{memory} free") }),
         ("volumes", unit.volumes.to_string()),
         ("load", load),
         ("heard", heard(unit)),

@@ -21,9 +21,9 @@ pub(super) fn tell(lab: &Lab, show: &Show, a: &Host, b: &Host) {
         "export LIBISCSI_CHAP_USERNAME={user}\n\
          export LIBISCSI_CHAP_PASSWORD=$(cat {secret})\n\
          iscsi-ls -s -i {iqn} iscsi://{portal}\n\
-         qemu-img info --object secret,id=chap,file={secret} --image-opts \\\n  \
-         driver=raw,file.driver=iscsi,file.transport=tcp,file.portal={portal},file.lun={lun},\\\n\
-         file.target={target},file.initiator-name={iqn},file.user={user},\
+         qemu-img info --object secret,id=chap,file={secret} --image-opts \
+         driver=raw,file.driver=iscsi,file.transport=tcp,file.portal={portal},\
+         file.target={target},file.lun={lun},file.initiator-name={iqn},file.user={user},\
          file.password-secret=chap",
         user = connection.chap.user,
         secret = secret.display(),
@@ -44,7 +44,7 @@ fn administer(lab: &Lab, b: &Host) -> String {
          outband pool status\n\
          outband unit ls\n\
          outband volume show {volume}\n\
-         outband volume create mine --size 100M --host {host}\n\
+         outband volume create mine --size 128M --host {host}\n\
          outband cp {program} volume:mine\n\
          outband bench volume:mine --rw randwrite --secs 5s --yes-erase\n\
          outband volume rm mine --yes-erase",
