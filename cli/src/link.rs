@@ -19,18 +19,18 @@ pub(crate) struct StationArgs {
     /// The station's URL
     #[arg(long, value_name = "URL", env = "OUTBAND_STATION", default_value = URL, global = true)]
     station: String,
-    /// The station's ca.pem; on its own machine it is found by itself [env: OUTBAND_CA=]
+    /// The station's ca.pem; on its own machine it is found by itself (or OUTBAND_CA)
     #[arg(long, value_name = "FILE", global = true)]
     ca: Option<PathBuf>,
-    /// Instead of --ca: that certificate's fingerprint [env: OUTBAND_FINGERPRINT=]
+    /// Instead of --ca: that certificate's fingerprint (or OUTBAND_FINGERPRINT)
     #[arg(long, value_name = "SHA256:…", conflicts_with = "ca", global = true)]
     fingerprint: Option<Trust>,
     /// The administrator's or a host's token; others can see it in the list of processes, so
-    /// prefer --token-file or the environment variable [env: OUTBAND_TOKEN]
+    /// prefer --token-file or the environment variable, OUTBAND_TOKEN
     #[arg(long, value_name = "TOKEN", value_parser = secret, global = true)]
     token: Option<Secret>,
     /// A file with the token; on the station's machine admin.token is found by itself
-    /// [env: OUTBAND_TOKEN_FILE=]
+    /// (or OUTBAND_TOKEN_FILE)
     #[arg(long, value_name = "FILE", conflicts_with = "token", global = true)]
     token_file: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -262,6 +262,9 @@ fn a_child_that_dies_fails_the_step_under_way_and_shows_its_log() {
     let said: Vec<String> = lines.map_while(Result::ok).collect();
     let status = process.wait(AT_MOST).expect("it ends");
     assert_eq!(status.code(), Some(1));
+    let mut errors = String::new();
+    process.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(errors.contains("the demo failed at step 4: Each writes random data"), "{errors}");
     let told = |text: &str| said.iter().any(|line| line.contains(text));
     assert!(told("failed: unit-3 ended by itself"), "{said:#?}");
     assert!(told("the end of unit-3's log"), "{said:#?}");

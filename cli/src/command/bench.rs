@@ -18,7 +18,7 @@ use crate::pattern::{Pattern, Random};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// volume:NAME (through the station), or iscsi://[USER@]HOST[:PORT]/TARGET/LUN
+    /// volume:NAME (through the station), or an iscsi:// URL as outband cp takes it
     volume: Place,
     /// What to do; writing destroys what the volume holds
     #[arg(long, value_enum, default_value = "randread")]

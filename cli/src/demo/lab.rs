@@ -275,6 +275,16 @@ impl Lab {
         Ok(())
     }
 
+    /// Waits until a child has ended by itself.
+    pub(super) async fn child_ended(&mut self) -> Failure {
+        loop {
+            if let Err(ended) = self.check_children() {
+                return ended;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// The last lines of every log.
     pub(super) fn tails(&self, lines: usize) -> Vec<(String, String)> {
         let children = self.station.iter().chain(&self.units);

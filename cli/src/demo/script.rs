@@ -50,7 +50,10 @@ pub(super) async fn run(lab: &mut Lab, show: &Show, stays: bool) -> Result<(), F
     station(lab, show).await?;
     units(lab, show).await?;
     let (a, mut b) = hosts(lab, show).await?;
-    let figures = measured(show, &a, &b).await?;
+    let figures = tokio::select! {
+        figures = measured(show, &a, &b) => figures?,
+        ended = lab.child_ended() => return Err(ended),
+    };
     refused(lab, show, &a, &mut b).await?;
     let disk = a.open().await?;
     fourth_unit(lab, show, &a, &disk).await?;
