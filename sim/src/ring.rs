@@ -218,3 +218,6 @@ impl Drop for SimRing {
         self.hardware.borrow_mut().remove_ring(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,8 @@ pub struct Chaos {
     pub fence: u32,
     /// The operator looks after a faulted volume.
     pub recover: u32,
+    /// Somebody connects who has no business here.
+    pub stranger: u32,
 }
 
 /// CHAP of all hosts, in seeds that have it.
@@ -268,7 +270,8 @@ impl Setup {
     /// A grant of a volume to one of its hosts, or to whoever comes.
     #[must_use]
     pub fn grant(&self, volume: usize, host: Option<usize>, epoch: u64) -> Grant {
-        let name = host.map_or(ANY_HOST.to_owned(), |host| self.hosts[host].name.to_string());
+        let name = host.map(|host| self.hosts[host].name.to_string());
+        let name = name.unwrap_or_else(|| ANY_HOST.to_owned());
         Grant {
             subject: self.volumes[volume].name.parse().expect("a volume's name"),
             chap: host.map(|_| Chap {
@@ -381,5 +384,6 @@ fn chaos(rng: &mut Rng, sync_errors: bool) -> Chaos {
         logout: some(rng, 3),
         fence: if rng.chance(250) { 5 } else { 0 },
         recover: if sync_errors { 5 } else { 0 },
+        stranger: some(rng, 5),
     }
 }

@@ -1,6 +1,6 @@
 //! The target under test: the real shards, over simulated rings.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use outband_target_server::shard::{Settings, Shard};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::checker::Tick;
 use crate::hardware::Shared;
 use crate::ring::{RingId, SimHandle, SimRing, SimWaker};
 use crate::rng::Rng;
@@ -48,7 +49,7 @@ impl Target {
         setup: &Setup,
         hardware: &Shared,
         access: &AccessTable,
-        faulted: &BTreeSet<usize>,
+        faulted: &BTreeMap<usize, Tick>,
         rng: &mut Rng,
     ) -> Self {
         let (mut rings, mut addresses, mut boxes) = (Vec::new(), Vec::new(), Vec::new());
@@ -80,7 +81,7 @@ impl Target {
         }
         let target = Self { shards, addresses, faults };
         for (index, volume) in setup.volumes.iter().enumerate() {
-            let config = config(setup, index, volume, faulted.contains(&index));
+            let config = config(setup, index, volume, faulted.contains_key(&index));
             target.send(volume.shard, |reply| Message::Attach(Box::new(config), reply));
         }
         hardware.borrow_mut().hear_bells();

@@ -44,6 +44,8 @@ pub struct Ctx<'w> {
     pub setup: &'w Setup,
     /// Media errors are to be expected.
     pub faulty: bool,
+    /// Volumes that are faulted, and since when everybody knows it.
+    pub faulted: &'w BTreeMap<usize, Tick>,
 }
 
 impl Ctx<'_> {
@@ -654,6 +656,19 @@ impl Host {
     fn on_good(&self, job: &Job, received: u32, ctx: &mut Ctx<'_>) {
         let volume = self.setup.volume;
         let durable = ctx.setup.volumes[volume].policy == WritePolicy::Normal;
+        let promises = match job.what {
+            What::Sync => true,
+            What::Write { fua, .. } => durable || fua,
+            What::Unmap { .. } => durable,
+            What::Read { .. } | What::Look => false,
+        };
+        // A failed sync is final, until the operator says otherwise (P5).
+        if promises && ctx.faulted.get(&volume).is_some_and(|since| *since < job.issued) {
+            return ctx.fail(format!(
+                "host {}: {:?} was called good on a faulted volume",
+                self.index, job.what
+            ));
+        }
         match job.what {
             What::Read { lba, blocks } => {
                 if received as usize != job.bytes.len() {

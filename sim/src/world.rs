@@ -1,14 +1,15 @@
 //! The world of one seed: a target, its hosts, and what goes wrong between them. [`World::step`]
 //! carries out one event and everything that follows from it at once.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use outband_control::access::AccessTable;
 use outband_target_server::shard::mailbox::{Gate, Message};
 use tokio::sync::oneshot;
 
-use crate::checker::{Checker, Violation, WriteId};
+use crate::checker::{Checker, Tick, Violation, WriteId};
 use crate::disk::{self, Disk};
 use crate::hardware::{Event, Hardware, Shared};
 use crate::net::{ConnId, Net, News, Side};
@@ -90,9 +91,10 @@ pub struct World {
     hosts: Vec<Host>,
     checker: Checker,
     access: AccessTable,
-    /// Volumes whose sync has failed and that nobody has recovered.
-    faulted: BTreeSet<usize>,
-    recovering: Vec<(usize, oneshot::Receiver<()>)>,
+    /// Volumes whose sync has failed and that nobody has recovered, and since when.
+    faulted: BTreeMap<usize, Tick>,
+    /// Who has no business here, and what they have to say.
+    strangers: BTreeMap<ConnId, Vec<u8>>,
     fence: Option<Fence>,
     phase: Phase,
     /// Counts what is waited for with a limit.
@@ -132,8 +134,8 @@ impl World {
             target: None,
             stopping: false,
             hosts,
-            faulted: BTreeSet::new(),
-            recovering: Vec::new(),
+            faulted: BTreeMap::new(),
+            strangers: BTreeMap::new(),
             fence: None,
             phase: Phase::Busy,
             waits: 0,
@@ -250,6 +252,7 @@ impl World {
             failures: &mut self.failures,
             setup: &self.setup,
             faulty,
+            faulted: &self.faulted,
         };
         what(host, &mut ctx);
     }
@@ -269,6 +272,7 @@ impl World {
                 continue;
             };
             let Some(host) = self.hosts.iter().position(|host| host.conn() == Some(conn)) else {
+                self.on_stranger(news, conn);
                 continue;
             };
             self.with_host(host, |host, ctx| match news {
@@ -306,17 +310,8 @@ impl World {
             let volume = self.setup.volumes.iter().position(|volume| volume.id == id);
             let volume = volume.ok_or_else(|| Failure::Conduct(format!("who is volume {id}?")))?;
             self.hardware.borrow_mut().note(format_args!("volume {volume} is faulted"));
-            self.faulted.insert(volume);
+            self.faulted.insert(volume, self.checker.tick());
         }
-        let recovered = &mut self.recovering;
-        let faulted = &mut self.faulted;
-        recovered.retain_mut(|(volume, reply)| {
-            let over = reply.try_recv().is_ok();
-            if over {
-                faulted.remove(volume);
-            }
-            !over
-        });
         if self.stopping && target.has_ended() {
             self.hardware.borrow_mut().note(format_args!("the target has stopped"));
             self.waits += 1;
@@ -331,7 +326,6 @@ impl World {
     fn end_process(&mut self) {
         self.target = None;
         self.stopping = false;
-        self.recovering.clear();
         {
             let mut hardware = self.hardware.borrow_mut();
             hardware.on_net(Net::end_process);
@@ -366,7 +360,6 @@ impl World {
         self.crashes += 1;
         self.target = None;
         self.stopping = false;
-        self.recovering.clear();
         {
             let mut hardware = self.hardware.borrow_mut();
             hardware.note(format_args!("the power goes"));
@@ -478,7 +471,9 @@ impl World {
         self.set_chaos();
         let Chaos { peace, power, kill, stop, block, reset, host, logout, fence, recover, .. } =
             self.setup.chaos;
-        let weights = [peace, power, kill, stop, block, reset, host, logout, fence, recover];
+        let stranger = self.setup.chaos.stranger;
+        let weights =
+            [peace, power, kill, stop, block, reset, host, logout, fence, recover, stranger];
         let mut at = self.rng.within(0..u64::from(weights.iter().sum::<u32>()));
         let chosen = weights.iter().position(|weight| match at.checked_sub((*weight).into()) {
             Some(rest) => {
@@ -505,6 +500,7 @@ impl World {
             }
             Some(8) if !self.stopping => self.begin_fence(),
             Some(9) => self.recover(),
+            Some(10) => self.send_stranger(),
             _ => {}
         }
         Ok(())
@@ -555,17 +551,47 @@ impl World {
         self.with_host(host, |host, ctx| host.on_disconnected(conn, ctx));
     }
 
+    /// Somebody connects who says nothing, or nothing that makes sense, or stops in the middle.
+    fn send_stranger(&mut self) {
+        let mut words = vec![0; self.rng.index(2000)];
+        self.rng.fill(&mut words);
+        if let Some(first) = words.first_mut().filter(|_| self.rng.coin()) {
+            // Like a Login Request, at first.
+            *first = 0x43;
+        }
+        let portal = self.setup.portal(self.rng.index(self.setup.shards));
+        let from = SocketAddr::from((
+            [10, 0, 9, 9],
+            1024 + u16::try_from(self.strangers.len()).unwrap_or(0),
+        ));
+        let mut hardware = self.hardware.borrow_mut();
+        let conn = hardware.connect(from, portal);
+        hardware.note(format_args!("a stranger with {} bytes", words.len()));
+        self.strangers.insert(conn, words);
+    }
+
+    fn on_stranger(&mut self, news: News, conn: ConnId) {
+        let Some(words) = self.strangers.get(&conn).filter(|_| news == News::Connected(conn))
+        else {
+            return;
+        };
+        let mut hardware = self.hardware.borrow_mut();
+        hardware.on_net(|net, now, rng| {
+            let words = std::iter::once(words.as_slice()).filter(|words| !words.is_empty());
+            net.write(conn, Side::Host, words, now, rng)
+        });
+    }
+
     /// The operator looks after faulted volumes.
     fn recover(&mut self) {
         let Some(target) = &self.target else {
             // With the target down the operator's word goes into the catalog.
             return self.faulted.clear();
         };
-        for volume in self.faulted.clone() {
+        for volume in std::mem::take(&mut self.faulted).into_keys() {
             let setup = &self.setup.volumes[volume];
-            let reply = target.tell_home(setup, |reply| Message::Recovered(setup.id, reply));
+            drop(target.tell_home(setup, |reply| Message::Recovered(setup.id, reply)));
             self.hardware.borrow_mut().note(format_args!("volume {volume} is recovered"));
-            self.recovering.push((volume, reply));
         }
     }
 
