@@ -21,51 +21,49 @@ const BLOCKS_EACH: usize = 1024;
 /// A turn's number stands above that of the write to a block within it.
 const TURN_SHIFT: u32 = 24;
 
-/// What was measured over one large run.
+/// How much was moved in one large run, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Straight {
     pub(super) bytes: u64,
-    pub(super) write_seconds: f64,
-    pub(super) read_seconds: f64,
+    pub(super) seconds: f64,
 }
 
-/// Writes from the volume's start until `limit` bytes or `time` is reached, flushes, and reads all
-/// of it back.
-pub(super) async fn straight(
+/// Writes from the volume's start until `limit` bytes or `time` is reached, and flushes.
+pub(super) async fn write_straight(
     disk: &Disk,
     pattern: Pattern,
     limit: u64,
     time: Duration,
 ) -> Result<Straight, Failure> {
+    let started = Instant::now();
     let limit = limit.min(disk.capacity()) / CHUNK;
-    let started = Instant::now();
-    let chunks =
-        in_chunks(limit, move || started.elapsed() < time, {
-            let disk = disk.clone();
-            move |offset| {
-                let disk = disk.clone();
-                async move {
-                    disk.write_at(offset, pattern.data(offset, 1, CHUNK_LEN)).await.map(|()| true)
-                }
-            }
-        })
-        .await?;
+    let writer = disk.clone();
+    let write = move |offset| {
+        let (disk, data) = (writer.clone(), pattern.data(offset, 1, CHUNK_LEN));
+        async move { disk.write_at(offset, data).await.map(|()| true) }
+    };
+    let chunks = in_chunks(limit, move || started.elapsed() < time, write).await?;
     disk.flush().await.map_err(Failure::disk("flushing"))?;
-    let write_seconds = started.elapsed().as_secs_f64();
+    Ok(Straight { bytes: chunks * CHUNK, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// Reads the first `bytes`, and compares them with what `write_straight` wrote there.
+pub(super) async fn read_straight(
+    disk: &Disk,
+    pattern: Pattern,
+    bytes: u64,
+) -> Result<Straight, Failure> {
     let started = Instant::now();
-    in_chunks(chunks, || true, {
-        let disk = disk.clone();
-        move |offset| {
-            let disk = disk.clone();
-            async move {
-                let data = disk.read_at(offset, CHUNK_LEN).await?;
-                Ok(pattern.is(offset, 1, &data))
-            }
+    let reader = disk.clone();
+    let read = move |offset| {
+        let disk = reader.clone();
+        async move {
+            let data = disk.read_at(offset, CHUNK_LEN).await?;
+            Ok(pattern.is(offset, 1, &data))
         }
-    })
-    .await?;
-    let read_seconds = started.elapsed().as_secs_f64();
-    Ok(Straight { bytes: chunks * CHUNK, write_seconds, read_seconds })
+    };
+    let chunks = in_chunks(bytes / CHUNK, || true, read).await?;
+    Ok(Straight { bytes: chunks * CHUNK, seconds: started.elapsed().as_secs_f64() })
 }
 
 /// Does the chunks one after the other, some at a time, as long as `go_on` says so. How many were
