@@ -1,28 +1,24 @@
 //! Hosts: the real initiator's session, the shell around it that holds bytes, and what an
 //! application asks of it. Every write is tagged, every read is checked.
 
+mod jobs;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use outband_protocol::ids::{Cid, Isid, Lun, TaskId, Tsih};
-use outband_protocol::initiator::{
-    Action, Config, Data, DownReason, Event, Outcome, Replay, Request, Session,
-};
+use outband_protocol::ids::{Cid, Isid, TaskId, Tsih};
+use outband_protocol::initiator::{Action, Config, DownReason, Event, Outcome, Session};
 use outband_protocol::login::initiator as login;
 use outband_protocol::login::{Credentials, Secret};
-use outband_protocol::scsi::cdb::Transfer;
-use outband_protocol::scsi::sense::SenseKey;
-use outband_protocol::scsi::{Cdb, Sense, Status, unmap};
+use outband_protocol::scsi::Status;
 use outband_protocol::serial::Sn;
-use outband_target_server::media::WritePolicy;
 
-use crate::checker::{Checker, Tick, Violation, WriteId, tag_of};
+use crate::checker::{Checker, Tick, WriteId};
 use crate::hardware::{Event as Happening, Hardware};
 use crate::net::{ConnId, Read, Side, Written};
 use crate::rng::Rng;
 use crate::setup::{HostSetup, SECRET, Setup};
-use crate::tag::{Content, parts};
 use crate::world::{Alarm, Failure};
 
 /// What a request takes at most, unless it is hasty.
@@ -493,226 +489,6 @@ impl Host {
         if !std::mem::replace(&mut self.thinking, true) {
             let at = ctx.hardware.now() + self.rng.time(Duration::ZERO..most);
             ctx.hardware.schedule(at, alarm(Alarm::Think(self.index)));
-        }
-    }
-
-    /// Makes the next request, or one for each free place when there is no pause between them.
-    fn ask(&mut self, ctx: &mut Ctx<'_>) {
-        while self.granted && self.jobs.len() < usize::from(self.setup.depth) {
-            let Some(job) = self.next_job(ctx) else {
-                return;
-            };
-            self.submit(job, ctx);
-            if self.rng.chance(800) {
-                return self.think_later(self.setup.pause.end, ctx);
-            }
-        }
-    }
-
-    fn next_job(&mut self, ctx: &mut Ctx<'_>) -> Option<Job> {
-        let session = self.session.as_ref()?;
-        if let Some((next, end)) = self.sweep {
-            let blocks = self.setup.blocks_max.min(end - next);
-            if blocks > 0 {
-                self.sweep = Some((next + blocks, end));
-                return Some(self.read(next, blocks, ctx));
-            }
-            if self.jobs.is_empty() {
-                self.sweep = None;
-            }
-            return None;
-        }
-        // Before the first login there is nobody to ask.
-        if self.quota == 0 || !session.is_up() && self.rng.coin() {
-            return None;
-        }
-        self.quota -= 1;
-        let job = match self.rng.index(100) {
-            0..40 => self.any_read(ctx),
-            40..85 => self.any_write(ctx),
-            85..93 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
-            93..98 => self.any_unmap(ctx),
-            _ => Job { what: What::Look, issued: ctx.checker.tick(), bytes: vec![0; 96] },
-        };
-        Some(job)
-    }
-
-    fn run(&mut self, within: std::ops::Range<u32>) -> (u32, u32) {
-        let most = self.setup.blocks_max.min(within.end - within.start);
-        let blocks = 1 + self.rng.within(0..u64::from(most));
-        let blocks = u32::try_from(blocks).expect("at most blocks_max");
-        let lba = self.rng.within(u64::from(within.start)..u64::from(within.end - blocks + 1));
-        (u32::try_from(lba).expect("inside of the volume"), blocks)
-    }
-
-    fn any_read(&mut self, ctx: &mut Ctx<'_>) -> Job {
-        let (lba, blocks) = self.run(0..ctx.setup.volumes[self.setup.volume].blocks);
-        self.read(lba, blocks, ctx)
-    }
-
-    fn read(&self, lba: u32, blocks: u32, ctx: &mut Ctx<'_>) -> Job {
-        let block_size = ctx.setup.volumes[self.setup.volume].block_size;
-        let bytes = vec![0xee; (blocks * block_size) as usize];
-        Job { what: What::Read { lba, blocks }, issued: ctx.checker.tick(), bytes }
-    }
-
-    fn any_write(&mut self, ctx: &mut Ctx<'_>) -> Job {
-        let (lba, blocks) = self.run(self.setup.writes.clone());
-        let volume = self.setup.volume;
-        let block_size = ctx.setup.volumes[volume].block_size as usize;
-        let id = ctx.checker.write(volume, lba, blocks);
-        let mut bytes = vec![0; block_size * blocks as usize];
-        for (block, lba) in bytes.chunks_exact_mut(block_size).zip(lba..) {
-            tag_of(volume, lba, id).fill(block);
-        }
-        let fua = self.rng.chance(self.setup.fua);
-        ctx.hardware.note(format_args!("host {} writes {id:?} {lba}+{blocks}", self.index));
-        Job { what: What::Write { id, lba, fua }, issued: ctx.checker.tick(), bytes }
-    }
-
-    fn any_unmap(&mut self, ctx: &mut Ctx<'_>) -> Job {
-        let ranges: Vec<_> =
-            (0..1 + self.rng.index(3)).map(|_| self.run(self.setup.writes.clone())).collect();
-        let id = ctx.checker.unmap(self.setup.volume, &ranges);
-        ctx.hardware.note(format_args!("host {} unmaps {id:?} {ranges:?}", self.index));
-        let extents: Vec<_> = ranges
-            .iter()
-            .map(|(lba, blocks)| unmap::Extent { lba: u64::from(*lba), blocks: *blocks })
-            .collect();
-        Job { what: What::Unmap { id }, issued: ctx.checker.tick(), bytes: unmap::build(&extents) }
-    }
-
-    fn submit(&mut self, job: Job, ctx: &mut Ctx<'_>) {
-        let block_size = ctx.setup.volumes[self.setup.volume].block_size;
-        let len = u32::try_from(job.bytes.len()).expect("requests are small");
-        let wide = self.rng.coin();
-        let transfer = |lba: u64, blocks, fua| Transfer { lba, blocks, fua, ..Transfer::default() };
-        let (cdb, data) = match job.what {
-            What::Read { lba, blocks } => {
-                let transfer = transfer(lba.into(), blocks, false);
-                let cdb = if wide { Cdb::Read16(transfer) } else { Cdb::Read10(transfer) };
-                (cdb, Data::In(len))
-            }
-            What::Write { lba, fua, .. } => {
-                let transfer = transfer(lba.into(), len / block_size, fua);
-                let cdb = if wide { Cdb::Write16(transfer) } else { Cdb::Write10(transfer) };
-                (cdb, Data::Out(len))
-            }
-            What::Unmap { .. } => {
-                let list = u16::try_from(len).expect("a few ranges");
-                (Cdb::Unmap { anchor: false, len: list }, Data::Out(len))
-            }
-            What::Sync => (Cdb::flush(), Data::None),
-            What::Look => (Cdb::inquiry(None, 96), Data::In(96)),
-        };
-        let cdb = cdb.build();
-        let replay = match job.what {
-            What::Write { .. } if !self.setup.repeats => Replay::Never,
-            _ => Replay::of(&cdb),
-        };
-        let patience = if self.rng.chance(self.setup.hasty) { HASTE } else { PATIENCE };
-        let deadline = ctx.hardware.instant() + patience;
-        let request = Request { lun: Lun::ZERO, cdb, data, replay, deadline };
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        match session.submit(request) {
-            Ok(task) => {
-                self.jobs.insert(task, job);
-            }
-            // A session that logs out takes no more: nothing of it was sent.
-            Err(_) => job.write().into_iter().for_each(|id| ctx.checker.close(id)),
-        }
-    }
-
-    fn on_done(&mut self, task: TaskId, outcome: Outcome, up: bool, ctx: &mut Ctx<'_>) {
-        let Some(job) = self.jobs.remove(&task) else {
-            return ctx.fail(format!("host {}: {task:?} ended twice", self.index));
-        };
-        ctx.hardware.note(format_args!("host {} {:?}: {}", self.index, job.what, word(outcome)));
-        self.done += 1;
-        match outcome {
-            Outcome::Good { received, .. } => self.on_good(&job, received, ctx),
-            Outcome::Status { status, sense } => {
-                self.check_status(&job, status, sense, ctx);
-                job.write().into_iter().for_each(|id| ctx.checker.close(id));
-            }
-            Outcome::Refused => {
-                if self.setup.damage == 0 {
-                    ctx.fail(format!("host {}: {:?} was rejected", self.index, job.what));
-                }
-                job.write().into_iter().for_each(|id| ctx.checker.close(id));
-            }
-            Outcome::NotSent => job.write().into_iter().for_each(|id| ctx.checker.close(id)),
-            // With the session up, the target has let go of it, or it is of a session before.
-            Outcome::Unknown | Outcome::TimedOut if up => {
-                job.write().into_iter().for_each(|id| ctx.checker.close(id));
-            }
-            Outcome::Unknown | Outcome::TimedOut => self.ghosts.extend(job.write()),
-        }
-        self.think_later(self.setup.pause.end, ctx);
-    }
-
-    fn on_good(&self, job: &Job, received: u32, ctx: &mut Ctx<'_>) {
-        let volume = self.setup.volume;
-        let durable = ctx.setup.volumes[volume].policy == WritePolicy::Normal;
-        let promises = match job.what {
-            What::Sync => true,
-            What::Write { fua, .. } => durable || fua,
-            What::Unmap { .. } => durable,
-            What::Read { .. } | What::Look => false,
-        };
-        // A failed sync is final, until the operator says otherwise (P5).
-        if promises && ctx.faulted.get(&volume).is_some_and(|since| *since < job.issued) {
-            return ctx.fail(format!(
-                "host {}: {:?} was called good on a faulted volume",
-                self.index, job.what
-            ));
-        }
-        match job.what {
-            What::Read { lba, blocks } => {
-                if received as usize != job.bytes.len() {
-                    return ctx.fail(format!(
-                        "host {}: {received} bytes of {} read, and that was called good",
-                        self.index,
-                        job.bytes.len()
-                    ));
-                }
-                let block_size = ctx.setup.volumes[volume].block_size as usize;
-                for (block, lba) in job.bytes.chunks_exact(block_size).zip(lba..lba + blocks) {
-                    let content = Content::of(block);
-                    if content == Content::Mixed {
-                        ctx.hardware.note(format_args!("{volume}:{lba} has {}", parts(block)));
-                    }
-                    let seen = ctx.checker.read(volume, lba, job.issued, content);
-                    seen.unwrap_or_else(|violation: Violation| {
-                        ctx.failures.push(Failure::Data(violation));
-                    });
-                }
-            }
-            What::Write { id, fua, .. } => ctx.checker.acknowledge(id, durable || fua),
-            What::Unmap { id } => ctx.checker.acknowledge(id, durable),
-            What::Sync => ctx.checker.synced(volume, job.issued),
-            What::Look => {}
-        }
-    }
-
-    fn check_status(&self, job: &Job, status: Status, sense: Option<Sense>, ctx: &mut Ctx<'_>) {
-        let fine = match (status, sense.map(|sense| sense.key)) {
-            (Status::CheckCondition, Some(SenseKey::MediumError)) => ctx.faulty,
-            // A data digest was wrong.
-            (Status::CheckCondition, Some(SenseKey::AbortedCommand)) => self.setup.damage > 0,
-            // An abort was under way already.
-            (Status::CheckCondition, Some(SenseKey::UnitAttention))
-            | (Status::TaskSetFull | Status::Busy, None) => self.setup.hasty > 0,
-            (Status::ReservationConflict, None) => ctx.setup.chaos.fence > 0,
-            _ => false,
-        };
-        if !fine {
-            ctx.fail(format!(
-                "host {}: {:?} ended with {status:?} {sense:?}",
-                self.index, job.what
-            ));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The world of one seed: a target, its hosts, and what goes wrong between them. [`World::step`]
 //! carries out one event and everything that follows from it at once.
 
+mod fence;
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -396,66 +399,6 @@ impl World {
 
     // ---- fences ----
 
-    /// Takes a volume from the host that has it and gives it to another, in control's order.
-    fn begin_fence(&mut self) {
-        let (Some(target), None) = (&self.target, &self.fence) else {
-            return;
-        };
-        let volume = self.rng.index(self.setup.volumes.len());
-        let hosts = &self.setup.volumes[volume].hosts;
-        let Some(from) = hosts.iter().copied().find(|host| self.hosts[*host].is_granted()) else {
-            return;
-        };
-        let to = self.rng.pick(hosts);
-        let name = self.setup.target(volume).to_string();
-        let host = self.setup.hosts[from].name.to_string();
-        let grant = self.setup.grant(volume, Some(from), 0);
-        let epoch = self.access.floor(&self.setup.volumes[volume].name);
-        self.access.fence(&grant.subject, &host, epoch);
-        let gate = Gate { target: name, host: Some(host), epoch: epoch.0 };
-        let home = &self.setup.volumes[volume];
-        drop(target.publish(&self.setup, &self.access));
-        let closed = gate.clone();
-        drop(target.tell_home(home, |reply| Message::CloseGate(closed, reply)));
-        let drained = target.tell_home(home, |reply| Message::Drain(gate, reply));
-        let mut hardware = self.hardware.borrow_mut();
-        hardware.note(format_args!("volume {volume} is taken from host {from} for host {to}"));
-        self.fence = Some(Fence { volume, from, to, drained });
-        self.waits += 1;
-        let at = hardware.now() + STOP_PATIENCE;
-        hardware.schedule(at, Event::Alarm(Alarm::Late(self.waits)));
-    }
-
-    fn watch_fence(&mut self) {
-        let drained = self.fence.as_mut().is_some_and(|fence| fence.drained.try_recv().is_ok());
-        if drained && let Some(fence) = self.fence.take() {
-            self.end_fence(&fence);
-        }
-    }
-
-    /// A dead target has drained everything.
-    fn finish_fence_by_death(&mut self) {
-        if let Some(fence) = self.fence.take() {
-            self.end_fence(&fence);
-        }
-    }
-
-    fn end_fence(&mut self, fence: &Fence) {
-        let &Fence { volume, from, to, .. } = fence;
-        self.waits += 1;
-        self.hardware.borrow_mut().note(format_args!("volume {volume} is host {to}'s now"));
-        self.with_host(from, |host, ctx| host.set_granted(false, ctx));
-        let epoch = self.access.floor(&self.setup.volumes[volume].name).next();
-        let grant = self.setup.grant(volume, Some(to), epoch.0);
-        self.access.grant(grant).expect("the volume was fenced and the epoch is the next");
-        if let Some(target) = &self.target {
-            drop(target.publish(&self.setup, &self.access));
-        }
-        self.with_host(to, |host, ctx| host.set_granted(true, ctx));
-    }
-
-    // ---- what goes wrong ----
-
     fn set_chaos(&mut self) {
         let after = self.rng.time(Duration::ZERO..self.setup.chaos.every);
         let mut hardware = self.hardware.borrow_mut();
@@ -504,82 +447,6 @@ impl World {
             _ => {}
         }
         Ok(())
-    }
-
-    fn any_conn(&mut self) -> Option<(usize, ConnId)> {
-        let host = self.rng.index(self.hosts.len());
-        self.hosts[host].conn().map(|conn| (host, conn))
-    }
-
-    /// The network keeps what goes one way, or either, for a while.
-    fn block(&mut self) {
-        let Some((_, conn)) = self.any_conn() else {
-            return;
-        };
-        let sides: &[Side] = match self.rng.index(3) {
-            0 => &[Side::Host],
-            1 => &[Side::Target],
-            _ => &[Side::Host, Side::Target],
-        };
-        let most = self.rng.pick(&[20, 500, 10_000]);
-        let after = self.rng.time(Duration::ZERO..Duration::from_millis(most));
-        let mut hardware = self.hardware.borrow_mut();
-        hardware.note(format_args!("{conn:?} is blocked to {sides:?} for {after:?}"));
-        let at = hardware.now() + after;
-        for side in sides {
-            hardware.net.block(conn, *side);
-            hardware.schedule(at, Event::Alarm(Alarm::Unblock(conn, *side)));
-        }
-    }
-
-    /// A connection is reset, for both sides or, as far as the target knows, not at all.
-    fn reset(&mut self) {
-        let Some((host, conn)) = self.any_conn() else {
-            return;
-        };
-        let half = self.rng.coin();
-        {
-            let mut hardware = self.hardware.borrow_mut();
-            hardware.note(format_args!("{conn:?} is reset, half {half}"));
-            if half {
-                hardware.net.block(conn, Side::Target);
-                let at = hardware.now() + Duration::from_secs(10);
-                hardware.schedule(at, Event::Alarm(Alarm::Unblock(conn, Side::Target)));
-            }
-            hardware.on_net(|net, now, rng| net.reset(conn, Side::Host, now, rng));
-        }
-        self.with_host(host, |host, ctx| host.on_disconnected(conn, ctx));
-    }
-
-    /// Somebody connects who says nothing, or nothing that makes sense, or stops in the middle.
-    fn send_stranger(&mut self) {
-        let mut words = vec![0; self.rng.index(2000)];
-        self.rng.fill(&mut words);
-        if let Some(first) = words.first_mut().filter(|_| self.rng.coin()) {
-            // Like a Login Request, at first.
-            *first = 0x43;
-        }
-        let portal = self.setup.portal(self.rng.index(self.setup.shards));
-        let from = SocketAddr::from((
-            [10, 0, 9, 9],
-            1024 + u16::try_from(self.strangers.len()).unwrap_or(0),
-        ));
-        let mut hardware = self.hardware.borrow_mut();
-        let conn = hardware.connect(from, portal);
-        hardware.note(format_args!("a stranger with {} bytes", words.len()));
-        self.strangers.insert(conn, words);
-    }
-
-    fn on_stranger(&mut self, news: News, conn: ConnId) {
-        let Some(words) = self.strangers.get(&conn).filter(|_| news == News::Connected(conn))
-        else {
-            return;
-        };
-        let mut hardware = self.hardware.borrow_mut();
-        hardware.on_net(|net, now, rng| {
-            let words = std::iter::once(words.as_slice()).filter(|words| !words.is_empty());
-            net.write(conn, Side::Host, words, now, rng)
-        });
     }
 
     /// The operator looks after faulted volumes.

@@ -2,6 +2,7 @@
 //! and what survives kill -9.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
+#![allow(clippy::cast_possible_truncation, reason = "patterns of bytes wrap, and are to")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

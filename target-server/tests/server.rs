@@ -2,6 +2,7 @@
 //! that is replaced or fenced, and that one bad peer is nobody else's trouble.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
+#![allow(clippy::cast_possible_truncation, reason = "patterns of bytes wrap, and are to")]
 
 mod common;
 
