@@ -1,7 +1,7 @@
 //! One core of the target. Read [`Shard::turn`] first: wait, hand each completion to its owner, do
 //! what was left over, flush every connection that was touched, and submit once.
 //!
-//! A request's way is in [`conn`]. There is no lock anywhere below: a volume lives on one shard,
+//! A request's way is in `conn.rs`. There is no lock anywhere below: a volume lives on one shard,
 //! and what others want of it comes as a [`Message`].
 
 mod conn;
