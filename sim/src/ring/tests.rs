@@ -97,9 +97,12 @@ fn a_read_returns_its_buffer_filled() {
     let op = Op::Read { file, offset: 0, buf, at: 1024..2048 };
     bench.ring.push(Token(1), op).unwrap();
     bench.ring.wait(None).unwrap();
-    while let Some(event) = bench.hardware.borrow_mut().next_event() {
-        if let Event::End(ring, op) = event {
-            bench.hardware.borrow_mut().end(ring, op);
+    loop {
+        let event = bench.hardware.borrow_mut().next_event();
+        match event {
+            Some(Event::End(ring, op)) => bench.hardware.borrow_mut().end(ring, op),
+            Some(_) => {}
+            None => break,
         }
     }
     let Some(Completion { op: Op::Read { buf, .. }, .. }) = bench.ring.next_completion() else {
