@@ -198,6 +198,8 @@ impl Requests {
         for index in 0..self.slots.len() {
             let task = self.id(index);
             let slot = &mut self.slots[index];
+            // The next nexus owes attentions of its own.
+            slot.attentions = 0;
             match slot.phase {
                 Phase::Sent => {
                     slot.maybe_done = true;
@@ -205,8 +207,6 @@ impl Requests {
                         self.remove(task);
                         over(task, false);
                     } else {
-                        // The next nexus owes attentions of its own.
-                        slot.attentions = 0;
                         again.push((slot.order, task));
                     }
                 }

@@ -259,6 +259,26 @@ fn a_unit_attention_is_told_and_the_command_sent_again() {
 }
 
 #[test]
+fn a_unit_attention_of_a_lost_session_does_not_count_in_the_next() {
+    let mut world = World::new(WELCOME);
+    let task = world.read(1);
+    // With these the window is full, so that the first is not sent again before the session is lost.
+    for lba in 2..9 {
+        world.read(lba);
+    }
+    for _ in 0..10 {
+        world.window = 0;
+        world.answer(task, Status::CheckCondition, Some(POWER_ON));
+        world.cut();
+        world.pass(Duration::from_millis(2500));
+    }
+    world.good(task);
+    let ends = world.take_trace();
+    let ends: Vec<_> = ends.iter().filter(|line| line.starts_with("task 0.0")).collect();
+    assert_eq!(ends, ["task 0.0 good"]);
+}
+
+#[test]
 fn a_busy_target_is_left_alone_for_a_while_until_the_deadline() {
     let mut world = World::new(WELCOME);
     let task = world.write(8, 1);

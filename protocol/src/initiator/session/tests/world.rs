@@ -103,6 +103,11 @@ impl World {
         assert_eq!(std::mem::take(&mut self.trace), expected);
     }
 
+    /// The trace since the last look, for who looks for one line in it.
+    pub(super) fn take_trace(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trace)
+    }
+
     /// Lets time pass, stopping wherever the session wants to be called.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
