@@ -238,6 +238,16 @@ impl Checker {
         }
     }
 
+    /// The operator has taken a faulted volume as it is: no later sync answers for what the failed
+    /// one was to cover.
+    pub fn recovered(&mut self, volume: usize) {
+        let range = (volume, WriteId(0))..=(volume, WriteId(u64::MAX));
+        for place in self.volatile.range(range).map(|(place, _)| *place).collect::<Vec<_>>() {
+            self.volatile.remove(&place);
+            self.writes.remove(&place.1);
+        }
+    }
+
     /// A read that was issued at `issued` has brought this. It is checked, and remembered.
     pub fn read(
         &mut self,

@@ -169,24 +169,51 @@ impl Setup {
         };
         let faults = disk_faults(rng, sync_errors);
         let damage = if rng.chance(150) { 3 } else { 0 };
+        // Requests of more than MaxBurstLength, which go through a buffer burst by burst.
+        let large = block_size == 4096 && rng.chance(100);
+        if large {
+            setup.buffer_bytes = setup.buffer_bytes.max(1 << 20);
+        }
         for volume in 0..1 + rng.index(2) {
-            setup.draw_volume(volume, block_size, &faults, rng);
+            setup.draw_volume(volume, block_size, large, &faults, rng);
             setup.draw_hosts(volume, damage, rng);
+        }
+        if large {
+            setup.make_hosts_ask_for_much(rng);
         }
         setup
     }
 
-    fn draw_volume(&mut self, index: usize, block_size: u32, faults: &disk::Faults, rng: &mut Rng) {
+    fn make_hosts_ask_for_much(&mut self, rng: &mut Rng) {
+        for host in &mut self.hosts {
+            host.blocks_max = 400;
+            host.quota = u32::try_from(rng.within(10..40)).expect("small");
+            host.offer.max_recv = host.offer.max_recv.max(8192);
+        }
+        self.offer.max_recv = self.offer.max_recv.max(8192);
+        self.net.segment_len_max = self.net.segment_len_max.max(2000);
+        self.net.window = self.net.window.max(16 << 10);
+    }
+
+    fn draw_volume(
+        &mut self,
+        index: usize,
+        block_size: u32,
+        large: bool,
+        faults: &disk::Faults,
+        rng: &mut Rng,
+    ) {
         let mut pieces: Vec<(usize, u64, u64)> = Vec::new();
         let mut blocks = 0;
         // Each volume has its own disks: a failed sync is then its own, too.
         let disks = self.disks.len()..self.disks.len() + 1 + rng.index(2);
         for _ in disks.clone() {
-            let (sector_len, len) = (block_size as usize, 1 << 20);
+            let (sector_len, len) = (block_size as usize, 8 << 20);
             self.disks.push(DiskSetup { len, sector_len, faults: faults.clone() });
         }
         for piece in 0..disks.len() + rng.index(2) {
-            let count = u32::try_from(rng.within(4..80)).expect("small");
+            let count = if large { 300..600 } else { 4..80 };
+            let count = u32::try_from(rng.within(count)).expect("small");
             let disk = disks.start + piece % disks.len();
             let taken = pieces.iter().filter(|(on, ..)| *on == disk).map(|(_, at, len)| at + len);
             let gap = rng.within(0..4) * u64::from(block_size);

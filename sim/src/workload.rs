@@ -60,10 +60,24 @@ struct Job {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
-    Read { lba: u32, blocks: u32 },
-    Write { id: WriteId, lba: u32, fua: bool },
-    Unmap { id: WriteId },
+    Read {
+        lba: u32,
+        blocks: u32,
+    },
+    Write {
+        id: WriteId,
+        lba: u32,
+        fua: bool,
+    },
+    Unmap {
+        id: WriteId,
+    },
     Sync,
+    /// VERIFY: with the bytes of an earlier write, or of the medium alone.
+    Verify {
+        lba: u32,
+        blocks: u32,
+    },
     Look,
 }
 
@@ -97,6 +111,8 @@ pub struct Host {
     /// May log in.
     granted: bool,
     done: u64,
+    /// Its last write, to be compared.
+    written: Option<(u32, Vec<u8>)>,
 }
 
 impl Host {
@@ -119,6 +135,7 @@ impl Host {
             thinking: false,
             granted,
             done: 0,
+            written: None,
         }
     }
 

@@ -451,13 +451,13 @@ impl World {
 
     /// The operator looks after faulted volumes.
     fn recover(&mut self) {
-        let Some(target) = &self.target else {
-            // With the target down the operator's word goes into the catalog.
-            return self.faulted.clear();
-        };
         for volume in std::mem::take(&mut self.faulted).into_keys() {
+            self.checker.recovered(volume);
             let setup = &self.setup.volumes[volume];
-            drop(target.tell_home(setup, |reply| Message::Recovered(setup.id, reply)));
+            // With the target down the operator's word goes into the catalog.
+            if let Some(target) = &self.target {
+                drop(target.tell_home(setup, |reply| Message::Recovered(setup.id, reply)));
+            }
             self.hardware.borrow_mut().note(format_args!("volume {volume} is recovered"));
         }
     }

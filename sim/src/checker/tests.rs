@@ -189,6 +189,16 @@ fn a_sync_makes_durable_what_was_acknowledged_before_it_was_issued() {
 }
 
 #[test]
+fn what_was_not_durable_when_a_faulted_volume_was_recovered_is_never_promised() {
+    let mut history = History::new();
+    history.written();
+    history.0.recovered(0);
+    let issued = history.0.tick();
+    history.0.synced(0, issued);
+    assert!(history.cut(None));
+}
+
+#[test]
 fn what_a_power_cut_left_stays_until_it_is_overwritten() {
     let mut history = History::new();
     let first = history.written();

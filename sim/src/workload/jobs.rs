@@ -1,14 +1,16 @@
 //! What a host's application asks for, and what must be true of each answer.
 
+use std::ops::Range;
+
 use outband_protocol::ids::{Lun, TaskId};
 use outband_protocol::initiator::{Data, Outcome, Replay, Request};
-use outband_protocol::scsi::cdb::Transfer;
+use outband_protocol::scsi::cdb::{ByteCheck, Transfer, Verify};
 use outband_protocol::scsi::sense::SenseKey;
 use outband_protocol::scsi::{Cdb, Sense, Status, unmap};
 use outband_target_server::media::WritePolicy;
 
 use super::{Ctx, HASTE, Host, Job, PATIENCE, What, word};
-use crate::checker::{Violation, tag_of};
+use crate::checker::tag_of;
 use crate::tag::{Content, parts};
 use crate::world::Failure;
 
@@ -48,13 +50,14 @@ impl Host {
             0..40 => self.any_read(ctx),
             40..85 => self.any_write(ctx),
             85..93 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
-            93..98 => self.any_unmap(ctx),
+            93..96 => self.any_unmap(ctx),
+            96..98 => self.any_verify(ctx),
             _ => Job { what: What::Look, issued: ctx.checker.tick(), bytes: vec![0; 96] },
         };
         Some(job)
     }
 
-    fn run(&mut self, within: std::ops::Range<u32>) -> (u32, u32) {
+    fn run(&mut self, within: Range<u32>) -> (u32, u32) {
         let most = self.setup.blocks_max.min(within.end - within.start);
         let blocks = 1 + self.rng.within(0..u64::from(most));
         let blocks = u32::try_from(blocks).expect("at most blocks_max");
@@ -84,6 +87,7 @@ impl Host {
         }
         let fua = self.rng.chance(self.setup.fua);
         ctx.hardware.note(format_args!("host {} writes {id:?} {lba}+{blocks}", self.index));
+        self.written = Some((lba, bytes.clone()));
         Job { what: What::Write { id, lba, fua }, issued: ctx.checker.tick(), bytes }
     }
 
@@ -97,6 +101,19 @@ impl Host {
             .map(|(lba, blocks)| unmap::Extent { lba: u64::from(*lba), blocks: *blocks })
             .collect();
         Job { what: What::Unmap { id }, issued: ctx.checker.tick(), bytes: unmap::build(&extents) }
+    }
+
+    /// Compares the medium with what it should have, or only has it read.
+    fn any_verify(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let issued = ctx.checker.tick();
+        let compare = self.rng.chance(700);
+        if let Some((lba, bytes)) = self.written.clone().filter(|_| compare) {
+            let block_size = ctx.setup.volumes[self.setup.volume].block_size as usize;
+            let blocks = u32::try_from(bytes.len() / block_size).expect("requests are small");
+            return Job { what: What::Verify { lba, blocks }, issued, bytes };
+        }
+        let (lba, blocks) = self.run(0..ctx.setup.volumes[self.setup.volume].blocks);
+        Job { what: What::Verify { lba, blocks }, issued, bytes: Vec::new() }
     }
 
     pub(super) fn submit(&mut self, job: Job, ctx: &mut Ctx<'_>) {
@@ -119,6 +136,12 @@ impl Host {
                 let list = u16::try_from(len).expect("a few ranges");
                 (Cdb::Unmap { anchor: false, len: list }, Data::Out(len))
             }
+            What::Verify { lba, blocks } => {
+                let check = if len > 0 { ByteCheck::Compare } else { ByteCheck::Medium };
+                let data = if len > 0 { Data::Out(len) } else { Data::None };
+                let verify = Verify { lba: lba.into(), blocks, protect: 0, dpo: false, check };
+                (if wide { Cdb::Verify16(verify) } else { Cdb::Verify10(verify) }, data)
+            }
             What::Sync => (Cdb::flush(), Data::None),
             What::Look => (Cdb::inquiry(None, 96), Data::In(96)),
         };
@@ -127,7 +150,8 @@ impl Host {
             What::Write { .. } if !self.setup.repeats => Replay::Never,
             _ => Replay::of(&cdb),
         };
-        let patience = if self.rng.chance(self.setup.hasty) { HASTE } else { PATIENCE };
+        let hasty = self.sweep.is_none() && self.rng.chance(self.setup.hasty);
+        let patience = if hasty { HASTE } else { PATIENCE };
         let deadline = ctx.hardware.instant() + patience;
         let request = Request { lun: Lun::ZERO, cdb, data, replay, deadline };
         let Some(session) = &mut self.session else {
@@ -177,7 +201,7 @@ impl Host {
             What::Sync => true,
             What::Write { fua, .. } => durable || fua,
             What::Unmap { .. } => durable,
-            What::Read { .. } | What::Look => false,
+            What::Read { .. } | What::Verify { .. } | What::Look => false,
         };
         // A failed sync is final, until the operator says otherwise (P5).
         if promises && ctx.faulted.get(&volume).is_some_and(|since| *since < job.issued) {
@@ -195,18 +219,10 @@ impl Host {
                         job.bytes.len()
                     ));
                 }
-                let block_size = ctx.setup.volumes[volume].block_size as usize;
-                for (block, lba) in job.bytes.chunks_exact(block_size).zip(lba..lba + blocks) {
-                    let content = Content::of(block);
-                    if content == Content::Mixed {
-                        ctx.hardware.note(format_args!("{volume}:{lba} has {}", parts(block)));
-                    }
-                    let seen = ctx.checker.read(volume, lba, job.issued, content);
-                    seen.unwrap_or_else(|violation: Violation| {
-                        ctx.failures.push(Failure::Data(violation));
-                    });
-                }
+                self.check_blocks(job, lba..lba + blocks, ctx);
             }
+            // What equals the medium was read from it.
+            What::Verify { lba, blocks } => self.check_blocks(job, lba..lba + blocks, ctx),
             What::Write { id, fua, .. } => ctx.checker.acknowledge(id, durable || fua),
             What::Unmap { id } => ctx.checker.acknowledge(id, durable),
             What::Sync => ctx.checker.synced(volume, job.issued),
@@ -214,9 +230,26 @@ impl Host {
         }
     }
 
+    fn check_blocks(&self, job: &Job, blocks: Range<u32>, ctx: &mut Ctx<'_>) {
+        let volume = self.setup.volume;
+        let block_size = ctx.setup.volumes[volume].block_size as usize;
+        for (block, lba) in job.bytes.chunks_exact(block_size).zip(blocks) {
+            let content = Content::of(block);
+            if content == Content::Mixed {
+                ctx.hardware.note(format_args!("{volume}:{lba} has {}", parts(block)));
+            }
+            if let Err(violation) = ctx.checker.read(volume, lba, job.issued, content) {
+                ctx.failures.push(Failure::Data(violation));
+            }
+        }
+    }
+
     fn check_status(&self, job: &Job, status: Status, sense: Option<Sense>, ctx: &mut Ctx<'_>) {
         let fine = match (status, sense.map(|sense| sense.key)) {
             (Status::CheckCondition, Some(SenseKey::MediumError)) => ctx.faulty,
+            (Status::CheckCondition, Some(SenseKey::Miscompare)) => {
+                matches!(job.what, What::Verify { .. }) && !job.bytes.is_empty()
+            }
             // A data digest was wrong.
             (Status::CheckCondition, Some(SenseKey::AbortedCommand)) => self.setup.damage > 0,
             // An abort was under way already.
