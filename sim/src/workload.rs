@@ -196,12 +196,16 @@ impl Host {
     }
 
     /// It may log in, or not any more. What its session has not finished is over: the target has
-    /// answered for that before another host comes.
+    /// answered for that before another host comes (P12). A deposed host may not know it, and go
+    /// on; before it is granted again it must have begun anew.
     pub fn set_granted(&mut self, granted: bool, ctx: &mut Ctx<'_>) {
         if !granted {
-            self.die(false, ctx);
             let ghosts = std::mem::take(&mut self.ghosts);
-            ghosts.into_iter().for_each(|id| ctx.checker.close(id));
+            let held = self.jobs.values().filter_map(Job::write);
+            held.chain(ghosts).for_each(|id| ctx.checker.close(id));
+        }
+        if granted && self.session.is_some() || !granted && self.rng.coin() {
+            self.die(false, ctx);
         }
         self.granted = granted;
         self.think_now(ctx);
