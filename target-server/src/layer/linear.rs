@@ -3,6 +3,7 @@
 use outband_ring::Fd;
 use uuid::Uuid;
 
+use super::Memory;
 use crate::media::ZeroWith;
 
 /// One piece of a volume on one device, as a shard has it.
@@ -22,7 +23,7 @@ pub enum Place {
     /// In a file or on a block device, from `offset` on.
     File { file: Fd, offset: u64, zero: ZeroWith },
     /// In this shard's memory.
-    Memory(Vec<u8>),
+    Memory(Memory),
 }
 
 /// A stretch of a volume that lies together.
@@ -37,8 +38,8 @@ pub struct Run<'v> {
 /// The bytes of a [`Run`].
 #[derive(Debug)]
 pub enum Media<'v> {
-    /// The bytes themselves.
-    Memory(&'v mut [u8]),
+    /// From byte `at` of a piece in memory.
+    Memory { memory: &'v mut Memory, at: u64 },
     /// On a device.
     File { file: Fd, offset: u64, zero: ZeroWith },
 }
@@ -56,8 +57,7 @@ pub struct Linear {
 impl Segment {
     /// `len` bytes of memory, zero.
     pub fn memory(device: Uuid, len: u64) -> Self {
-        let bytes = usize::try_from(len).expect("memory volumes are below the address space");
-        Self { device, len, place: Place::Memory(vec![0; bytes]) }
+        Self { device, len, place: Place::Memory(Memory::default()) }
     }
 
     /// `len` bytes of `file` from `offset` on.
@@ -131,11 +131,7 @@ impl Linear {
             Place::File { file, offset, zero } => {
                 Media::File { file: *file, offset: *offset + within, zero: *zero }
             }
-            Place::Memory(bytes) => {
-                let start = usize::try_from(within).expect("within a Vec");
-                let end = usize::try_from(within + len).expect("within a Vec");
-                Media::Memory(&mut bytes[start..end])
-            }
+            Place::Memory(memory) => Media::Memory { memory, at: within },
         };
         Run { len, media }
     }

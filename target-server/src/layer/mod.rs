@@ -2,5 +2,7 @@
 //! A layer says where the next bytes are; [`crate::store::Io`] is the one completion interface.
 
 mod linear;
+mod memory;
 
 pub use linear::{Linear, Media, Place, Run, Segment};
+pub use memory::Memory;

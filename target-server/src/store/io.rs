@@ -7,7 +7,7 @@ use outband_ring::{Buf, Done, Errno, Op, Zero};
 
 use super::StoreError;
 use crate::counters::Totals;
-use crate::layer::{Linear, Media};
+use crate::layer::{Linear, Media, Memory};
 use crate::media::ZeroWith;
 
 /// Times that one operation may be answered with EAGAIN or EINTR before that counts as an error.
@@ -126,8 +126,8 @@ impl Io {
             let run = volume.run(self.at + self.done, self.len - self.done);
             let len = run.len;
             match run.media {
-                Media::Memory(bytes) => {
-                    self.in_memory(bytes);
+                Media::Memory { memory, at } => {
+                    self.in_memory(memory, at, len);
                     self.done += len;
                 }
                 Media::File { file, offset, zero } => return self.on_file(file, offset, len, zero),
@@ -135,18 +135,20 @@ impl Io {
         }
     }
 
-    fn in_memory(&mut self, bytes: &mut [u8]) {
-        let from = index(self.done);
+    fn in_memory(&mut self, memory: &mut Memory, at: u64, len: u64) {
+        // A range to be zeroed may be far longer than any buffer.
+        let here = || index(self.done)..index(self.done + len);
         match self.kind {
             Kind::Read => {
+                let here = here();
                 let buf = self.buf.as_mut().expect("a read has its buffer between operations");
-                buf[from..from + bytes.len()].copy_from_slice(bytes);
+                memory.read(at, &mut buf[here]);
             }
             Kind::Write { .. } => {
                 let buf = self.buf.as_ref().expect("a write has its buffer between operations");
-                bytes.copy_from_slice(&buf[from..from + bytes.len()]);
+                memory.write(at, &buf[here()]);
             }
-            Kind::Zero { .. } => bytes.fill(0),
+            Kind::Zero { .. } => memory.zero(at..at + len),
             Kind::Flush => {}
         }
     }
