@@ -2,9 +2,12 @@
 //! Values are only read here; whether they are acceptable is the device server's to say.
 
 mod host;
+mod maintenance;
 pub mod opcode;
+pub mod usage;
 
 pub use self::host::Expected;
+pub use self::maintenance::{SupportedOpcodes, Which};
 
 use super::sense::{INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense};
 use super::{put, u16_at, u32_at, u64_at};
@@ -132,13 +135,12 @@ pub enum Cdb {
     SynchronizeCache10(Synchronize),
     SynchronizeCache16(Synchronize),
     Unmap { anchor: bool, len: u16 },
+    ReportSupportedOpcodes(SupportedOpcodes),
+    ReportSupportedTaskManagement { extended: bool, allocation: u32 },
 }
 
 /// READ CAPACITY(16) is a service action of SERVICE ACTION IN(16).
 const SERVICE_READ_CAPACITY_16: u8 = 0x10;
-/// The reserved bits of CONTROL and NACA: contingent allegiance that outlives its command is not
-/// offered (SAM-5, CONTROL byte).
-const CONTROL_REFUSED: u8 = 0x3C;
 
 /// The length of a block, from the group in its operation code (SPC-4 §4.2). Groups 3, 6 and 7
 /// hold variable-length and vendor commands.
@@ -153,19 +155,11 @@ const fn length(opcode: u8) -> Option<usize> {
 }
 
 impl Cdb {
-    /// Reads a block; iSCSI's sixteen bytes may be longer than the command.
+    /// Reads a block; iSCSI's sixteen bytes may be longer than the command. A bit that the
+    /// command does not look at must be zero (see [`usage`]).
     pub fn parse(cdb: &[u8]) -> Result<Self, Sense> {
-        let opcode = *cdb.first().ok_or(INVALID_OPCODE)?;
-        let len = length(opcode).ok_or(INVALID_OPCODE)?;
-        let mut bytes = [0; 16];
-        let given = cdb.get(..len).ok_or(INVALID_FIELD_IN_CDB)?;
-        bytes[..len].copy_from_slice(given);
-
-        let parsed = Self::parse_fields(opcode, &bytes)?;
-        if bytes[len - 1] & CONTROL_REFUSED != 0 {
-            return Err(INVALID_FIELD_IN_CDB.at_cdb(parsed.control_at(), None));
-        }
-        Ok(parsed)
+        let usage = usage::of(cdb)?;
+        Self::parse_fields(usage.opcode(), &usage.check(cdb)?)
     }
 
     fn parse_fields(opcode: u8, cdb: &[u8; 16]) -> Result<Self, Sense> {
@@ -184,9 +178,8 @@ impl Cdb {
             opcode::MODE_SELECT_6 => Self::ModeSelect6(parse_mode_select(cdb, u16::from(cdb[4]))),
             opcode::MODE_SELECT_10 => Self::ModeSelect10(parse_mode_select(cdb, u16_at(cdb, 7))),
             opcode::READ_CAPACITY_10 => Self::ReadCapacity10,
-            opcode::SERVICE_ACTION_IN_16 if cdb[1] & 0x1F == SERVICE_READ_CAPACITY_16 => {
-                Self::ReadCapacity16 { allocation: u32_at(cdb, 10) }
-            }
+            opcode::SERVICE_ACTION_IN_16 => Self::ReadCapacity16 { allocation: u32_at(cdb, 10) },
+            opcode::MAINTENANCE_IN => maintenance::parse(cdb)?,
             opcode::READ_6 => Self::Read6(parse_transfer_6(cdb)),
             opcode::READ_10 => Self::Read10(parse_transfer(cdb)),
             opcode::READ_12 => Self::Read12(parse_transfer(cdb)),
@@ -264,6 +257,12 @@ impl Cdb {
                 cdb[1] = u8::from(anchor);
                 put(&mut cdb, 7, len.to_be_bytes());
             }
+            Self::ReportSupportedOpcodes(fields) => {
+                maintenance::build_supported(&mut cdb, &fields);
+            }
+            Self::ReportSupportedTaskManagement { extended, allocation } => {
+                maintenance::build_task_management(&mut cdb, extended, allocation);
+            }
         }
         cdb
     }
@@ -296,6 +295,9 @@ impl Cdb {
             Self::SynchronizeCache10(_) => opcode::SYNCHRONIZE_CACHE_10,
             Self::SynchronizeCache16(_) => opcode::SYNCHRONIZE_CACHE_16,
             Self::Unmap { .. } => opcode::UNMAP,
+            Self::ReportSupportedOpcodes(_) | Self::ReportSupportedTaskManagement { .. } => {
+                opcode::MAINTENANCE_IN
+            }
         }
     }
 
@@ -316,23 +318,10 @@ impl Cdb {
     pub const fn lba_at(&self) -> u16 {
         if matches!(length(self.opcode()), Some(6)) { 1 } else { 2 }
     }
-
-    const fn control_at(&self) -> u16 {
-        match length(self.opcode()) {
-            Some(6) => 5,
-            Some(12) => 11,
-            Some(16) => 15,
-            _ => 9,
-        }
-    }
 }
 
 fn parse_inquiry(cdb: &[u8; 16]) -> Result<Cdb, Sense> {
     let vital = cdb[1] & 0x01 != 0;
-    // CMDDT is obsolete, and asks for data that is not what an INQUIRY without it returns.
-    if cdb[1] & 0x02 != 0 {
-        return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(1)));
-    }
     // A page code without EVPD is an error (SPC-4 §6.6).
     if !vital && cdb[2] != 0 {
         return Err(INVALID_FIELD_IN_CDB.at_cdb(2, None));

@@ -7,6 +7,7 @@ pub mod inquiry;
 pub mod luns;
 pub mod mode;
 pub mod sense;
+pub mod supported;
 pub mod unmap;
 
 pub use self::cdb::Cdb;

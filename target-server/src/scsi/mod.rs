@@ -5,6 +5,7 @@ mod attention;
 mod identity;
 mod sbc;
 mod spc;
+mod supported;
 
 use outband_protocol::ids::Lun;
 use outband_protocol::scsi::cdb::{Expected, opcode};
@@ -282,6 +283,10 @@ impl LogicalUnit {
                 self.synchronize(&cdb, &fields)
             }
             Cdb::Unmap { anchor, len } => self.unmap(cdb, anchor, len),
+            Cdb::ReportSupportedOpcodes(fields) => self.supported_opcodes(&fields),
+            Cdb::ReportSupportedTaskManagement { extended, allocation } => {
+                supported::task_management(extended, allocation)
+            }
         }
     }
 

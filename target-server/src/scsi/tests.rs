@@ -3,6 +3,7 @@
 
 mod disk;
 mod primary;
+mod supported;
 mod unit_attention;
 
 use std::fmt::Write as _;

@@ -86,6 +86,10 @@ impl Cdb {
                 Expected::Out(select.len.into())
             }
             Self::Unmap { len, .. } => Expected::Out(len.into()),
+            Self::ReportSupportedOpcodes(fields) => Expected::In(fields.allocation.into()),
+            Self::ReportSupportedTaskManagement { allocation, .. } => {
+                Expected::In(allocation.into())
+            }
         }
     }
 }

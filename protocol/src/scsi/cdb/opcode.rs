@@ -23,6 +23,7 @@ pub const VERIFY_16: u8 = 0x8F;
 pub const SYNCHRONIZE_CACHE_16: u8 = 0x91;
 pub const SERVICE_ACTION_IN_16: u8 = 0x9E;
 pub const REPORT_LUNS: u8 = 0xA0;
+pub const MAINTENANCE_IN: u8 = 0xA3;
 pub const READ_12: u8 = 0xA8;
 pub const WRITE_12: u8 = 0xAA;
 pub const VERIFY_12: u8 = 0xAF;

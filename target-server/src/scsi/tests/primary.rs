@@ -196,12 +196,13 @@ fn report_luns_wants_room_and_knows_three_selections() {
 }
 
 #[test]
-fn what_is_not_offered_is_an_invalid_operation_code() {
+fn what_is_not_offered_is_an_invalid_operation_code_or_field() {
     check(
         disk(),
         |talk| {
-            // GET LBA STATUS, COMPARE AND WRITE, WRITE SAME(16), PERSISTENT RESERVE IN, vendor's.
-            for cdb in [[0x9E, 0x12], [0x89, 0], [0x93, 0], [0x5E, 0], [0xC1, 0]] {
+            // LOG SENSE, SERVICE ACTION BIDIRECTIONAL, a vendor's, and a service action of READ
+            // CAPACITY(16)'s operation code.
+            for cdb in [[0x4D, 0], [0x9D, 0], [0xC1, 0], [0x9E, 0x1F]] {
                 let mut block = [0; 16];
                 block[..2].copy_from_slice(&cdb);
                 talk.raw(A, Lun::ZERO, &block, 0);
@@ -213,9 +214,8 @@ fn what_is_not_offered_is_an_invalid_operation_code() {
         IllegalRequest 20/00
         IllegalRequest 20/00
         IllegalRequest 20/00
-        IllegalRequest 20/00
-        IllegalRequest 20/00
-        IllegalRequest 24/00 at 5
+        IllegalRequest 24/00 at 1.4
+        IllegalRequest 24/00 at 5.2
         ",
     );
 }
