@@ -4,6 +4,7 @@
 //! Read it in the order of a WRITE: `on_recv`, `on_command`, `on_write_data`, `on_write_ready`,
 //! `on_disk`, `flush`, `on_body_sent`.
 
+mod claim;
 mod finish;
 
 use std::net::IpAddr;

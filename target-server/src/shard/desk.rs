@@ -1,6 +1,8 @@
 //! What a connection works with: the ring, buffers, targets and volumes of its shard. Everything
 //! but the connections themselves.
 
+mod claiming;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ struct Active {
     owner: (ConnKey, TaskId),
     /// Writes of the volume that had ended when it began; a flush covers them.
     covers: u64,
+    /// Its task has the range alone.
+    claimed: bool,
 }
 
 /// What a connection cannot do alone; the shard does it before the turn ends.
@@ -40,6 +44,8 @@ pub(crate) enum Errand {
     EndTasks { target: TargetKey, by: ConnKey, reset: bool },
     /// A task of this target has drained: those who wait for that may go on.
     Settle(TargetKey),
+    /// A task has the range that it asked for.
+    Granted(ConnKey, TaskId),
 }
 
 /// Makes random bytes: CHAP challenges, session handles.
@@ -164,8 +170,16 @@ impl<R: Ring> Desk<R> {
     /// Starts an I/O on the volume below `target`; its end comes to [`ended`](Self::ended).
     pub(crate) fn start(&mut self, owner: (ConnKey, TaskId), target: TargetKey, io: Io) {
         let volume = self.targets[target].volume;
+        if self.volumes[volume].claims.is_empty() {
+            self.start_now(owner, volume, io, false);
+        } else {
+            self.start_among_claims(owner, volume, io);
+        }
+    }
+
+    fn start_now(&mut self, owner: (ConnKey, TaskId), volume: VolumeKey, io: Io, claimed: bool) {
         let covers = self.volumes[volume].written;
-        let mut active = Active { io, volume, owner, covers };
+        let mut active = Active { io, volume, owner, covers, claimed };
         // Memory answers on the spot, and then nothing needs to be remembered.
         match active.io.step(&mut self.volumes[volume].layers) {
             Step::Done(done) => self.end(&active, done),
@@ -187,7 +201,10 @@ impl<R: Ring> Desk<R> {
             Err(error) => active.io.end(Err(error)),
         };
         match step {
-            Step::Done(done) => self.end(&active, done),
+            Step::Done(done) => {
+                self.end(&active, done);
+                self.go_on(active.volume);
+            }
             Step::Submit(op) => {
                 let key = self.ios.insert(active);
                 self.push(Owner::Store(key).token(), op);
@@ -197,6 +214,9 @@ impl<R: Ring> Desk<R> {
 
     fn end(&mut self, active: &Active, mut done: IoDone) {
         let volume = &mut self.volumes[active.volume];
+        if !volume.claims.is_empty() && !active.claimed {
+            volume.claims.ended(&active.io.range());
+        }
         // A sync that was under way when another one failed says nothing: the kernel tells of a
         // failure once, to whoever asks first (P5).
         let faulted = volume.faulted || self.faults.contains(&volume.id);

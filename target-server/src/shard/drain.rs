@@ -84,8 +84,9 @@ impl<R: Ring> Shard<R> {
     pub(super) fn close_gate(&mut self, gate: Gate) {
         for key in self.sessions_of(&gate) {
             if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
-                conn.fenced = true;
+                conn.fence(&mut self.desk);
             }
+            self.touch(key);
         }
         self.desk.gates.push(gate);
     }

@@ -4,6 +4,7 @@
 //! A request's way is in `conn.rs`. There is no lock anywhere below: a volume lives on one shard,
 //! and what others want of it comes as a [`Message`].
 
+mod claims;
 mod conn;
 mod desk;
 mod drain;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use outband_protocol::ids::TaskId;
 use outband_protocol::keys::Offer;
 use outband_ring::{Buf, Completion, Done, Fd, Op, Ring};
 use slotmap::SlotMap;
@@ -273,6 +275,9 @@ impl<R: Ring> Shard<R> {
                     Some(Phase::Inside(conn)) => conn.on_disk(task, done, desk),
                     Some(Phase::Leaving(leaving)) => {
                         leaving.ios -= 1;
+                        if let Some(session) = &leaving.session {
+                            desk.release((key, task), session.target);
+                        }
                         done.buf.into_iter().for_each(|buf| desk.buffers.give(buf));
                     }
                     _ => done.buf.into_iter().for_each(|buf| desk.buffers.give(buf)),
@@ -290,7 +295,15 @@ impl<R: Ring> Shard<R> {
                 Errand::Admit(key) => self.admit(key),
                 Errand::EndTasks { target, by, reset } => self.end_tasks(target, by, reset),
                 Errand::Settle(target) => self.settle(target),
+                Errand::Granted(key, task) => self.on_granted(key, task),
             }
+        }
+    }
+
+    fn on_granted(&mut self, key: ConnKey, task: TaskId) {
+        if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+            conn.on_granted(task, &mut self.desk);
+            self.touch(key);
         }
     }
 

@@ -3,6 +3,7 @@
 use outband_ring::Ring;
 
 use super::Shard;
+use super::claims::Claims;
 use super::mailbox::{Message, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig};
 use super::peer::Phase;
 use super::target::{Target, Volume};
@@ -65,6 +66,7 @@ impl<R: Ring> Shard<R> {
             written: 0,
             synced: 0,
             faulted: config.faulted,
+            claims: Claims::default(),
         };
         let key = self.desk.volumes.insert(volume);
         self.extend(key, config.segments);

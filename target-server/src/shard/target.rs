@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use outband_protocol::ids::IscsiName;
+use outband_protocol::ids::{IscsiName, TaskId};
 use uuid::Uuid;
 
+use super::claims::Claims;
 use super::token::{ConnKey, VolumeKey};
 use crate::layer::Linear;
 use crate::scsi::LogicalUnit;
+use crate::store::Io;
 
 /// Evictions of one initiator's sessions by another of its own that are taken for bad luck.
 const EVICTIONS_MAX: usize = 3;
@@ -76,6 +78,8 @@ pub(crate) struct Volume {
     pub(crate) synced: u64,
     /// A sync failed and the operator has not said `recover` since.
     pub(crate) faulted: bool,
+    /// Ranges that tasks have, or want, alone.
+    pub(crate) claims: Claims<(ConnKey, TaskId), Io>,
 }
 
 impl Volume {

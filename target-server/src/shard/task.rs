@@ -32,6 +32,8 @@ pub(crate) struct Task {
     pub(crate) bound: u32,
     /// Parameter data to be sent.
     pub(crate) payload: Vec<u8>,
+    /// It has a range alone, or has asked for one.
+    pub(crate) claims: bool,
 }
 
 /// What a command comes to, as far as it has to be remembered.
@@ -62,7 +64,9 @@ pub(crate) enum Stage {
     Hungry,
     /// Data-out is on its way.
     Collecting,
-    /// The medium has it.
+    /// Others are on the range that it wants alone.
+    Claiming,
+    /// The medium has it, or will have it when a claim of another task goes.
     Storing,
     /// A piece of its data-in is on its way, and there is more to read.
     Sending,
@@ -88,6 +92,7 @@ impl Task {
             base: 0,
             bound: 0,
             payload: Vec::new(),
+            claims: false,
         }
     }
 

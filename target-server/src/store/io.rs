@@ -2,6 +2,7 @@
 //! and is told how it ended. Short transfers, extents and refused zeroing are all "go on from here".
 
 use std::io::ErrorKind;
+use std::ops::Range;
 
 use outband_ring::{Buf, Done, Errno, Op, Zero};
 
@@ -76,6 +77,16 @@ impl Io {
             Work::Zero { unmap } => (Kind::Zero { unmap, by_writing: false }, None),
         };
         Self { at, len, done: 0, kind, buf, retries: 0 }
+    }
+
+    /// The bytes it is about; none for a flush.
+    pub fn range(&self) -> Range<u64> {
+        self.at..self.at + self.len
+    }
+
+    /// Gives up before it began.
+    pub fn into_buf(self) -> Option<Buf> {
+        self.buf
     }
 
     /// Whether it leaves data behind that a power cut can take.

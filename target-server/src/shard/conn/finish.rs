@@ -43,6 +43,7 @@ impl Conn {
         data_in: u32,
         desk: &mut Desk<R>,
     ) {
+        self.unclaim(slot, desk);
         let task = self.task_at(slot);
         task.stage = Stage::Ended;
         if data_in == 0
@@ -145,10 +146,11 @@ impl Conn {
         let Some(task) = self.task(id) else {
             return;
         };
-        if task.stage == Stage::Storing {
-            task.stage = Stage::Draining;
+        let stage = task.stage;
+        if stage == Stage::Storing && !self.withdraw(id, desk) {
+            self.task_at(usize::from(id.slot)).stage = Stage::Draining;
             self.draining += 1;
-        } else if task.stage != Stage::Draining {
+        } else if stage != Stage::Draining {
             self.finish(usize::from(id.slot), Status::TaskAborted, None, 0, desk);
         }
     }
@@ -249,6 +251,7 @@ impl Conn {
     /// Gives back everything that the session held of the shard's.
     pub(crate) fn release<R: Ring>(&mut self, desk: &mut Desk<R>) {
         desk.credit += self.credit.saturating_sub(TASKS_INITIAL);
+        self.drop_waiting(desk);
         for task in self.tasks.iter_mut().flatten() {
             task.buf.take().into_iter().for_each(|buf| desk.buffers.give(buf));
         }
