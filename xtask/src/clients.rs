@@ -1,21 +1,26 @@
 //! Clients nobody here wrote, against the `outband-target` of this build.
 
 mod discovery;
+mod guest;
 mod image;
-mod suite;
-mod target;
+mod login;
+mod patterns;
+pub(crate) mod suite;
+mod tools;
 
 use std::fmt;
 
 use clap::ValueEnum;
 
 use crate::failure::Failure;
-use image::Login;
+use login::Login;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Part {
     /// What `iscsi-ls` and `iscsi-inq` see, and what a host without a grant does not.
     Discovery,
+    /// libiscsi's smaller tools.
+    Tools,
     /// libiscsi's `iscsi-test-cu`.
     Suite,
     /// A file system's journey onto a volume and back.
@@ -24,19 +29,38 @@ pub(crate) enum Part {
     Chap,
     /// The same with CRC32C digests.
     Digests,
+    /// `qemu-io`'s patterns.
+    Patterns,
+    /// A QEMU guest whose disk is the volume.
+    Guest,
+    /// A QEMU guest that iPXE boots from the volume.
+    Pxe,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Discovery, Self::Suite, Self::Image, Self::Chap, Self::Digests];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Discovery,
+        Self::Tools,
+        Self::Suite,
+        Self::Image,
+        Self::Chap,
+        Self::Digests,
+        Self::Patterns,
+        Self::Guest,
+        Self::Pxe,
+    ];
 
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Discovery => discovery::run(),
+            Self::Tools => tools::run(),
             Self::Suite => suite::run(),
             Self::Image => image::run(Login::Plain),
             Self::Chap => image::run(Login::Chap),
             Self::Digests => image::run(Login::Digests),
+            Self::Patterns => patterns::run(),
+            Self::Guest => guest::disk(),
+            Self::Pxe => guest::pxe(),
         }
     }
 }

@@ -4,11 +4,15 @@
 
 #![forbid(unsafe_code)]
 
+mod boot_sector;
 mod clients;
+mod conformance;
 mod failure;
 mod fuzz;
 mod process;
 mod steps;
+mod suite;
+mod target;
 mod test;
 mod tidy;
 mod tools;
@@ -40,8 +44,15 @@ enum Command {
     Tools,
     /// The clients nobody here wrote (libiscsi, QEMU) against a target of this build.
     Clients {
-        /// Only these parts: `discovery`, `suite`, `image`, `chap`, `digests`.
+        /// Only these parts.
         parts: Vec<clients::Part>,
+        /// Use the binaries as they are.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// libiscsi's whole suite against our target and against tgt, written into
+    /// `docs/conformance.md`; fails if a test of ours fails or is left out without a reason.
+    Conformance {
         /// Use the binaries as they are.
         #[arg(long)]
         no_build: bool,
@@ -84,11 +95,12 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tidy => tidy::run(),
         Command::Tools => tools::ensure(),
         Command::Clients { parts, no_build } => {
-            tools::ensure()?;
-            if !no_build {
-                process::cargo(&["build", "--workspace"])?;
-            }
+            ready(no_build)?;
             clients::run(&parts)
+        }
+        Command::Conformance { no_build } => {
+            ready(no_build)?;
+            conformance::run()
         }
         Command::Fuzz { secs, target } => fuzz::run(secs, target.as_deref()),
         Command::Sim { arguments } => {
@@ -99,4 +111,10 @@ fn run(command: Command) -> Result<(), Failure> {
             process::cargo_with(&["bench", "--package", "outband-bench"], &arguments)
         }
     }
+}
+
+/// Tools and binaries of the outside clients.
+fn ready(no_build: bool) -> Result<(), Failure> {
+    tools::ensure()?;
+    if no_build { Ok(()) } else { process::cargo(&["build", "--workspace"]) }
 }

@@ -126,6 +126,11 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
+/// The same for one that `cargo xtask tools` installs.
+pub(crate) fn tool(name: &str) -> Result<PathBuf, Failure> {
+    program(name).ok_or_else(|| Failure::wrong(format!("{name} is missing: cargo xtask tools")))
+}
+
 /// A binary of this workspace, built in the same profile as xtask and so lying beside it.
 pub(crate) fn built(name: &str) -> Result<PathBuf, Failure> {
     let own = env::current_exe().map_err(Failure::at(Path::new("xtask")))?;

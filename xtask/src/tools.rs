@@ -1,5 +1,6 @@
 //! The Debian packages the tests need: found, installed when that is permitted, or named.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,17 +8,25 @@ use crate::failure::Failure;
 use crate::process::{captured, finished, program, visible};
 
 /// A program and the package that has it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("iscsi-ls", "libiscsi-bin"),
     ("iscsi-inq", "libiscsi-bin"),
+    ("iscsi-swp", "libiscsi-bin"),
+    ("iscsi-perf", "libiscsi-bin"),
     ("iscsi-test-cu", "libiscsi-bin"),
+    ("tgtd", "tgt"),
     ("qemu-img", "qemu-utils"),
+    ("qemu-io", "qemu-utils"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     // libFuzzer is C++.
     ("c++", "g++"),
 ];
+
+/// A file and the package that has it: what QEMU's network card boots from.
+const PXE: (&str, &str) = ("/usr/lib/ipxe/qemu/pxe-e1000.rom", "ipxe-qemu");
 
 /// QEMU's iSCSI driver is a module of its own.
 const QEMU_DRIVER: &str = "qemu-block-extra";
@@ -43,6 +52,9 @@ fn missing() -> Result<Vec<&'static str>, Failure> {
     let mut packages = missing_programs();
     if packages.contains(&"qemu-utils") || !qemu_knows_iscsi()? {
         packages.push(QEMU_DRIVER);
+    }
+    if !Path::new(PXE.0).is_file() {
+        packages.push(PXE.1);
     }
     Ok(packages)
 }

@@ -4,9 +4,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::target::{Target, folder, with};
 use crate::failure::Failure;
 use crate::process::{captured, finished};
+use crate::target::{Target, folder, with};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const HOST: &str = "iqn.2026-11.local.outband:host-a";

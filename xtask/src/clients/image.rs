@@ -8,29 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::target::{Target, folder, with};
+use super::login::{Login, USER, text};
 use crate::failure::{Failure, root};
-use crate::process::{built, captured, finished, program};
+use crate::process::{built, captured, finished, tool};
+use crate::target::{Target, folder, with};
 
 /// The size of image and volume, as the programs take it.
 const SIZE: &str = "256M";
 /// Random bytes in one file: many blocks that no two of which are alike.
 const RANDOM_LEN: u64 = 96 << 20;
 const LIMIT: Duration = Duration::from_secs(180);
-
-const USER: &str = "host-a";
-const SECRET: &str = "not-so-secret-16";
-
-/// How the clients log in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Login {
-    /// To a volume in a file, with nothing asked.
-    Plain,
-    /// To a volume in memory, with CHAP.
-    Chap,
-    /// To a volume in memory, with CRC32C digests.
-    Digests,
-}
 
 pub(super) fn run(login: Login) -> Result<(), Failure> {
     let folder = folder()?;
@@ -55,23 +42,12 @@ pub(super) fn run(login: Login) -> Result<(), Failure> {
 }
 
 fn arguments(folder: &Path, login: Login) -> Result<Vec<String>, Failure> {
-    let words = match login {
-        Login::Plain => format!("{} --size {SIZE}iB --any-host", text(&folder.join("volume.img"))),
-        Login::Chap => {
-            let secret = secret_file(folder)?;
-            format!("--memory {SIZE}iB --any-host --chap-user {USER} --chap-secret-file {secret}")
-        }
-        Login::Digests => format!("--memory {SIZE}iB --any-host --digests"),
+    let volume = match login {
+        Login::Plain => format!("{} --size {SIZE}iB", text(&folder.join("volume.img"))),
+        _ => format!("--memory {SIZE}iB"),
     };
-    Ok(words.split(' ').map(str::to_owned).collect())
-}
-
-fn secret_file(folder: &Path) -> Result<String, Failure> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = folder.join("secret");
-    fs::write(&path, SECRET).map_err(Failure::at(&path))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(Failure::at(&path))?;
-    Ok(text(&path).to_owned())
+    let volume = volume.split(' ').map(str::to_owned);
+    Ok(volume.chain(login.served(folder)?).collect())
 }
 
 /// The sources of this project, and one large file that no compression or pattern can hide in.
@@ -107,49 +83,31 @@ fn make_image(files: &Path, image: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where QEMU finds the volume. Its own libiscsi agrees to header digests; data digests it does not
-/// know (`outband cp` asks for both).
-fn address(target: &Target, login: Login) -> Vec<String> {
-    let portal = target.portal();
-    match login {
-        Login::Plain => vec!["-f".into(), "raw".into(), target.url().to_owned()],
-        Login::Chap => vec!["-f".into(), "raw".into(), target.url_as(USER, SECRET)],
-        Login::Digests => vec![
-            "--image-opts".into(),
-            format!(
-                "driver=raw,file.driver=iscsi,file.transport=tcp,file.portal={portal},\
-                 file.target={},file.lun=0,file.header-digest=crc32c",
-                target.name()
-            ),
-        ],
-    }
-}
-
 fn copy_onto(target: &Target, login: Login, image: &Path) -> Result<(), Failure> {
-    let image = text(image);
-    let source = format!("driver=raw,file.driver=file,file.filename={image}");
-    let volume = address(target, login);
-    let opts = volume[0] == "--image-opts";
-    let mut convert = Command::new(tool("qemu-img")?);
-    convert.args(["convert", "-n"]);
-    if opts {
-        convert.args(["--image-opts", "--target-image-opts", &source, &volume[1]]);
+    let (mut convert, mut compare) = (qemu_img("convert")?, qemu_img("compare")?);
+    convert.arg("-n");
+    if login.digests() {
+        let source = format!("driver=raw,file.driver=file,file.filename={}", text(image));
+        let volume = login.image_opts(target);
+        convert.args(["--image-opts", "--target-image-opts", &source, &volume]);
+        compare.args(["--image-opts", &source, &volume]);
     } else {
-        convert.args(["-f", "raw", "-O", "raw", image, &volume[2]]);
+        let url = login.url(target);
+        convert.args(["-f", "raw", "-O", "raw", text(image), &url]);
+        compare.args(["-f", "raw", "-F", "raw", text(image), &url]);
     }
     captured(&mut convert, LIMIT)?;
     println!("  qemu-img convert: written");
-    let mut compare = Command::new(tool("qemu-img")?);
-    compare.arg("compare");
-    if opts {
-        compare.args(["--image-opts", &source, &volume[1]]);
-    } else {
-        compare.args(["-f", "raw", "-F", "raw", image, &volume[2]]);
-    }
     let said = captured(&mut compare, LIMIT)?;
     // Before it come its remarks on commands that the target does not offer.
     println!("  qemu-img compare: {}", said.lines().last().unwrap_or_default());
     Ok(())
+}
+
+fn qemu_img(what: &str) -> Result<Command, Failure> {
+    let mut command = Command::new(tool("qemu-img")?);
+    command.arg(what);
+    Ok(command)
 }
 
 fn a_wrong_secret_is_refused(target: &Target) -> Result<(), Failure> {
@@ -165,17 +123,7 @@ fn a_wrong_secret_is_refused(target: &Target) -> Result<(), Failure> {
 
 fn read_back(target: &Target, login: Login, folder: &Path, back: &Path) -> Result<(), Failure> {
     let mut cp = Command::new(built("outband")?);
-    cp.args(["cp", target.url()]).arg(back);
-    match login {
-        Login::Plain => {}
-        Login::Chap => {
-            let secret = secret_file(folder)?;
-            cp.args(["--chap-user", USER, "--chap-secret-file", &secret]);
-        }
-        Login::Digests => {
-            cp.arg("--digests");
-        }
-    }
+    cp.args(["cp", target.url()]).arg(back).args(login.copied(folder)?);
     captured(&mut cp, LIMIT)?;
     println!("  outband cp: read back");
     Ok(())
@@ -225,13 +173,4 @@ fn listed(folder: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, Failure> {
         }
     }
     Ok(files)
-}
-
-fn tool(name: &str) -> Result<PathBuf, Failure> {
-    program(name).ok_or_else(|| Failure::wrong(format!("{name} is missing: cargo xtask tools")))
-}
-
-/// Temporary folders have names that are text.
-fn text(path: &Path) -> &str {
-    path.to_str().expect("the temporary folder's name is text")
 }

@@ -19,37 +19,48 @@ const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     process: Guard,
-    /// `iscsi://ADDR/IQN/0`, as it printed it.
-    url: String,
+    /// `iscsi://ADDR/IQN/0` for each portal, as it printed them.
+    urls: Vec<String>,
     log: PathBuf,
 }
 
 impl Target {
-    /// Serves what `arguments` say; its log lies in `folder`.
-    pub(super) fn start(folder: &Path, arguments: &[&str]) -> Result<Self, Failure> {
+    /// Serves what `arguments` say on a free port; its log lies in `folder`.
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Result<Self, Failure> {
+        Self::listening(folder, arguments, &["127.0.0.1:0"])
+    }
+
+    /// The same with a portal for each address of `listen`.
+    pub(crate) fn listening(
+        folder: &Path,
+        arguments: &[&str],
+        listen: &[&str],
+    ) -> Result<Self, Failure> {
         let log = folder.join("target.log");
         let stderr = File::create(&log).map_err(Failure::at(&log))?;
         let binary = built("outband-target")?;
         let child = Command::new(&binary)
             .arg("serve")
             .args(arguments)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(listen.iter().flat_map(|address| ["--listen", address]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
             .map_err(Failure::at(&binary))?;
-        let mut target = Self { process: Guard(child), url: String::new(), log };
-        match target.first_line() {
-            Some(line) if line.starts_with("iscsi://") => target.url = line,
-            line => return Err(target.failed(&format!("said {line:?} and not its URL"))),
+        let mut target = Self { process: Guard(child), urls: Vec::new(), log };
+        let lines = target.first_lines(listen.len());
+        if lines.len() < listen.len() || !lines.iter().all(|line| line.starts_with("iscsi://")) {
+            return Err(target.failed(&format!("said {lines:?} and not its URLs")));
         }
+        target.urls = lines;
         Ok(target)
     }
 
-    fn first_line(&mut self) -> Option<String> {
+    /// As many of its first `count` lines as come in time.
+    fn first_lines(&mut self, count: usize) -> Vec<String> {
         let stdout = self.process.0.stdout.take().expect("standard output is a pipe");
         let (sender, receiver) = mpsc::channel();
         // Ends with the target: the pipe closes, or nobody receives any more.
@@ -58,36 +69,41 @@ impl Target {
                 let _ = sender.send(line);
             }
         });
-        receiver.recv_timeout(START).ok()
+        (0..count).map_while(|_| receiver.recv_timeout(START).ok()).collect()
     }
 
-    /// `iscsi://ADDR/IQN/0`.
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    /// `iscsi://ADDR/IQN/0` of the first portal.
+    pub(crate) fn url(&self) -> &str {
+        &self.urls[0]
+    }
+
+    /// The same for each portal, in the order in which they were asked for.
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
     }
 
     /// `ADDR`, with its port.
-    pub(super) fn portal(&self) -> &str {
+    pub(crate) fn portal(&self) -> &str {
         self.part(0)
     }
 
     /// The target's name.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.part(1)
     }
 
     fn part(&self, index: usize) -> &str {
-        let mut parts = self.url.trim_start_matches("iscsi://").split('/');
+        let mut parts = self.url().trim_start_matches("iscsi://").split('/');
         parts.nth(index).unwrap_or_default()
     }
 
     /// The URL with what libiscsi wants in front for CHAP.
-    pub(super) fn url_as(&self, user: &str, secret: &str) -> String {
-        self.url.replacen("iscsi://", &format!("iscsi://{user}%{secret}@"), 1)
+    pub(crate) fn url_as(&self, user: &str, secret: &str) -> String {
+        self.url().replacen("iscsi://", &format!("iscsi://{user}%{secret}@"), 1)
     }
 
     /// Ends it the orderly way and says whether that went well.
-    pub(super) fn stop(mut self) -> Result<(), Failure> {
+    pub(crate) fn stop(mut self) -> Result<(), Failure> {
         let pid = i32::try_from(self.process.0.id()).ok().and_then(Pid::from_raw);
         let pid = pid.expect("a child has a process id");
         // It fails only for a process that has ended, which the status will tell.
@@ -106,13 +122,13 @@ impl Target {
     }
 
     /// Adds the target's log to a client's failure.
-    pub(super) fn explain(&self, failure: Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
         self.failed(&format!("was running when a client failed: {failure}"))
     }
 }
 
 /// A volume in memory of `size`, served while `clients` runs, then stopped.
-pub(super) fn with(
+pub(crate) fn with(
     folder: &Path,
     arguments: &[&str],
     clients: impl FnOnce(&Target) -> Result<(), Failure>,
@@ -122,7 +138,7 @@ pub(super) fn with(
     target.stop()
 }
 
-pub(super) fn folder() -> Result<tempfile::TempDir, Failure> {
+pub(crate) fn folder() -> Result<tempfile::TempDir, Failure> {
     tempfile::Builder::new()
         .prefix("outband-clients-")
         .tempdir()

@@ -1,0 +1,247 @@
+//! `docs/conformance.md`, from what was found. The same findings give the same page.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter, Write as _};
+
+use super::rfc::{self, Section};
+use super::versions::Client;
+use crate::suite::{Outcome, Report, skips};
+
+pub(super) struct Page<'p> {
+    pub(super) ours: &'p Report,
+    /// Of the second run, on a volume that is read only.
+    pub(super) read_only: &'p Report,
+    pub(super) theirs: &'p Report,
+    /// The arguments of `outband-target serve`.
+    pub(super) volume: &'p str,
+    pub(super) rfc: &'p [Section],
+    pub(super) versions: &'p [(&'static Client, String)],
+}
+
+impl Display for Page<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# Conformance\n")?;
+        writeln!(
+            f,
+            "Written by `cargo xtask conformance`; do not edit. Both targets are run through all of"
+        )?;
+        writeln!(
+            f,
+            "libiscsi's `iscsi-test-cu --dataloss --allow-sanitize` over two portals, one after the other. Ours"
+        )?;
+        writeln!(
+            f,
+            "is `outband-target serve {} --any-host` with two `--listen`; the other is tgt",
+            self.volume
+        )?;
+        writeln!(
+            f,
+            "with a file. A test that leaves out itself or a part of itself counts as left out.\n"
+        )?;
+        self.results(f)?;
+        self.ours_left_out(f)?;
+        self.ours_failed(f)?;
+        self.theirs(f)?;
+        self.rfc(f)?;
+        self.clients(f)
+    }
+}
+
+impl Page<'_> {
+    fn results(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## Results\n")?;
+        writeln!(
+            f,
+            "| family | tests | Outband: passed | failed | left out | tgt: passed | failed | left out |"
+        )?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
+        let (ours, theirs) = (families(self.ours), families(self.theirs));
+        for (family, counts) in &ours {
+            let other = theirs.get(family).copied().unwrap_or_default();
+            writeln!(f, "| {family} | {} | {counts} | {other} |", counts.all())?;
+        }
+        let (ours, theirs) = (Counts::of(self.ours), Counts::of(self.theirs));
+        writeln!(f, "| **all** | {} | {ours} | {theirs} |\n", ours.all())?;
+        let second = Counts::of(self.read_only);
+        writeln!(
+            f,
+            "On a volume that is read only, ReadOnly: {} passed, {} failed, {} left out.\n",
+            second.passed, second.failed, second.skipped
+        )
+    }
+
+    fn ours_left_out(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## Left out by Outband\n")?;
+        writeln!(f, "| test | the suite says | why |")?;
+        writeln!(f, "|---|---|---|")?;
+        for test in self.ours.with(Outcome::Skipped) {
+            for reason in &test.reasons {
+                let skip = skips::allowed(test, reason);
+                let why = skip.map_or("**a gap**", |skip| skip.why);
+                writeln!(f, "| {} | {reason} | {why} |", test.full_name())?;
+            }
+        }
+        writeln!(f)
+    }
+
+    fn ours_failed(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let failed = names(self.ours);
+        let failed: Vec<_> = failed.into_iter().chain(names(self.read_only)).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "## Failed by Outband\n")?;
+        failed.iter().try_for_each(|name| writeln!(f, "* {name}"))?;
+        writeln!(f)
+    }
+
+    fn theirs(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## tgt\n")?;
+        writeln!(f, "Failed: {}.\n", listed(&names(self.theirs)))?;
+        let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for test in self.theirs.with(Outcome::Skipped) {
+            let reason = test.reasons.first().map_or("", String::as_str);
+            reasons.entry(reason).or_default().push(test.full_name());
+        }
+        writeln!(f, "| left out because | tests |")?;
+        writeln!(f, "|---|---|")?;
+        for (reason, tests) in reasons {
+            writeln!(f, "| {reason} | {} |", tests.join(", "))?;
+        }
+        writeln!(f)
+    }
+
+    fn rfc(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## RFC 7143\n")?;
+        writeln!(
+            f,
+            "What [rfc7143.md]({}) has in rows and in tests that they name.\n",
+            link(rfc::PAGE)
+        )?;
+        writeln!(f, "| section | rows | without a test | tests |")?;
+        writeln!(f, "|---|--:|--:|--:|")?;
+        let mut all = Section::default();
+        for section in self.rfc {
+            let Section { heading, rows, bare, tests } = section;
+            writeln!(f, "| {heading} | {rows} | {bare} | {} |", tests.len())?;
+            all.rows += rows;
+            all.bare += bare;
+            all.tests.extend(tests.iter().cloned());
+        }
+        writeln!(f, "| **all** | {} | {} | {} |\n", all.rows, all.bare, all.tests.len())
+    }
+
+    fn clients(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## Clients and versions\n")?;
+        writeln!(f, "| client | package | version | `cargo xtask …` |")?;
+        writeln!(f, "|---|---|---|---|")?;
+        for (client, version) in self.versions {
+            let Client { what, package, command } = client;
+            writeln!(f, "| {what} | {package} | {version} | {command} |")?;
+        }
+        Ok(())
+    }
+}
+
+/// Both pages lie in `docs/`.
+fn link(page: &str) -> &str {
+    page.rsplit('/').next().unwrap_or(page)
+}
+
+/// The tests that failed or did not end.
+fn names(report: &Report) -> Vec<String> {
+    let failed = report.with(Outcome::Failed).map(|test| test.full_name());
+    let hung =
+        report.with(Outcome::Unfinished).map(|test| format!("{} (no end)", test.full_name()));
+    failed.chain(hung).collect()
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Counts {
+    passed: u32,
+    /// Also those without an end.
+    failed: u32,
+    skipped: u32,
+}
+
+impl Counts {
+    fn of(report: &Report) -> Self {
+        let mut counts = Self::default();
+        report.tests.iter().for_each(|test| counts.add(test.outcome));
+        counts
+    }
+
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Failed | Outcome::Unfinished => self.failed += 1,
+            Outcome::Skipped => self.skipped += 1,
+        }
+    }
+
+    fn all(self) -> u32 {
+        self.passed + self.failed + self.skipped
+    }
+}
+
+/// Three cells; what there is none of is left empty, so that the rest stands out.
+impl Display for Counts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut cells = String::new();
+        for (index, count) in [self.passed, self.failed, self.skipped].into_iter().enumerate() {
+            let before = if index == 0 { "" } else { " | " };
+            match count {
+                0 => write!(cells, "{before}·")?,
+                count => write!(cells, "{before}{count}")?,
+            }
+        }
+        f.write_str(&cells)
+    }
+}
+
+fn families(report: &Report) -> BTreeMap<&str, Counts> {
+    let mut families: BTreeMap<&str, Counts> = BTreeMap::new();
+    for test in &report.tests {
+        families.entry(&test.family).or_default().add(test.outcome);
+    }
+    families
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_counts_each_family_beside_the_peer_and_gives_each_skip_its_reason() {
+        let skip = "    [SKIPPED] Logical unit is not removable. Skipping test.\npassed\n";
+        let ours =
+            format!("Suite: A\n  Test: X ...passed\nSuite: PreventAllow\n  Test: Y ...{skip}");
+        let theirs =
+            "Suite: A\n  Test: X ...    [FAILED] no\nFAILED\nSuite: PreventAllow\n  Test: Y ...\n";
+        let page = Page {
+            ours: &Report::read(&ours),
+            read_only: &Report::read("Suite: ReadOnly\n  Test: Z ...passed\n"),
+            theirs: &Report::read(theirs),
+            volume: "FILE",
+            rfc: &[],
+            versions: &[],
+        };
+        let page = page.to_string();
+        for line in [
+            "| A | 1 | 1 | · | · | · | 1 | · |",
+            "| PreventAllow | 1 | · | · | 1 | · | 1 | · |",
+            "| **all** | 2 | 1 | · | 1 | · | 2 | · |",
+            "Failed: A.X, PreventAllow.Y (no end).",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in:\n{page}");
+        }
+        assert!(
+            page.contains("| PreventAllow.Y | Logical unit is not removable. Skipping test. | The")
+        );
+        assert!(!page.contains("Failed by Outband") && !page.contains("a gap"), "{page}");
+    }
+}

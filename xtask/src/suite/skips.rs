@@ -1,0 +1,109 @@
+//! The tests of `iscsi-test-cu` that a fixed, writable disk leaves out, each with its reason. Any
+//! other skip is a gap.
+
+use super::{Outcome, Report, Test};
+
+/// Tests of one family that are left out for one reason.
+#[derive(Debug)]
+pub(crate) struct Skip {
+    family: &'static str,
+    /// All of the family, if empty.
+    names: &'static [&'static str],
+    /// Found in the suite's own words.
+    says: &'static str,
+    /// In ours.
+    pub(crate) why: &'static str,
+}
+
+const FIXED: &str = "The medium of a fixed disk cannot be taken out: RMB is 0";
+
+const SKIPS: [Skip; 5] = [
+    Skip { family: "PreventAllow", names: &[], says: "not removable", why: FIXED },
+    Skip { family: "StartStopUnit", names: &[], says: "not removable", why: FIXED },
+    Skip { family: "NoMedia", names: &[], says: "not removable", why: FIXED },
+    Skip {
+        family: "ReadOnly",
+        names: &["ReadOnlySBC"],
+        says: "not write-protected",
+        why: "The volume can be written; a second run against one that cannot passes this test",
+    },
+    Skip {
+        family: "Sanitize",
+        names: &["CryptoErase", "CryptoEraseReserved", "Readonly", "Reservations"],
+        says: "CRYPTO_ERASE is not implemented",
+        why: "Volumes are not encrypted, so there is no key to forget; of Readonly and \
+              Reservations only that part is left out",
+    },
+];
+
+/// Why `test` may leave out what it left out for `reason`.
+pub(crate) fn allowed(test: &Test, reason: &str) -> Option<&'static Skip> {
+    SKIPS.iter().find(|skip| {
+        skip.family == test.family
+            && (skip.names.is_empty() || skip.names.contains(&test.name.as_str()))
+            && reason.contains(skip.says)
+    })
+}
+
+/// What in `report` must not be: tests that failed or did not end, and gaps.
+pub(crate) fn offences(report: &Report) -> Vec<String> {
+    report.tests.iter().filter_map(offence).collect()
+}
+
+fn offence(test: &Test) -> Option<String> {
+    let name = test.full_name();
+    match test.outcome {
+        Outcome::Passed => None,
+        Outcome::Failed => Some(format!("{name} failed:{}", lines(test))),
+        Outcome::Unfinished => Some(format!("{name} did not end:{}", lines(test))),
+        Outcome::Skipped => {
+            let gaps: Vec<&str> = test.reasons.iter().map(String::as_str).collect();
+            let gap = gaps.into_iter().find(|reason| allowed(test, reason).is_none())?;
+            Some(format!("{name} was left out: {gap}"))
+        }
+    }
+}
+
+/// The first things it said; one wrong byte can fail a thousand assertions.
+fn lines(test: &Test) -> String {
+    let shown = test.said.iter().take(12);
+    shown.map(|line| format!("\n    {}", line.trim())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test_of(family: &str, name: &str, says: &str) -> Report {
+        Report::read(&format!("Suite: {family}\n  Test: {name} ...    {says}\n"))
+    }
+
+    #[test]
+    fn a_listed_skip_is_no_offence_and_any_other_is() {
+        let reason = "[SKIPPED] Logical unit is not removable. Skipping test.\npassed";
+        assert_eq!(offences(&test_of("PreventAllow", "Eject", reason)), Vec::<String>::new());
+        let gap = offences(&test_of("OrWrite", "Simple", reason));
+        assert_eq!(
+            gap,
+            ["OrWrite.Simple was left out: Logical unit is not removable. Skipping test."]
+        );
+    }
+
+    #[test]
+    fn crypto_erase_is_left_out_of_sanitize_but_block_erase_is_not() {
+        let crypto = "[SKIPPED] SANITIZE CRYPTO_ERASE is not implemented according to REPORT";
+        let block = "[SKIPPED] SANITIZE BLOCK_ERASE is not implemented according to REPORT";
+        let both = format!("{crypto}\n    {block}\npassed");
+        assert!(
+            offences(&test_of("Sanitize", "Readonly", &format!("{crypto}\npassed"))).is_empty()
+        );
+        assert_eq!(offences(&test_of("Sanitize", "Readonly", &both)).len(), 1);
+    }
+
+    #[test]
+    fn failures_and_tests_without_an_end_are_offences() {
+        assert_eq!(offences(&test_of("Read10", "Simple", "FAILED")).len(), 1);
+        let hung = offences(&test_of("Read10", "Simple", "[INFO] waiting"));
+        assert!(hung[0].starts_with("Read10.Simple did not end:"), "{hung:?}");
+    }
+}
