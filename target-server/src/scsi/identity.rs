@@ -111,7 +111,12 @@ impl LogicalUnit {
         BlockLimits {
             unmap_blocks_max: UNMAP_BLOCKS_MAX,
             unmap_extents_max: UNMAP_EXTENTS_MAX,
-            unmap_granularity: physical.max(UNMAP_PIECE) / block,
+            // One block is no granularity, so none is told. QEMU 7.2 aborts where one is told of
+            // blocks larger than 512 bytes.
+            unmap_granularity: match physical.max(UNMAP_PIECE) / block {
+                1 => 0,
+                blocks => blocks,
+            },
             ..limits
         }
     }
