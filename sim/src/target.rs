@@ -167,6 +167,7 @@ fn settings(setup: &Setup, index: usize) -> Settings {
         connections: 64,
         login_deadline: Duration::from_secs(5),
         drain_deadline: Duration::from_secs(3),
+        logout_wait: Duration::from_secs(2),
         ping_after: Duration::from_secs(3),
     }
 }

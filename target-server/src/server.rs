@@ -50,6 +50,8 @@ pub struct ServerConfig {
     pub login_deadline: Duration,
     /// A quiet session is pinged after this.
     pub ping_after: Duration,
+    /// Initiators that are asked to log out have this long; whole seconds.
+    pub logout_wait: Duration,
 }
 
 impl ServerConfig {
@@ -65,6 +67,7 @@ impl ServerConfig {
             names,
             login_deadline: Duration::from_secs(15),
             ping_after: Duration::from_secs(15),
+            logout_wait: Duration::from_secs(3),
         }
     }
 }
@@ -291,6 +294,7 @@ fn settings(config: &ServerConfig, index: usize) -> Settings {
         connections: config.connections,
         login_deadline: config.login_deadline,
         drain_deadline: Duration::from_secs(10),
+        logout_wait: config.logout_wait,
         ping_after: config.ping_after,
     }
 }

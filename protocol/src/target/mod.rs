@@ -199,6 +199,12 @@ impl Conn {
         self.outbox.answer(Reply::LogoutWanted { within_secs });
     }
 
+    /// Says that the target drops this connection, or the whole session, for a reason of its own
+    /// (§11.9.1, events 2 and 3). The shell closes once that is sent.
+    pub fn announce_drop(&mut self, whole_session: bool) {
+        self.outbox.answer(Reply::Dropping { whole_session });
+    }
+
     /// What was negotiated.
     #[must_use]
     pub fn params(&self) -> &Params {

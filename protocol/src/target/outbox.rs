@@ -48,6 +48,8 @@ pub(super) enum Reply {
     Ping(Ttt),
     /// The initiator should leave.
     LogoutWanted { within_secs: u16 },
+    /// The target leaves.
+    Dropping { whole_session: bool },
 }
 
 /// The queue. Bursts and statuses are bounded by the task table, R2Ts by the window, replies by
@@ -216,16 +218,25 @@ impl Conn {
                 self.bare(NopIn { lun: Lun::ZERO, itt: Itt::NONE, ttt, sequence }.build())
             }
             Reply::LogoutWanted { within_secs } => {
-                let pdu = AsyncMessage {
-                    lun: Lun::ZERO,
-                    sequence: self.sequence(true),
-                    event: AsyncEvent::LogoutRequested,
-                    vendor_code: 0,
-                    parameters: [0, 0, within_secs],
-                };
-                self.bare(pdu.build())
+                self.event(AsyncEvent::LogoutRequested, [0, 0, within_secs])
+            }
+            Reply::Dropping { whole_session } => {
+                let seconds = |value: u32| u16::try_from(value).expect("at most 3600");
+                let wait = seconds(self.params.time_to_wait);
+                let retain = seconds(self.params.time_to_retain);
+                if whole_session {
+                    self.event(AsyncEvent::SessionDropped, [0, wait, retain])
+                } else {
+                    let cid = self.identity.cid.0;
+                    self.event(AsyncEvent::ConnectionDropped, [cid, wait, retain])
+                }
             }
         })
+    }
+
+    fn event(&mut self, event: AsyncEvent, parameters: [u16; 3]) -> Transmit {
+        let (lun, sequence) = (Lun::ZERO, self.sequence(true));
+        self.bare(AsyncMessage { lun, sequence, event, vendor_code: 0, parameters }.build())
     }
 
     /// The numbers for a PDU that leaves now. One that brings a status uses up a StatSN; in the

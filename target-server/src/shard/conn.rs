@@ -6,8 +6,10 @@
 
 mod claim;
 mod finish;
+mod turn;
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use outband_protocol::Body;
 use outband_protocol::ids::{IscsiName, Itt, TaskId};
@@ -18,7 +20,7 @@ use outband_ring::{Buf, Ring};
 
 use super::desk::{Desk, Errand};
 use super::peer::Session;
-use super::task::{Stage, Task, Work};
+use super::task::{Ahead, Stage, Task, Work};
 use super::token::{ConnKey, TargetKey};
 use super::wire::{Received, Wire};
 use crate::scsi::{NexusId, Plan, Reply, Request};
@@ -54,6 +56,10 @@ pub(crate) struct Conn {
     draining: u32,
     /// Task management that waits for them.
     managing: Vec<Itt>,
+    /// It was asked to log out, and is cut off then.
+    pub(crate) leave_by: Option<Instant>,
+    /// A TARGET COLD RESET waits to be answered; it is the last of every session.
+    cold: bool,
     leaving: Option<Itt>,
     answered_logout: bool,
     has_ended: bool,
@@ -95,6 +101,8 @@ impl Conn {
             tasks: Vec::new(),
             draining: 0,
             managing: Vec::new(),
+            leave_by: None,
+            cold: false,
             leaving: None,
             answered_logout: false,
             has_ended: false,
@@ -151,6 +159,14 @@ impl Conn {
             let conflict = Reply { status: Status::ReservationConflict, ..Reply::good() };
             return self.reply(slot, conflict, desk);
         };
+        if self.may_run(slot, target, desk) {
+            self.run(slot, target, desk);
+        }
+    }
+
+    /// The command's turn has come, for most at once.
+    fn run<R: Ring>(&mut self, slot: usize, target: TargetKey, desk: &mut Desk<R>) {
+        let command = self.task_at(slot).command;
         let request = Request {
             lun: command.lun,
             cdb: &command.cdb,
@@ -232,10 +248,11 @@ impl Conn {
         let task = self.task_at(slot);
         let due = task.burst_len();
         let block_up = (due as usize).next_multiple_of(4096);
-        if task.buf.is_none() {
+        let has_buffer = task.ahead != Ahead::No;
+        if task.buf.is_none() && !has_buffer {
             task.buf = desk.buffers.take(block_up);
         }
-        if task.buf.is_none() {
+        if task.buf.is_none() && !has_buffer {
             // What comes unasked cannot wait; what must be asked for can (design.md, rule 8).
             if task.command.unsolicited_len > 0 && task.base == 0 && task.stage == Stage::Ended {
                 return self.finish(slot, Status::TaskSetFull, None, 0, desk);
@@ -250,7 +267,12 @@ impl Conn {
             _ => {
                 task.stage = Stage::Collecting;
                 let (id, bound) = (task.id, task.bound);
+                let is_here = task.has_all_ahead();
+                task.ahead = Ahead::No;
                 self.core.accept_data(id, bound);
+                if is_here {
+                    self.on_write_ready(id, desk);
+                }
             }
         }
     }
@@ -280,6 +302,10 @@ impl Conn {
         let Some(task) = self.task(id) else {
             return;
         };
+        if task.stage == Stage::Dormant {
+            task.ahead = Ahead::Here;
+            return;
+        }
         // The grant is looked at again: it may have ended while the data was on its way (P12).
         if fenced {
             return self.finish(slot, Status::ReservationConflict, None, 0, desk);
@@ -495,7 +521,10 @@ impl Conn {
 
     /// A buffer that was with the kernel for a receive in place.
     fn buf_back<R: Ring>(&mut self, buf: Buf, desk: &mut Desk<R>) {
-        let collecting = |task: &&mut Task| task.stage == Stage::Collecting && task.buf.is_none();
+        let collecting = |task: &&mut Task| {
+            let ahead = task.stage == Stage::Dormant && task.ahead == Ahead::Coming;
+            (task.stage == Stage::Collecting || ahead) && task.buf.is_none()
+        };
         match self.tasks.iter_mut().flatten().find(collecting) {
             Some(task) => task.buf = Some(buf),
             None => desk.buffers.give(buf),

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::Settings;
 use super::mailbox::{Address, Gate};
+use super::order::{Rank, Turn};
 use super::target::{Target, Volume};
 use super::token::{ConnKey, IoKey, Owner, TargetKey, VolumeKey};
 use crate::counters::Totals;
@@ -48,6 +49,19 @@ pub(crate) enum Errand {
     Granted(ConnKey, TaskId),
 }
 
+/// A command that waited for others of its task set and may run now.
+#[derive(Debug)]
+pub(crate) struct Released {
+    /// Its task set.
+    pub(crate) target: TargetKey,
+    /// Whose.
+    pub(crate) conn: ConnKey,
+    /// Which.
+    pub(crate) task: TaskId,
+    /// As what.
+    pub(crate) rank: Rank,
+}
+
 /// Makes random bytes: CHAP challenges, session handles.
 pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
 
@@ -78,6 +92,8 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) errands: Vec<Errand>,
     /// Ended I/O, for its connections.
     pub(crate) ended: VecDeque<((ConnKey, TaskId), IoDone)>,
+    /// Commands whose turn has come.
+    pub(crate) released: VecDeque<Released>,
     /// Tasks that wait for a buffer, in the order they came.
     pub(crate) hungry: VecDeque<(ConnKey, TaskId)>,
     /// Tasks that all sessions together may still be allowed.
@@ -130,6 +146,7 @@ impl<R: Ring> Desk<R> {
             on_fault: None,
             errands: Vec::new(),
             ended: VecDeque::new(),
+            released: VecDeque::new(),
             hungry: VecDeque::new(),
             entropy,
             faults: Vec::new(),
@@ -242,6 +259,22 @@ impl<R: Ring> Desk<R> {
     pub(crate) fn totals(&self) -> Totals {
         let in_flight = u32::try_from(self.ios.len()).unwrap_or(u32::MAX);
         Totals { in_flight, ..self.counts }
+    }
+
+    /// A command of `target` has left its task set; those that waited for it are released.
+    pub(crate) fn end_turn(&mut self, target: TargetKey, turn: Turn, name: (ConnKey, TaskId)) {
+        let Some(tasks) = self.targets.get_mut(target).map(|target| &mut target.tasks) else {
+            return;
+        };
+        let released = &mut self.released;
+        let release = |(conn, task), rank| {
+            released.push_back(Released { target, conn, task, rank });
+        };
+        match turn {
+            Turn::Out => {}
+            Turn::Enabled(rank) => tasks.ended(rank, release),
+            Turn::Dormant => tasks.forget(&name, release),
+        }
     }
 
     /// Whether any I/O is on its way.

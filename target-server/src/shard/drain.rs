@@ -7,7 +7,7 @@ use outband_ring::Ring;
 
 use super::Shard;
 use super::mailbox::{Gate, Message, Reply};
-use super::peer::{Phase, Session};
+use super::peer::{Leaving, Phase, Session};
 use super::token::{ConnKey, TargetKey, VolumeKey};
 use crate::exports::Exports;
 
@@ -48,8 +48,8 @@ impl<R: Ring> Shard<R> {
                 continue;
             }
             if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
-                conn.end_tasks(desk);
-                if !reset {
+                let any = conn.end_tasks(desk);
+                if any && !reset {
                     desk.targets[target].lu.commands_cleared(conn.nexus);
                 }
             }
@@ -72,12 +72,38 @@ impl<R: Ring> Shard<R> {
         if busy {
             return;
         }
-        for key in sessions {
-            if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
-                conn.settle();
-                self.touch(key);
+        let mut cold = false;
+        for key in &sessions {
+            if let Some(Phase::Inside(conn)) = self.peers.get_mut(*key).map(|peer| &mut peer.phase)
+            {
+                cold |= conn.settle();
+                self.touch(*key);
             }
         }
+        if cold {
+            sessions.into_iter().for_each(|key| self.dismiss(key, "target cold reset"));
+        }
+    }
+
+    /// Ends a session for good, and says so to its initiator.
+    fn dismiss(&mut self, key: ConnKey, why: &str) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.dismiss(&why, true, &mut self.desk);
+        }
+        self.remove_if_gone(key);
+    }
+
+    /// Asks the initiator to log out; it is cut off when it does not (`check_session`).
+    fn ask_to_leave(&mut self, key: ConnKey, why: &str) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        match &mut peer.phase {
+            Phase::Inside(conn) => conn.ask_to_leave(&self.desk),
+            _ => peer.leave(&why, &mut self.desk),
+        }
+        self.touch(key);
+        self.remove_if_gone(key);
     }
 
     /// Nothing of these sessions is admitted any more.
@@ -105,10 +131,7 @@ impl<R: Ring> Shard<R> {
     /// Ends these sessions and answers when the last of their I/O is reaped (P12).
     pub(super) fn drain(&mut self, gate: Gate, reply: Reply<()>) {
         for key in self.sessions_of(&gate) {
-            if let Some(peer) = self.peers.get_mut(key) {
-                peer.leave(&"its grant has ended", &mut self.desk);
-            }
-            self.remove_if_gone(key);
+            self.dismiss(key, "its grant has ended");
         }
         self.pending.drains.push((gate, reply));
         self.answer_drains();
@@ -125,15 +148,12 @@ impl<R: Ring> Shard<R> {
         sessions.copied().filter(names).collect()
     }
 
-    /// A volume is served no longer.
+    /// A volume is served no longer: nobody new, and those who are here are asked to leave.
     pub(super) fn detach(&mut self, volume: VolumeKey, reply: Reply<()>) {
-        let targets: Vec<_> = self.targets_of(volume);
-        for target in &targets {
-            for key in self.desk.targets[*target].sessions.clone() {
-                if let Some(peer) = self.peers.get_mut(key) {
-                    peer.leave(&"its volume is gone", &mut self.desk);
-                }
-                self.remove_if_gone(key);
+        for target in self.targets_of(volume) {
+            self.desk.targets[target].goes = true;
+            for key in self.desk.targets[target].sessions.clone() {
+                self.ask_to_leave(key, "its volume goes away");
             }
         }
         self.pending.detaches.push((volume, reply));
@@ -150,9 +170,15 @@ impl<R: Ring> Shard<R> {
         if !self.peers.get(key).is_some_and(super::peer::Peer::is_gone) {
             return;
         }
-        let Some(session) = self.peers.remove(key).and_then(|peer| peer.session()) else {
+        let Some(peer) = self.peers.remove(key) else {
+            return;
+        };
+        let Phase::Leaving(Leaving { session: Some(session), turns, .. }) = peer.phase else {
             return self.admit_waiting();
         };
+        for (task, turn) in turns {
+            self.desk.end_turn(session.target, turn, (key, task));
+        }
         if let Some(target) = self.desk.targets.get_mut(session.target) {
             target.sessions.retain(|held| *held != key);
             target.lu.detach(session.nexus);
@@ -174,9 +200,16 @@ impl<R: Ring> Shard<R> {
         waiting.into_iter().for_each(|key| self.admit(key));
     }
 
-    fn answer_drains(&mut self) {
+    /// Whether no medium has anything of a connection any more, nor ever will.
+    fn is_drained(&self, key: ConnKey) -> bool {
+        let phase = self.peers.get(key).map(|peer| &peer.phase);
+        !matches!(phase, Some(Phase::Inside(_) | Phase::Leaving(Leaving { ios: 1.., .. })))
+    }
+
+    pub(super) fn answer_drains(&mut self) {
         for (gate, reply) in std::mem::take(&mut self.pending.drains) {
-            if self.sessions_of(&gate).is_empty() {
+            let busy = self.sessions_of(&gate).into_iter().any(|key| !self.is_drained(key));
+            if !busy {
                 // Whoever asked may be gone; the fence holds all the same.
                 let _ = reply.send(());
             } else {
@@ -256,7 +289,8 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    /// No new connections; those that are here are asked to log out, and closed.
+    /// No new connections; those that are here are asked to log out, and cut off when
+    /// they do not.
     pub(super) fn stop(&mut self, reply: Reply<()>) {
         self.stopping = true;
         self.pending.stop = Some(reply);
@@ -264,11 +298,7 @@ impl<R: Ring> Shard<R> {
             self.desk.ring.close(fd);
         }
         for key in self.peers.keys().collect::<Vec<_>>() {
-            let desk = &mut self.desk;
-            if let Some(peer) = self.peers.get_mut(key) {
-                peer.leave(&"the unit is stopping", desk);
-            }
-            self.remove_if_gone(key);
+            self.ask_to_leave(key, "the unit is stopping");
         }
     }
 }

@@ -92,7 +92,7 @@ impl Peer {
         let home = home.map_or(desk.settings.index, |route| route.shard);
         let message = Message::Adopt(Box::new(Handover { handle, login, identity, leftover }));
         desk.shards[home].send(message);
-        self.phase = Phase::Leaving(super::peer::Leaving { ios: 0, session: None });
+        self.phase = Phase::Leaving(super::peer::Leaving::nothing());
     }
 
     /// Ends a login that lacked only its final response.
@@ -163,6 +163,9 @@ impl<R: Ring> Shard<R> {
     /// A connection has moved here.
     pub(super) fn adopt(&mut self, handover: Handover<R::Handle>) {
         let Handover { handle, login, identity, leftover } = handover;
+        if self.stopping {
+            return;
+        }
         let desk = &mut self.desk;
         let fd = desk.ring.adopt(handle);
         let Some((peer, local)) = desk.ends(fd) else {
@@ -234,8 +237,12 @@ impl<R: Ring> Shard<R> {
             .targets
             .iter()
             .find(|(_, target)| target.name == *name)
-            .map(|(key, _)| key)
+            .map(|(key, target)| (key, target.goes))
             .ok_or(LoginStatus::AUTHORIZATION_FAILURE)?;
+        let (target, goes) = target;
+        if goes {
+            return Err(LoginStatus::SERVICE_UNAVAILABLE);
+        }
         Ok((target, grant.epoch.0, usize::from(grant.sessions_per_portal).max(1)))
     }
 

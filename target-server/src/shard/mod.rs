@@ -10,6 +10,7 @@ mod desk;
 mod drain;
 mod entrance;
 pub mod mailbox;
+mod order;
 mod peer;
 mod serve;
 mod target;
@@ -29,12 +30,13 @@ use outband_ring::{Buf, Completion, Done, Fd, Op, Ring};
 use slotmap::SlotMap;
 
 use self::conn::Ending;
-use self::desk::{Desk, Errand};
+use self::desk::{Desk, Errand, Released};
 pub use self::desk::{Entropy, OnFault};
 use self::drain::Pending;
 use self::mailbox::{Address, Message};
+use self::order::{Rank, Turn};
 use self::peer::{Peer, Phase};
-use self::token::{ConnKey, Owner};
+use self::token::{ConnKey, Owner, TargetKey};
 use crate::counters::Counters;
 use crate::exports::Exports;
 
@@ -59,6 +61,9 @@ pub struct Settings {
     pub login_deadline: Duration,
     /// A session that is replaced drains within this, or the new one is told to come back.
     pub drain_deadline: Duration,
+    /// Initiators that are asked to log out have this long, in whole seconds, before they are cut
+    /// off.
+    pub logout_wait: Duration,
     /// A session that has been quiet for this long is asked whether it is there, and after as long
     /// again it is taken for dead.
     pub ping_after: Duration,
@@ -277,12 +282,18 @@ impl<R: Ring> Shard<R> {
                         leaving.ios -= 1;
                         if let Some(session) = &leaving.session {
                             desk.release((key, task), session.target);
+                            if leaving.ios == 0 {
+                                desk.errands.push(Errand::Settle(session.target));
+                            }
                         }
                         done.buf.into_iter().for_each(|buf| desk.buffers.give(buf));
                     }
                     _ => done.buf.into_iter().for_each(|buf| desk.buffers.give(buf)),
                 }
                 self.touch(key);
+            }
+            while let Some(Released { target, conn, task, rank }) = self.desk.released.pop_front() {
+                self.on_turn(target, conn, task, rank);
             }
             self.tell_faults();
             let Some(errand) = self.desk.errands.pop() else {
@@ -294,7 +305,10 @@ impl<R: Ring> Shard<R> {
             match errand {
                 Errand::Admit(key) => self.admit(key),
                 Errand::EndTasks { target, by, reset } => self.end_tasks(target, by, reset),
-                Errand::Settle(target) => self.settle(target),
+                Errand::Settle(target) => {
+                    self.settle(target);
+                    self.answer_drains();
+                }
                 Errand::Granted(key, task) => self.on_granted(key, task),
             }
         }
@@ -305,6 +319,19 @@ impl<R: Ring> Shard<R> {
             conn.on_granted(task, &mut self.desk);
             self.touch(key);
         }
+    }
+
+    /// A command's turn has come; one that is gone passes it on.
+    fn on_turn(&mut self, target: TargetKey, key: ConnKey, task: TaskId, rank: Rank) {
+        let desk = &mut self.desk;
+        let runs = match self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+            Some(Phase::Inside(conn)) => conn.on_turn(task, rank, desk),
+            _ => false,
+        };
+        if !runs {
+            desk.end_turn(target, Turn::Enabled(rank), (key, task));
+        }
+        self.touch(key);
     }
 
     /// Gives free buffers to those who wait, oldest first. True when anything went on.
@@ -365,7 +392,8 @@ impl<R: Ring> Shard<R> {
                 Phase::Refused if peer.wire.is_drained() => {
                     peer.leave(&"login refused", desk);
                 }
-                Phase::Waiting(_) | Phase::Refused | Phase::Leaving(_) => {}
+                Phase::Leaving(_) => peer.close_when_sent(desk),
+                Phase::Waiting(_) | Phase::Refused => {}
             }
             self.remove_if_gone(key);
         }
@@ -374,6 +402,9 @@ impl<R: Ring> Shard<R> {
 
     fn is_owed_work(&self) -> bool {
         let desk = &self.desk;
-        !(self.touched.is_empty() && desk.ended.is_empty() && desk.errands.is_empty())
+        !(self.touched.is_empty()
+            && desk.ended.is_empty()
+            && desk.released.is_empty()
+            && desk.errands.is_empty())
     }
 }

@@ -1,12 +1,15 @@
 //! One TCP connection from its accept to the last completion that the kernel owes it.
 
-use std::time::Instant;
+use std::fmt::Display;
+use std::time::{Duration, Instant};
 
+use outband_protocol::ids::TaskId;
 use outband_protocol::login::target::{Identity, Login};
 use outband_ring::Ring;
 
 use super::conn::Conn;
 use super::desk::Desk;
+use super::order::Turn;
 use super::token::{ConnKey, TargetKey};
 use super::wire::Wire;
 use crate::scsi::NexusId;
@@ -67,8 +70,22 @@ pub(crate) struct Knock {
 pub(crate) struct Leaving {
     /// I/O that a medium still has.
     pub(crate) ios: u32,
+    /// Turns of those commands, in the task set of the session's target.
+    pub(crate) turns: Vec<(TaskId, Turn)>,
     /// The session that ends with it.
     pub(crate) session: Option<Session>,
+    /// Last words are on their way: the socket is closed once they are sent, or then.
+    pub(crate) closes_by: Option<Instant>,
+}
+
+/// Last words that the socket does not take within this are not waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Leaving {
+    /// Of a connection that had no session yet, or has moved on.
+    pub(crate) const fn nothing() -> Self {
+        Self { ios: 0, turns: Vec::new(), session: None, closes_by: None }
+    }
 }
 
 /// A session, as its target knows it.
@@ -91,26 +108,69 @@ impl Peer {
     }
 
     /// Closes the socket. What the kernel and the media have of it is waited for.
-    pub(crate) fn leave<R: Ring>(&mut self, why: &dyn std::fmt::Display, desk: &mut Desk<R>) {
-        let leaving = match &mut self.phase {
-            Phase::Leaving(_) => return,
-            Phase::Inside(conn) => {
-                tracing::info!(peer = %self.wire.peer, host = %conn.host, %why, "session ended");
-                conn.release(desk);
-                Leaving { ios: conn.ios, session: conn.session() }
+    pub(crate) fn leave<R: Ring>(&mut self, why: &dyn Display, desk: &mut Desk<R>) {
+        match &mut self.phase {
+            Phase::Leaving(leaving) => {
+                if leaving.closes_by.take().is_none() {
+                    return;
+                }
             }
+            Phase::Inside(_) => self.end_session(why, desk),
             _ => {
                 tracing::info!(peer = %self.wire.peer, %why, "connection closed");
-                Leaving { ios: 0, session: None }
+                self.phase = Phase::Leaving(Leaving::nothing());
             }
-        };
-        self.phase = Phase::Leaving(leaving);
+        }
         desk.ring.close(self.wire.fd());
+    }
+
+    /// Ends the session at once and tells the initiator so: the target drops its connection, or the
+    /// session for good (§11.9.1, events 2 and 3).
+    pub(crate) fn dismiss<R: Ring>(
+        &mut self,
+        why: &dyn Display,
+        for_good: bool,
+        desk: &mut Desk<R>,
+    ) {
+        let Phase::Inside(conn) = &mut self.phase else {
+            return self.leave(why, desk);
+        };
+        conn.end_tasks(desk);
+        conn.core.announce_drop(for_good);
+        conn.flush(&mut self.wire, desk);
+        self.end_session(why, desk);
+        if let Phase::Leaving(leaving) = &mut self.phase {
+            leaving.closes_by = Some(desk.now + LAST_WORDS);
+        }
+        self.close_when_sent(desk);
+    }
+
+    /// Closes the socket once the last words are out.
+    pub(crate) fn close_when_sent<R: Ring>(&mut self, desk: &mut Desk<R>) {
+        let Phase::Leaving(Leaving { closes_by: Some(deadline), .. }) = self.phase else {
+            return;
+        };
+        if self.wire.is_drained() || desk.now >= deadline {
+            self.leave(&"said good-bye", desk);
+        } else {
+            self.wire.send(desk);
+        }
+    }
+
+    fn end_session<R: Ring>(&mut self, why: &dyn Display, desk: &mut Desk<R>) {
+        let Phase::Inside(conn) = &mut self.phase else {
+            return;
+        };
+        tracing::info!(peer = %self.wire.peer, host = %conn.host, %why, "session ended");
+        let turns = conn.release(desk);
+        let (ios, session) = (conn.ios, conn.session());
+        self.phase = Phase::Leaving(Leaving { ios, turns, session, closes_by: None });
     }
 
     /// Whether nobody has anything of it any more.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.phase, Phase::Leaving(Leaving { ios: 0, .. })) && self.wire.is_still()
+        let over = matches!(self.phase, Phase::Leaving(Leaving { ios: 0, closes_by: None, .. }));
+        over && self.wire.is_still()
     }
 
     /// The session, also while it ends.

@@ -7,6 +7,7 @@ use outband_protocol::ids::{IscsiName, TaskId};
 use uuid::Uuid;
 
 use super::claims::Claims;
+use super::order::TaskSet;
 use super::token::{ConnKey, VolumeKey};
 use crate::layer::Linear;
 use crate::scsi::LogicalUnit;
@@ -29,8 +30,12 @@ pub(crate) struct Target {
     pub(crate) start: u64,
     /// LUN 0.
     pub(crate) lu: LogicalUnit,
+    /// Its commands, of all sessions.
+    pub(crate) tasks: TaskSet<(ConnKey, TaskId)>,
     /// Connections that are logged in, oldest first.
     pub(crate) sessions: Vec<ConnKey>,
+    /// It is being taken away: nobody is let in any more.
+    pub(crate) goes: bool,
     /// Who threw whom out, lately.
     evictions: VecDeque<(Instant, IscsiName)>,
 }
@@ -44,7 +49,17 @@ impl Target {
         start: u64,
         lu: LogicalUnit,
     ) -> Self {
-        Self { id, volume, name, start, lu, sessions: Vec::new(), evictions: VecDeque::new() }
+        Self {
+            id,
+            volume,
+            name,
+            start,
+            lu,
+            tasks: TaskSet::default(),
+            sessions: Vec::new(),
+            goes: false,
+            evictions: VecDeque::new(),
+        }
     }
 
     /// Notes that `host` replaces a session of its own, and says whether that may go on: two

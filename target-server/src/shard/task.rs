@@ -2,8 +2,10 @@
 
 use outband_protocol::ids::TaskId;
 use outband_protocol::scsi::Cdb;
-use outband_protocol::target::Command;
+use outband_protocol::target::{Command, DataFault};
 use outband_ring::{Body, Buf};
+
+use super::order::Turn;
 
 /// A command, from its arrival until its last byte is handed to the socket.
 #[derive(Debug)]
@@ -16,6 +18,10 @@ pub(crate) struct Task {
     pub(crate) work: Work,
     /// Where it stands.
     pub(crate) stage: Stage,
+    /// Whether it may run, by its attribute and those of the others (SAM-5 §8).
+    pub(crate) turn: Turn,
+    /// Data that came before its turn did.
+    pub(crate) ahead: Ahead,
     /// Data being collected, stored or sent; elsewhere while the kernel has it.
     pub(crate) buf: Option<Buf>,
     /// The buffer's place in the outgoing bytes of this turn.
@@ -30,6 +36,8 @@ pub(crate) struct Task {
     pub(crate) base: u32,
     /// Data below this offset is in hand, or has been asked for.
     pub(crate) bound: u32,
+    /// Why it fails once the medium lets go of it.
+    pub(crate) fault: Option<DataFault>,
     /// Parameter data to be sent.
     pub(crate) payload: Vec<u8>,
     /// It has a range alone, or has asked for one.
@@ -57,9 +65,23 @@ pub(crate) enum Work {
     Parameters(Cdb),
 }
 
+/// Unsolicited data of a command whose turn has not come. It is right behind the command, so it is
+/// collected at once; what becomes of it is decided later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ahead {
+    /// None.
+    No,
+    /// The task has a buffer for it, or the kernel has that buffer.
+    Coming,
+    /// All of it is in the buffer.
+    Here,
+}
+
 /// Where a task stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stage {
+    /// Commands of its task set must end first.
+    Dormant,
     /// No buffer was free; it waits for one.
     Hungry,
     /// Data-out is on its way.
@@ -84,6 +106,8 @@ impl Task {
             command,
             work: Work::Reply,
             stage: Stage::Ended,
+            turn: Turn::Out,
+            ahead: Ahead::No,
             buf: None,
             body: None,
             at: 0,
@@ -91,6 +115,7 @@ impl Task {
             wanted: 0,
             base: 0,
             bound: 0,
+            fault: None,
             payload: Vec::new(),
             claims: false,
         }

@@ -54,8 +54,13 @@ impl<R: Ring> Shard<R> {
             return;
         };
         let Phase::Inside(conn) = &mut peer.phase else {
-            return;
+            peer.close_when_sent(&mut self.desk);
+            return self.remove_if_gone(key);
         };
+        if conn.leave_by.is_some_and(|deadline| now >= deadline) {
+            peer.dismiss(&"the initiator did not log out", false, &mut self.desk);
+            return self.remove_if_gone(key);
+        }
         let quiet = now.duration_since(peer.heard);
         if quiet >= TICK {
             peer.wire.shrink(&mut self.desk);

@@ -1,6 +1,9 @@
 //! A target in this process, on a port of its own.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+pub(crate) mod raw;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,6 +53,17 @@ impl Target {
 
     /// Lets a host in, by CHAP as itself.
     pub(crate) async fn grant(&mut self, volume: &str, to: &str, epoch: u64) {
+        self.grant_sessions(volume, to, epoch, 1).await;
+    }
+
+    /// As many sessions as `sessions_per_portal` says.
+    pub(crate) async fn grant_sessions(
+        &mut self,
+        volume: &str,
+        to: &str,
+        epoch: u64,
+        sessions_per_portal: u16,
+    ) {
         let chap = Chap { user: to.to_owned(), secret: Secret::new(SECRET), mutual: None };
         let grant = Grant {
             subject: volume.parse().unwrap(),
@@ -57,7 +71,7 @@ impl Target {
             chap: Some(chap),
             sources: Vec::new(),
             epoch: Epoch(epoch),
-            sessions_per_portal: 1,
+            sessions_per_portal,
         };
         self.access.grant(grant).unwrap();
         self.server.publish(self.access.clone()).await;

@@ -64,7 +64,7 @@ impl Conn {
                 continue;
             };
             let waits = match task.stage {
-                Stage::Claiming => true,
+                Stage::Claiming | Stage::Dormant => true,
                 Stage::Storing => self.withdraw(task.id, desk),
                 _ => false,
             };

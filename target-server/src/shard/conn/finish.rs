@@ -14,6 +14,7 @@ use outband_ring::Buf;
 use super::{
     Conn, DataFault, Desk, Errand, Event, Manage, Reply, Ring, Stage, Targets, Task, Work,
 };
+use crate::shard::order::Turn;
 use crate::store::StoreError;
 
 impl Conn {
@@ -58,7 +59,11 @@ impl Conn {
             wanted: task.wanted,
         };
         let id = task.id;
+        let turn = std::mem::replace(&mut task.turn, Turn::Out);
         self.core.complete(id, outcome);
+        if let Some(target) = self.target {
+            desk.end_turn(target, turn, (self.key, id));
+        }
     }
 
     /// The data of a write is no use.
@@ -68,9 +73,22 @@ impl Conn {
         fault: DataFault,
         desk: &mut Desk<R>,
     ) {
-        if self.task(id).is_none() {
+        let Some(stage) = self.task(id).map(|task| task.stage) else {
+            return;
+        };
+        let slot = usize::from(id.slot);
+        if stage == Stage::Storing && !self.withdraw(id, desk) {
+            // An earlier burst is on its way to the medium: the answer waits for that to end.
+            let task = self.task_at(slot);
+            task.stage = Stage::Draining;
+            task.fault = Some(fault);
+            self.draining += 1;
             return;
         }
+        self.fail(slot, fault, desk);
+    }
+
+    fn fail<R: Ring>(&mut self, slot: usize, fault: DataFault, desk: &mut Desk<R>) {
         let (status, sense) = match fault {
             DataFault::Digest => (Status::CheckCondition, Some(sense::DATA_CRC_ERROR)),
             DataFault::OutOfOrder => (Status::CheckCondition, Some(sense::DATA_PHASE_ERROR)),
@@ -80,7 +98,7 @@ impl Conn {
             DataFault::Amount => (Status::CheckCondition, Some(sense::NOT_ENOUGH_UNSOLICITED_DATA)),
             DataFault::NoRoom => (Status::TaskSetFull, None),
         };
-        self.finish(usize::from(id.slot), status, sense, 0, desk);
+        self.finish(slot, status, sense, 0, desk);
     }
 
     /// What the initiator sent, beside what the medium has.
@@ -115,8 +133,10 @@ impl Conn {
             self.end_task(*id, desk);
         }
         self.managing.push(manage.itt);
+        self.cold |= manage.function == TaskManagementFunction::TargetColdReset;
         let Some(target) = self.target else {
-            return self.settle();
+            self.settle();
+            return;
         };
         let reset = matches!(
             manage.function,
@@ -130,15 +150,26 @@ impl Conn {
         desk.errands.push(Errand::Settle(target));
     }
 
-    /// Another session, or a fence, ends all tasks of this one.
-    pub(crate) fn end_tasks<R: Ring>(&mut self, desk: &mut Desk<R>) {
+    /// Asks the initiator to log out, once (§11.9.1, event 1).
+    pub(crate) fn ask_to_leave<R: Ring>(&mut self, desk: &Desk<R>) {
+        let wait = desk.settings.logout_wait;
+        if self.leave_by.is_none() && self.leaving.is_none() {
+            self.leave_by = Some(desk.now + wait);
+            self.core.request_logout(u16::try_from(wait.as_secs()).unwrap_or(u16::MAX));
+        }
+    }
+
+    /// Another session, or a fence, ends all tasks of this one. True when there were any.
+    pub(crate) fn end_tasks<R: Ring>(&mut self, desk: &mut Desk<R>) -> bool {
         let live = |task: &Task| !matches!(task.stage, Stage::Ended | Stage::Draining);
         let ids: Vec<_> =
             self.tasks.iter().flatten().filter(|task| live(task)).map(|task| task.id).collect();
+        let any = !ids.is_empty();
         for id in ids {
             self.core.abort(id);
             self.end_task(id, desk);
         }
+        any
     }
 
     /// A task that the core has marked aborted.
@@ -159,7 +190,10 @@ impl Conn {
     pub(super) fn drained<R: Ring>(&mut self, slot: usize, buf: Option<Buf>, desk: &mut Desk<R>) {
         buf.into_iter().for_each(|buf| desk.buffers.give(buf));
         self.draining -= 1;
-        self.finish(slot, Status::TaskAborted, None, 0, desk);
+        match self.task_at(slot).fault {
+            Some(fault) => self.fail(slot, fault, desk),
+            None => self.finish(slot, Status::TaskAborted, None, 0, desk),
+        }
         if let Some(target) = self.target {
             desk.errands.push(Errand::Settle(target));
         }
@@ -170,8 +204,9 @@ impl Conn {
         self.draining > 0
     }
 
-    /// No aborted task of the target is with the medium: those who asked are told.
-    pub(crate) fn settle(&mut self) {
+    /// No aborted task of the target is with the medium: those who asked are told. True when that
+    /// ends every session of the target: a cold reset is as power on (§11.5.1).
+    pub(crate) fn settle(&mut self) -> bool {
         for itt in self.managing.drain(..) {
             self.core.answer_management(itt, TaskManagementResult::Complete);
         }
@@ -179,6 +214,7 @@ impl Conn {
             self.core.answer_logout(itt);
             self.answered_logout = true;
         }
+        std::mem::take(&mut self.cold)
     }
 
     /// Whether the response to a logout has been handed out, so that nothing more comes or goes.
@@ -198,7 +234,9 @@ impl Conn {
         self.leaving = Some(itt);
         match self.target {
             Some(target) => desk.errands.push(Errand::Settle(target)),
-            None => self.settle(),
+            None => {
+                self.settle();
+            }
         }
     }
 
@@ -248,13 +286,22 @@ impl Conn {
         }
     }
 
-    /// Gives back everything that the session held of the shard's.
-    pub(crate) fn release<R: Ring>(&mut self, desk: &mut Desk<R>) {
+    /// Gives back everything that the session held of the shard's. What the medium still has keeps
+    /// its turn until the medium lets go of it; that is returned.
+    pub(crate) fn release<R: Ring>(&mut self, desk: &mut Desk<R>) -> Vec<(TaskId, Turn)> {
         desk.credit += self.credit.saturating_sub(TASKS_INITIAL);
         self.drop_waiting(desk);
+        let mut with_medium = Vec::new();
         for task in self.tasks.iter_mut().flatten() {
             task.buf.take().into_iter().for_each(|buf| desk.buffers.give(buf));
+            let turn = std::mem::replace(&mut task.turn, Turn::Out);
+            if matches!(task.stage, Stage::Storing | Stage::Draining) {
+                with_medium.push((task.id, turn));
+            } else if let Some(target) = self.target {
+                desk.end_turn(target, turn, (self.key, task.id));
+            }
         }
+        with_medium
     }
 
     /// The gather of this turn is closed: what was attached to it is not attached to the next.
