@@ -75,12 +75,15 @@ impl SimRing {
         self.id
     }
 
-    /// Whether another turn would find something to do at once.
+    /// Whether another turn would find something to do at once. After a timeout one is due in any
+    /// case: only the next wait says when the following one is.
     #[must_use]
     pub fn has_work(&self) -> bool {
+        let mut hardware = self.hardware.borrow_mut();
         !self.pushed.is_empty()
             || self.bell.load(Ordering::Relaxed)
-            || !self.hardware.borrow_mut().ring(self.id).ready.is_empty()
+            || !hardware.ring(self.id).ready.is_empty()
+            || hardware.is_timed_out(self.id)
     }
 
     fn submit(&mut self) {
