@@ -170,6 +170,10 @@ impl Disk {
         self.handle.close().await
     }
 
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// The geometry, asked for anew if the unit said that it changed.
     async fn current(&self) -> Result<Geometry, Error> {
         if self.handle.take_capacity_changed() { self.refresh().await } else { Ok(self.geometry()) }
@@ -238,7 +242,7 @@ async fn measure(handle: &Handle) -> Result<Geometry, Error> {
     })
 }
 
-async fn page(handle: &Handle, code: u8) -> Result<Bytes, Error> {
+pub(crate) async fn page(handle: &Handle, code: u8) -> Result<Bytes, Error> {
     let cdb = Cdb::inquiry(Some(code), PAGE_LEN).build();
     let payload = Payload::In(BytesMut::zeroed(PAGE_LEN.into()));
     handle.start(cdb, payload, Replay::Always).await?.parameters().await

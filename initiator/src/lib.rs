@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod copy;
 mod discovery;
 mod disk;
 mod error;

@@ -60,7 +60,7 @@ pub trait Wake: Clone + Send + Sync + 'static {
 /// can run the real loop.
 pub trait Ring {
     /// A descriptor outside of the ring: `OwnedFd`, or the simulator's.
-    type Handle: Send + fmt::Debug;
+    type Handle: Send + fmt::Debug + 'static;
     /// Held by other threads to end a `wait`.
     type Waker: Wake;
 

@@ -176,7 +176,13 @@ fn exports(setup: &Setup, access: &AccessTable) -> Exports {
     let portals = (0..setup.shards).map(|shard| setup.portal(shard)).collect();
     let mut exports = Exports::new(access.clone(), portals);
     for (index, volume) in setup.volumes.iter().enumerate() {
-        let route = Route { shard: volume.shard, target: volume.id, volume: volume.id };
+        let route = Route {
+            shard: volume.shard,
+            target: volume.id,
+            volume: volume.id,
+            block_size: volume.block_size,
+            blocks: volume.blocks.into(),
+        };
         exports.targets.insert(setup.target(index).to_string(), route);
     }
     exports

@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use outband_control::access::AccessTable;
 use outband_protocol::ids::IscsiName;
+use outband_protocol::scsi::copy::Cscd;
 use uuid::Uuid;
+
+use crate::scsi::is_named;
 
 /// What every shard knows of the whole unit.
 #[derive(Clone, Debug)]
@@ -27,6 +30,10 @@ pub struct Route {
     pub volume: Uuid,
     /// Identity of the target: the volume's, or a partition's.
     pub target: Uuid,
+    /// Bytes in a block of it.
+    pub block_size: u32,
+    /// Blocks on it.
+    pub blocks: u64,
 }
 
 impl Exports {
@@ -38,6 +45,12 @@ impl Exports {
     /// The way to a target by its iSCSI name.
     pub fn route(&self, target: &IscsiName) -> Option<Route> {
         self.targets.get(target.as_str()).copied()
+    }
+
+    /// The target whose logical unit a descriptor of EXTENDED COPY means.
+    pub fn named(&self, cscd: &Cscd) -> Option<(&str, Route)> {
+        let found = self.targets.iter().find(|(_, route)| is_named(route.target, cscd));
+        found.map(|(name, route)| (name.as_str(), *route))
     }
 
     /// The iSCSI names of the targets that `host` may use from `source` and that are there.

@@ -137,6 +137,8 @@ pub enum Cdb {
     Unmap { anchor: bool, len: u16 },
     ReportSupportedOpcodes(SupportedOpcodes),
     ReportSupportedTaskManagement { extended: bool, allocation: u32 },
+    ExtendedCopy { len: u32 },
+    ReceiveCopyResults { action: u8, list: u8, allocation: u32 },
 }
 
 /// READ CAPACITY(16) is a service action of SERVICE ACTION IN(16).
@@ -194,6 +196,12 @@ impl Cdb {
             opcode::SYNCHRONIZE_CACHE_10 => Self::SynchronizeCache10(parse_synchronize(cdb)),
             opcode::SYNCHRONIZE_CACHE_16 => Self::SynchronizeCache16(parse_synchronize(cdb)),
             opcode::UNMAP => Self::Unmap { anchor: cdb[1] & 0x01 != 0, len: u16_at(cdb, 7) },
+            opcode::EXTENDED_COPY => Self::ExtendedCopy { len: u32_at(cdb, 10) },
+            opcode::RECEIVE_COPY_RESULTS => Self::ReceiveCopyResults {
+                action: cdb[1] & 0x1F,
+                list: cdb[2],
+                allocation: u32_at(cdb, 10),
+            },
             _ => return Err(INVALID_OPCODE),
         })
     }
@@ -263,6 +271,14 @@ impl Cdb {
             Self::ReportSupportedTaskManagement { extended, allocation } => {
                 maintenance::build_task_management(&mut cdb, extended, allocation);
             }
+            Self::ExtendedCopy { len } => {
+                put(&mut cdb, 10, len.to_be_bytes());
+            }
+            Self::ReceiveCopyResults { action, list, allocation } => {
+                cdb[1] = action & 0x1F;
+                cdb[2] = list;
+                put(&mut cdb, 10, allocation.to_be_bytes());
+            }
         }
         cdb
     }
@@ -298,6 +314,8 @@ impl Cdb {
             Self::ReportSupportedOpcodes(_) | Self::ReportSupportedTaskManagement { .. } => {
                 opcode::MAINTENANCE_IN
             }
+            Self::ExtendedCopy { .. } => opcode::EXTENDED_COPY,
+            Self::ReceiveCopyResults { .. } => opcode::RECEIVE_COPY_RESULTS,
         }
     }
 

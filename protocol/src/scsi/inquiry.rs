@@ -13,6 +13,8 @@ pub const SUPPORTED_PAGES: u8 = 0x00;
 pub const SERIAL_NUMBER: u8 = 0x80;
 /// Device identification.
 pub const IDENTIFICATION: u8 = 0x83;
+/// Third-party copy.
+pub const THIRD_PARTY_COPY: u8 = 0x8F;
 /// Block limits.
 pub const BLOCK_LIMITS: u8 = 0xB0;
 /// Block device characteristics.
@@ -77,6 +79,8 @@ pub struct Standard {
     pub version: u8,
     /// CMDQUE: more than one command at a time.
     pub queueing: bool,
+    /// 3PC: EXTENDED COPY is there.
+    pub third_party_copy: bool,
     /// TPGS: how the unit tells of asymmetric access.
     pub port_groups: u8,
     /// Eight characters, T10 VENDOR IDENTIFICATION.
@@ -99,6 +103,7 @@ impl Standard {
             peripheral,
             version: VERSION_SPC_4,
             queueing: true,
+            third_party_copy: matches!(peripheral, Peripheral::Disk),
             port_groups: 0,
             vendor: vendor.to_owned(),
             product: product.to_owned(),
@@ -115,7 +120,7 @@ impl Standard {
         data[2] = self.version;
         data[3] = 0x12;
         data[4] = 91;
-        data[5] = (self.port_groups & 0x03) << 4;
+        data[5] = (self.port_groups & 0x03) << 4 | u8::from(self.third_party_copy) << 3;
         data[7] = u8::from(self.queueing) << 1;
         put(&mut data, 8, padded::<8>(&self.vendor));
         put(&mut data, 16, padded::<16>(&self.product));
@@ -138,6 +143,7 @@ impl Standard {
             peripheral: Peripheral::from_code(data[0]),
             version: data[2],
             queueing: data[7] & 0x02 != 0,
+            third_party_copy: data[5] & 0x08 != 0,
             port_groups: data[5] >> 4 & 0x03,
             vendor: text(&data[8..16]),
             product: text(&data[16..32]),
@@ -164,7 +170,7 @@ fn text(field: &[u8]) -> String {
 }
 
 /// A page of vital product data: header and body.
-fn page(peripheral: Peripheral, code: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn page(peripheral: Peripheral, code: u8, body: &[u8]) -> Vec<u8> {
     let mut data = vec![peripheral.code(), code, 0, 0];
     data.extend(body);
     put_length_u16(&mut data, 2);

@@ -3,6 +3,7 @@
 
 pub mod capacity;
 pub mod cdb;
+pub mod copy;
 pub mod inquiry;
 pub mod luns;
 pub mod mode;

@@ -82,12 +82,25 @@ pub struct Sense {
     pub deferred: bool,
     /// What INFORMATION holds depends on the condition: an LBA, or the offset of a difference.
     pub information: Option<u64>,
-    /// Only with ILLEGAL REQUEST.
+    /// COMMAND-SPECIFIC INFORMATION: with COPY ABORTED, the number of the segment.
+    pub command_specific: Option<u32>,
+    /// Only with ILLEGAL REQUEST, or with COPY ABORTED and then within the segment descriptor.
     pub field: Option<FieldPointer>,
+    /// PROGRESS INDICATION, in 65,536ths. Only with NO SENSE and NOT READY.
+    pub progress: Option<u16>,
 }
 
 const fn condition(key: SenseKey, asc: u8, ascq: u8) -> Sense {
-    Sense { key, asc, ascq, deferred: false, information: None, field: None }
+    Sense {
+        key,
+        asc,
+        ascq,
+        deferred: false,
+        information: None,
+        command_specific: None,
+        field: None,
+        progress: None,
+    }
 }
 
 macro_rules! conditions {
@@ -104,10 +117,16 @@ macro_rules! conditions {
 
 conditions! {
     NO_SENSE = NoSense, 0x00, 0x00, "NO ADDITIONAL SENSE INFORMATION";
+    OPERATION_IN_PROGRESS = IllegalRequest, 0x00, 0x16, "OPERATION IN PROGRESS";
     BECOMING_READY = NotReady, 0x04, 0x01, "LOGICAL UNIT IS IN PROCESS OF BECOMING READY";
+    SANITIZE_IN_PROGRESS = NotReady, 0x04, 0x1B, "LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS";
+    UNREACHABLE_COPY_TARGET = CopyAborted, 0x08, 0x04, "UNREACHABLE COPY TARGET";
     WRITE_ERROR = MediumError, 0x0C, 0x00, "WRITE ERROR";
     UNEXPECTED_UNSOLICITED_DATA = AbortedCommand, 0x0C, 0x0C, "WRITE ERROR - UNEXPECTED UNSOLICITED DATA";
     NOT_ENOUGH_UNSOLICITED_DATA = AbortedCommand, 0x0C, 0x0D, "WRITE ERROR - NOT ENOUGH UNSOLICITED DATA";
+    THIRD_PARTY_DEVICE_FAILURE = CopyAborted, 0x0D, 0x01, "THIRD PARTY DEVICE FAILURE";
+    COPY_TARGET_NOT_REACHABLE = CopyAborted, 0x0D, 0x02, "COPY TARGET DEVICE NOT REACHABLE";
+    INCORRECT_COPY_TARGET_TYPE = CopyAborted, 0x0D, 0x03, "INCORRECT COPY TARGET DEVICE TYPE";
     INVALID_FIELD_IN_INFORMATION_UNIT = IllegalRequest, 0x0E, 0x03, "INVALID FIELD IN COMMAND INFORMATION UNIT";
     UNRECOVERED_READ_ERROR = MediumError, 0x11, 0x00, "UNRECOVERED READ ERROR";
     PARAMETER_LIST_LENGTH_ERROR = IllegalRequest, 0x1A, 0x00, "PARAMETER LIST LENGTH ERROR";
@@ -117,6 +136,12 @@ conditions! {
     INVALID_FIELD_IN_CDB = IllegalRequest, 0x24, 0x00, "INVALID FIELD IN CDB";
     LUN_NOT_SUPPORTED = IllegalRequest, 0x25, 0x00, "LOGICAL UNIT NOT SUPPORTED";
     INVALID_FIELD_IN_LIST = IllegalRequest, 0x26, 0x00, "INVALID FIELD IN PARAMETER LIST";
+    TOO_MANY_TARGET_DESCRIPTORS = IllegalRequest, 0x26, 0x06, "TOO MANY TARGET DESCRIPTORS";
+    UNSUPPORTED_TARGET_DESCRIPTOR = IllegalRequest, 0x26, 0x07, "UNSUPPORTED TARGET DESCRIPTOR TYPE CODE";
+    TOO_MANY_SEGMENT_DESCRIPTORS = IllegalRequest, 0x26, 0x08, "TOO MANY SEGMENT DESCRIPTORS";
+    UNSUPPORTED_SEGMENT_DESCRIPTOR = IllegalRequest, 0x26, 0x09, "UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE";
+    UNEXPECTED_INEXACT_SEGMENT = CopyAborted, 0x26, 0x0A, "UNEXPECTED INEXACT SEGMENT";
+    INLINE_DATA_LENGTH_EXCEEDED = IllegalRequest, 0x26, 0x0B, "INLINE DATA LENGTH EXCEEDED";
     WRITE_PROTECTED = DataProtect, 0x27, 0x00, "WRITE PROTECTED";
     SPACE_ALLOCATION_FAILED = DataProtect, 0x27, 0x07, "SPACE ALLOCATION FAILED WRITE PROTECT";
     POWER_ON = UnitAttention, 0x29, 0x00, "POWER ON, RESET, OR BUS DEVICE RESET OCCURRED";
@@ -125,6 +150,7 @@ conditions! {
     MODE_PARAMETERS_CHANGED = UnitAttention, 0x2A, 0x01, "MODE PARAMETERS CHANGED";
     CAPACITY_CHANGED = UnitAttention, 0x2A, 0x09, "CAPACITY DATA HAS CHANGED";
     COMMANDS_CLEARED = UnitAttention, 0x2F, 0x00, "COMMANDS CLEARED BY ANOTHER INITIATOR";
+    SANITIZE_FAILED = MediumError, 0x31, 0x03, "SANITIZE COMMAND FAILED";
     SAVING_NOT_SUPPORTED = IllegalRequest, 0x39, 0x00, "SAVING PARAMETERS NOT SUPPORTED";
     MEDIUM_NOT_PRESENT = NotReady, 0x3A, 0x00, "MEDIUM NOT PRESENT";
     LUNS_CHANGED = UnitAttention, 0x3F, 0x0E, "REPORTED LUNS DATA HAS CHANGED";
@@ -160,6 +186,22 @@ impl Sense {
         Self { information: Some(information), ..self }
     }
 
+    /// Says in which segment a copy ended, and at which byte of its descriptor (SPC-4 §5.17.7.4).
+    #[must_use]
+    pub const fn in_segment(self, segment: u16, byte: Option<u16>) -> Self {
+        let field = match byte {
+            Some(byte) => Some(FieldPointer { in_cdb: false, byte, bit: None }),
+            None => None,
+        };
+        Self { command_specific: Some(segment as u32), field, ..self }
+    }
+
+    /// Adds PROGRESS INDICATION.
+    #[must_use]
+    pub const fn with_progress(self, progress: u16) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
     /// Key and codes are those of `other`; what is said about this occurrence may differ.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
@@ -184,6 +226,7 @@ impl Sense {
         }
         data[2] = self.key.code();
         data[7] = 10;
+        put(&mut data, 8, self.command_specific.unwrap_or(0).to_be_bytes());
         data[12] = self.asc;
         data[13] = self.ascq;
         put(&mut data, 15, self.key_specific());
@@ -199,22 +242,32 @@ impl Sense {
             data.extend([0x00, 0x0A, 0x80, 0x00]);
             data.extend(information.to_be_bytes());
         }
-        if self.field.is_some() {
+        if let Some(command) = self.command_specific {
+            data.extend([0x01, 0x0A, 0, 0]);
+            data.extend(u64::from(command).to_be_bytes());
+        }
+        if self.field.is_some() || self.progress.is_some() {
             let specific = self.key_specific();
             data.extend([0x02, 0x06, 0, 0, specific[0], specific[1], specific[2], 0]);
         }
-        data[7] = u8::try_from(data.len() - 8).expect("two descriptors are 20 bytes");
+        data[7] = u8::try_from(data.len() - 8).expect("three descriptors are 32 bytes");
         data
     }
 
     /// SENSE KEY SPECIFIC with SKSV, or zeros.
     fn key_specific(&self) -> [u8; 3] {
         let Some(field) = self.field else {
-            return [0; 3];
+            let [high, low] = self.progress.unwrap_or(0).to_be_bytes();
+            return [u8::from(self.progress.is_some()) << 7, high, low];
         };
         let bit = field.bit.map_or(0, |bit| 0x08 | bit & 0x07);
         let [high, low] = field.byte.to_be_bytes();
-        [0x80 | u8::from(field.in_cdb) << 6 | bit, high, low]
+        // C/D of a field pointer, or SD of a segment pointer.
+        let whose = match self.key {
+            SenseKey::CopyAborted => 0x20,
+            _ => u8::from(field.in_cdb) << 6,
+        };
+        [0x80 | whose | bit, high, low]
     }
 
     /// Reads either format. Data cut short by an allocation length is read as far as it goes, but
@@ -238,7 +291,12 @@ impl Sense {
         if data[0] & 0x80 != 0 && data.len() >= 7 {
             sense.information = Some(u64::from(u32_at(data, 3)));
         }
-        sense.field = data.get(15..18).and_then(|specific| sense.pointer(specific));
+        if let Some(command) = data.get(8..12).map(|_| u32_at(data, 8)).filter(|told| *told != 0) {
+            sense.command_specific = Some(command);
+        }
+        if let Some(specific) = data.get(15..18) {
+            (sense.field, sense.progress) = (sense.pointer(specific), sense.indication(specific));
+        }
         Ok(sense)
     }
 
@@ -255,7 +313,11 @@ impl Sense {
             };
             match (kind, body.len()) {
                 (0x00, 10) if body[0] & 0x80 != 0 => sense.information = Some(u64_at(body, 2)),
-                (0x02, 6) => sense.field = sense.pointer(&body[2..5]),
+                (0x01, 10) => sense.command_specific = u32::try_from(u64_at(body, 2)).ok(),
+                (0x02, 6) => {
+                    sense.field = sense.pointer(&body[2..5]);
+                    sense.progress = sense.indication(&body[2..5]);
+                }
                 _ => {}
             }
             rest = next;
@@ -263,9 +325,16 @@ impl Sense {
         Ok(sense)
     }
 
+    /// PROGRESS INDICATION, of the keys that have one.
+    fn indication(&self, specific: &[u8]) -> Option<u16> {
+        let tells = matches!(self.key, SenseKey::NoSense | SenseKey::NotReady);
+        (tells && specific[0] & 0x80 != 0).then(|| u16_at(specific, 1))
+    }
+
     fn pointer(&self, specific: &[u8]) -> Option<FieldPointer> {
         let flags = specific[0];
-        (self.key == SenseKey::IllegalRequest && flags & 0x80 != 0).then(|| FieldPointer {
+        let points = matches!(self.key, SenseKey::IllegalRequest | SenseKey::CopyAborted);
+        (points && flags & 0x80 != 0).then(|| FieldPointer {
             in_cdb: flags & 0x40 != 0,
             byte: u16_at(specific, 1),
             bit: (flags & 0x08 != 0).then_some(flags & 0x07),

@@ -1,10 +1,14 @@
 //! Who a logical unit is: INQUIRY data and the vital product data pages.
 
+use outband_protocol::scsi::copy::{Cscd, third_party_page};
 use outband_protocol::scsi::inquiry::{
-    self, BlockLimits, Designator, Name, Peripheral, Provisioning, Rotation, Standard,
+    self, Association, BlockLimits, Designator, Name, Peripheral, Provisioning, Rotation, Standard,
 };
 use outband_protocol::scsi::sense::{INVALID_FIELD_IN_CDB, Sense};
 
+use uuid::Uuid;
+
+use super::copy::LIMITS;
 use super::sbc::{TRANSFER_MAX, TRANSFER_OPTIMAL, UNMAP_BLOCKS_MAX, UNMAP_EXTENTS_MAX};
 use super::{LogicalUnit, Plan, Reply};
 
@@ -18,10 +22,11 @@ const REVISION: &str =
     concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
 
 /// The pages there are, in ascending order.
-const PAGES: [u8; 6] = [
+const PAGES: [u8; 7] = [
     inquiry::SUPPORTED_PAGES,
     inquiry::SERIAL_NUMBER,
     inquiry::IDENTIFICATION,
+    inquiry::THIRD_PARTY_COPY,
     inquiry::BLOCK_LIMITS,
     inquiry::CHARACTERISTICS,
     inquiry::PROVISIONING,
@@ -50,6 +55,23 @@ impl TargetPort {
     }
 }
 
+/// The names of a logical unit, none of which another one ever has.
+fn names(company: [u8; 3], uuid: Uuid) -> [Name; 3] {
+    [
+        inquiry::naa6(company, uuid.into_bytes()),
+        Name::Uuid(uuid.into_bytes()),
+        Name::T10(VENDOR.to_owned(), uuid.to_string()),
+    ]
+}
+
+/// Whether a descriptor of EXTENDED COPY means the logical unit of this identity.
+#[must_use]
+pub fn is_named(uuid: Uuid, cscd: &Cscd) -> bool {
+    let same = |name: &Name| name.is(cscd.code_set, cscd.kind, &cscd.designator);
+    cscd.association == Association::LogicalUnit as u8
+        && names(LOCAL_COMPANY, uuid).iter().any(same)
+}
+
 fn standard(peripheral: Peripheral) -> Vec<u8> {
     Standard::new(peripheral, VENDOR, PRODUCT, REVISION).bytes().to_vec()
 }
@@ -73,6 +95,7 @@ impl LogicalUnit {
             Some(inquiry::SUPPORTED_PAGES) => inquiry::supported_pages(Peripheral::Disk, &PAGES),
             Some(inquiry::SERIAL_NUMBER) => inquiry::serial_number(&self.config.serial),
             Some(inquiry::IDENTIFICATION) => inquiry::designators(&self.designators()),
+            Some(inquiry::THIRD_PARTY_COPY) => third_party_page(&LIMITS),
             Some(inquiry::BLOCK_LIMITS) => self.limits().page(),
             Some(inquiry::CHARACTERISTICS) => {
                 let still = !self.config.rotational;
@@ -85,11 +108,12 @@ impl LogicalUnit {
     }
 
     fn designators(&self) -> [Designator; 7] {
-        let (uuid, port) = (self.config.uuid, &self.config.port);
+        let port = &self.config.port;
+        let [naa, uuid, t10] = names(self.config.company, self.config.uuid);
         [
-            Designator::unit(inquiry::naa6(self.config.company, uuid.into_bytes())),
-            Designator::unit(Name::Uuid(uuid.into_bytes())),
-            Designator::unit(Name::T10(VENDOR.to_owned(), uuid.to_string())),
+            Designator::unit(naa),
+            Designator::unit(uuid),
+            Designator::unit(t10),
             Designator::port(Name::RelativePort(port.relative)),
             Designator::port(Name::PortGroup(port.group)),
             Designator::port(Name::Scsi(port.name())),

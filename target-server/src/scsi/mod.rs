@@ -2,6 +2,7 @@
 //! no clock, no buffers. One [`LogicalUnit`] lives on one shard.
 
 mod attention;
+mod copy;
 mod identity;
 mod sbc;
 mod spc;
@@ -9,13 +10,16 @@ mod supported;
 
 use outband_protocol::ids::Lun;
 use outband_protocol::scsi::cdb::{Expected, opcode};
+use outband_protocol::scsi::copy::List;
 use outband_protocol::scsi::sense::{self, Sense};
 use outband_protocol::scsi::{Cdb, Status};
 use uuid::Uuid;
 
 pub use self::attention::Attention;
 use self::attention::Attentions;
-pub use self::identity::{LOCAL_COMPANY, TargetPort};
+use self::copy::Copies;
+pub use self::copy::{Course, Party, Piece, Refusal};
+pub use self::identity::{LOCAL_COMPANY, TargetPort, is_named};
 
 /// A session, as a logical unit knows it: the I_T nexus of SAM-5.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -81,6 +85,13 @@ pub enum Plan {
     /// Collect `len` bytes of data-out, or as many as are offered, then ask
     /// [`LogicalUnit::with_parameters`] what follows. The residual is counted from `len` even then.
     Parameters { cdb: Cdb, len: u32 },
+    /// Copy what the list says between volumes of this unit.
+    Copy {
+        /// Checked as far as it can be without knowing who its parties are.
+        list: Box<List>,
+        /// Bytes of the list that the command was for.
+        wanted: u64,
+    },
 }
 
 /// The end of a command.
@@ -140,7 +151,7 @@ impl Plan {
             Self::Read { blocks, .. } | Self::Verify { blocks, compare: true, .. } => {
                 bytes(*blocks)
             }
-            Self::Write { wanted, .. } => *wanted,
+            Self::Write { wanted, .. } | Self::Copy { wanted, .. } => *wanted,
             Self::Parameters { len, .. } => u64::from(*len),
             Self::Verify { compare: false, .. } | Self::Flush | Self::Zero { .. } => 0,
         }
@@ -168,6 +179,7 @@ pub struct LogicalUnit {
     /// A sync failed: what the medium holds is unknown, so nothing more is written to it.
     faulted: bool,
     attentions: Attentions,
+    copies: Copies,
 }
 
 impl LogicalUnit {
@@ -181,6 +193,7 @@ impl LogicalUnit {
             write_protect: false,
             faulted: false,
             attentions: Attentions::default(),
+            copies: Copies::default(),
             config,
         }
     }
@@ -209,6 +222,7 @@ impl LogicalUnit {
     /// A session ended.
     pub fn detach(&mut self, nexus: NexusId) {
         self.attentions.detach(nexus);
+        self.copies.detach(nexus);
     }
 
     /// The volume has another size.
@@ -229,6 +243,7 @@ impl LogicalUnit {
     pub fn reset(&mut self) {
         self.write_cache = self.config.write_cache || self.config.volatile;
         self.write_protect = false;
+        self.copies.clear();
         self.attentions.owe_all(Attention::Reset, None);
     }
 
@@ -287,6 +302,10 @@ impl LogicalUnit {
             Cdb::ReportSupportedTaskManagement { extended, allocation } => {
                 supported::task_management(extended, allocation)
             }
+            Cdb::ExtendedCopy { len } => Self::extended_copy(cdb, len),
+            Cdb::ReceiveCopyResults { action, list, allocation } => {
+                self.copy_results(nexus, action, list, allocation)
+            }
         }
     }
 
@@ -295,6 +314,7 @@ impl LogicalUnit {
     pub fn with_parameters(&mut self, nexus: NexusId, cdb: &Cdb, bytes: &[u8]) -> Plan {
         let plan = match cdb {
             Cdb::Unmap { .. } => self.unmap_list(bytes),
+            Cdb::ExtendedCopy { len } => self.copy_list(nexus, *len, bytes),
             Cdb::ModeSelect6(_) | Cdb::ModeSelect10(_) => self.mode_list(nexus, cdb, bytes),
             _ => Err(sense::INVALID_OPCODE),
         };

@@ -127,7 +127,7 @@ impl LogicalUnit {
         self.config.read_only || self.write_protect
     }
 
-    fn check_writable(&self) -> Result<(), Sense> {
+    pub(super) fn check_writable(&self) -> Result<(), Sense> {
         if self.write_protected() {
             return Err(WRITE_PROTECTED);
         }
@@ -155,7 +155,7 @@ impl LogicalUnit {
     }
 
     /// No blocks at the very end are on the medium; no blocks beyond it are not.
-    fn holds(&self, lba: u64, blocks: u32) -> bool {
+    pub(super) fn holds(&self, lba: u64, blocks: u32) -> bool {
         lba.checked_add(u64::from(blocks)).is_some_and(|end| end <= self.config.blocks)
     }
 }

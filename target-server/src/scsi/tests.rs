@@ -1,6 +1,7 @@
 //! Conversations of hosts with a logical unit, checked as a trace. The disk's own numbers come from
 //! `disk`; what a host sends is built with the same `Cdb` the initiator uses.
 
+mod copy;
 mod disk;
 mod primary;
 mod supported;
@@ -110,6 +111,9 @@ fn describe(plan: &Plan) -> String {
         }
         Plan::Flush => "flush".to_owned(),
         Plan::Zero { ranges, unmap } => format!("zero {ranges:?}{}", flag(*unmap, " unmap")),
+        Plan::Copy { list, wanted } => {
+            format!("copy {} segments, wanted {wanted}", list.segments.len())
+        }
         Plan::Parameters { len, .. } => format!("parameters {len}"),
     }
 }

@@ -27,7 +27,7 @@ impl Server {
         });
         let config = self.config(spec, home.segments)?;
         let targets: Vec<_> =
-            config.targets.iter().map(|target| (target.name.to_string(), target.id)).collect();
+            config.targets.iter().map(|target| route(home.shard, spec.id, target)).collect();
         let shard = &self.shards[home.shard];
         let message = Box::new(config);
         match known {
@@ -42,10 +42,7 @@ impl Server {
             let mut state = self.lock();
             state.homes.insert(spec.id, Home { shard: home.shard, segments: spec.pieces.len() });
             state.exports.targets.retain(|_, route| route.volume != spec.id);
-            for (name, target) in targets {
-                let route = Route { shard: home.shard, volume: spec.id, target };
-                state.exports.targets.insert(name, route);
-            }
+            state.exports.targets.extend(targets);
         }
         self.tell_exports().await;
         Ok(())
@@ -140,6 +137,12 @@ impl Server {
         let name = IscsiName::new(&name).expect("a prefix and a checked volume name");
         TargetConfig { id, name, start: start * u64::from(spec.block_size), lu }
     }
+}
+
+fn route(shard: usize, volume: Uuid, target: &TargetConfig) -> (String, Route) {
+    let LuConfig { block_size, blocks, .. } = target.lu;
+    let route = Route { shard, volume, target: target.id, block_size, blocks };
+    (target.name.to_string(), route)
 }
 
 fn segment(piece: &Piece) -> io::Result<SegmentConfig<OwnedFd>> {

@@ -5,6 +5,7 @@
 //! `on_disk`, `flush`, `on_body_sent`.
 
 mod claim;
+pub(crate) mod copy;
 mod finish;
 mod turn;
 
@@ -21,7 +22,7 @@ use outband_ring::{Buf, Ring};
 use super::desk::{Desk, Errand};
 use super::peer::Session;
 use super::task::{Ahead, Stage, Task, Work};
-use super::token::{ConnKey, TargetKey};
+use super::token::{ConnKey, TargetKey, Whose};
 use super::wire::{Received, Wire};
 use crate::scsi::{NexusId, Plan, Reply, Request};
 use crate::store::{self, Io, IoDone};
@@ -215,6 +216,7 @@ impl Conn {
                 let len = cut(u64::from(len));
                 self.begin(slot, Work::Parameters(cdb), 0, len, desk);
             }
+            Plan::Copy { list, .. } => self.begin_copy(slot, *list, desk),
             Plan::Flush => {
                 task.work = Work::Flush;
                 self.store(slot, Io::new(store::Work::Flush, 0, 0), desk);
@@ -280,7 +282,11 @@ impl Conn {
     /// A buffer may be free for a task that has waited for one.
     pub(crate) fn on_room<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
         if self.task(id).is_some_and(|task| task.stage == Stage::Hungry) {
-            self.feed(usize::from(id.slot), desk);
+            let slot = usize::from(id.slot);
+            match self.task_at(slot).work {
+                Work::Copy => self.copy_on(slot, desk),
+                _ => self.feed(slot, desk),
+            }
         }
     }
 
@@ -406,7 +412,7 @@ impl Conn {
         task.stage = Stage::Storing;
         let id = task.id;
         self.ios += 1;
-        desk.start((self.key, id), target, io);
+        desk.start(Whose::Task(self.key, id), target, io);
     }
 
     /// The medium has done its part, or could not.

@@ -17,7 +17,8 @@ use super::Settings;
 use super::mailbox::{Address, Gate};
 use super::order::{Rank, Turn};
 use super::target::{Target, Volume};
-use super::token::{ConnKey, IoKey, Owner, TargetKey, VolumeKey};
+use super::token::{ConnKey, IoKey, Owner, TargetKey, VisitKey, VolumeKey, Whose};
+use super::visit::Visitor;
 use crate::counters::Totals;
 use crate::exports::Exports;
 use crate::scsi::NexusId;
@@ -28,7 +29,7 @@ use crate::store::{Io, IoDone, Step, StoreError};
 struct Active {
     io: Io,
     volume: VolumeKey,
-    owner: (ConnKey, TaskId),
+    owner: Whose,
     /// Writes of the volume that had ended when it began; a flush covers them.
     covers: u64,
     /// Its task has the range alone.
@@ -91,7 +92,7 @@ pub(crate) struct Desk<R: Ring> {
     /// What is left to the shard.
     pub(crate) errands: Vec<Errand>,
     /// Ended I/O, for its connections.
-    pub(crate) ended: VecDeque<((ConnKey, TaskId), IoDone)>,
+    pub(crate) ended: VecDeque<(Whose, IoDone)>,
     /// Commands whose turn has come.
     pub(crate) released: VecDeque<Released>,
     /// Tasks that wait for a buffer, in the order they came.
@@ -106,6 +107,8 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) faults: Vec<Uuid>,
     /// Grants that a fence has closed and that the table still has.
     pub(crate) gates: Vec<Gate>,
+    /// I/O here of copies that other targets do.
+    pub(crate) visitors: SlotMap<VisitKey, Visitor>,
     /// Sessions now, and I/O so far.
     pub(crate) counts: Totals,
     ios: SlotMap<IoKey, Active>,
@@ -151,6 +154,7 @@ impl<R: Ring> Desk<R> {
             entropy,
             faults: Vec::new(),
             gates: Vec::new(),
+            visitors: SlotMap::with_key(),
             counts: Totals::default(),
             ios: SlotMap::with_key(),
             backlog: VecDeque::new(),
@@ -185,7 +189,7 @@ impl<R: Ring> Desk<R> {
     }
 
     /// Starts an I/O on the volume below `target`; its end comes to [`ended`](Self::ended).
-    pub(crate) fn start(&mut self, owner: (ConnKey, TaskId), target: TargetKey, io: Io) {
+    pub(crate) fn start(&mut self, owner: Whose, target: TargetKey, io: Io) {
         let volume = self.targets[target].volume;
         if self.volumes[volume].claims.is_empty() {
             self.start_now(owner, volume, io, false);
@@ -194,7 +198,7 @@ impl<R: Ring> Desk<R> {
         }
     }
 
-    fn start_now(&mut self, owner: (ConnKey, TaskId), volume: VolumeKey, io: Io, claimed: bool) {
+    fn start_now(&mut self, owner: Whose, volume: VolumeKey, io: Io, claimed: bool) {
         let covers = self.volumes[volume].written;
         let mut active = Active { io, volume, owner, covers, claimed };
         // Memory answers on the spot, and then nothing needs to be remembered.

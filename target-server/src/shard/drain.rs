@@ -41,6 +41,7 @@ impl<R: Ring> Shard<R> {
     pub(super) fn end_tasks(&mut self, target: TargetKey, by: ConnKey, reset: bool) {
         if reset {
             self.desk.targets[target].lu.reset();
+            self.desk.visitors.values_mut().for_each(|visitor| visitor.cut(target));
         }
         for key in self.desk.targets[target].sessions.clone() {
             let desk = &mut self.desk;
@@ -69,7 +70,7 @@ impl<R: Ring> Shard<R> {
             Some(Phase::Leaving(leaving)) => leaving.ios > 0,
             _ => false,
         });
-        if busy {
+        if busy || self.desk.visitors.values().any(|visitor| visitor.is_busy_at(target)) {
             return;
         }
         let mut cold = false;
@@ -209,7 +210,8 @@ impl<R: Ring> Shard<R> {
     pub(super) fn answer_drains(&mut self) {
         for (gate, reply) in std::mem::take(&mut self.pending.drains) {
             let busy = self.sessions_of(&gate).into_iter().any(|key| !self.is_drained(key));
-            if !busy {
+            let visited = self.desk.visitors.values().any(|visitor| visitor.is_meant_by(&gate));
+            if !busy && !visited {
                 // Whoever asked may be gone; the fence holds all the same.
                 let _ = reply.send(());
             } else {
@@ -218,7 +220,8 @@ impl<R: Ring> Shard<R> {
         }
         for (volume, reply) in std::mem::take(&mut self.pending.detaches) {
             let targets = self.targets_of(volume);
-            if targets.iter().all(|key| self.desk.targets[*key].sessions.is_empty()) {
+            let visited = self.desk.visitors.values().any(|visitor| visitor.is_at(volume));
+            if !visited && targets.iter().all(|key| self.desk.targets[*key].sessions.is_empty()) {
                 self.forget(volume, &targets);
                 let _ = reply.send(());
             } else {

@@ -10,6 +10,7 @@ use outband_ring::Wake;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+pub use super::visit::{Left, Visit, Visited};
 use crate::exports::Exports;
 use crate::media::{WritePolicy, ZeroWith};
 use crate::scsi::LuConfig;
@@ -34,6 +35,12 @@ pub enum Message<H> {
     CloseGate(Gate, Reply<()>),
     /// End the sessions of this grant; the reply comes when no I/O of theirs is in flight.
     Drain(Gate, Reply<()>),
+    /// I/O that a copy does on a target of this shard.
+    Visit(Box<Visit>),
+    /// The end of a visit that this shard asked for.
+    Visited(Box<Visited>),
+    /// What a visit has read here is about no more.
+    Left(Left),
     /// A sync failed on this device, on some shard.
     DeviceFaulted(Uuid),
     /// The operator has looked after a faulted volume.
@@ -146,8 +153,8 @@ impl<H, W: Wake> Address<H, W> {
 
 /// A mailbox for the ring that `waker` wakes.
 pub fn mailbox<H, W: Wake>(waker: W) -> (Address<H, W>, Receiver<Message<H>>) {
-    // Unbounded by type; bounded in fact by the connections accepted (one handover each) and by
-    // control, which waits for each reply.
+    // Unbounded by type; bounded in fact by the connections accepted (one handover each), by the
+    // copies that run (one visit each) and by control, which waits for each reply.
     let (sender, receiver) = channel();
     (Address { sender, waker }, receiver)
 }

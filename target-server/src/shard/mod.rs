@@ -17,6 +17,7 @@ mod target;
 mod task;
 mod timers;
 mod token;
+mod visit;
 mod wire;
 
 use std::io;
@@ -36,7 +37,7 @@ use self::drain::Pending;
 use self::mailbox::{Address, Message};
 use self::order::{Rank, Turn};
 use self::peer::{Peer, Phase};
-use self::token::{ConnKey, Owner, TargetKey};
+use self::token::{ConnKey, Owner, TargetKey, Whose};
 use crate::counters::Counters;
 use crate::exports::Exports;
 
@@ -274,7 +275,14 @@ impl<R: Ring> Shard<R> {
     /// What completions and messages have left to be done, until nothing is.
     fn work_off(&mut self) {
         loop {
-            while let Some(((key, task), done)) = self.desk.ended.pop_front() {
+            while let Some((owner, done)) = self.desk.ended.pop_front() {
+                let (key, task) = match owner {
+                    Whose::Task(key, task) => (key, task),
+                    Whose::Visit(key) => {
+                        self.on_visit_done(key, done);
+                        continue;
+                    }
+                };
                 let desk = &mut self.desk;
                 match self.peers.get_mut(key).map(|peer| &mut peer.phase) {
                     Some(Phase::Inside(conn)) => conn.on_disk(task, done, desk),

@@ -40,6 +40,9 @@ impl<R: Ring> Shard<R> {
                     let _ = reply.send(());
                 }
                 Message::Drain(gate, reply) => self.drain(gate, reply),
+                Message::Visit(visit) => self.on_visit(*visit),
+                Message::Visited(visited) => self.on_visited(*visited),
+                Message::Left(left) => self.on_left(&left),
                 Message::DeviceFaulted(device) => self.device_faulted(device),
                 Message::Recovered(id, reply) => {
                     if let Some(volume) = self.volume(id) {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::claims::Claims;
 use super::order::TaskSet;
-use super::token::{ConnKey, VolumeKey};
+use super::token::{ConnKey, VolumeKey, Whose};
 use crate::layer::Linear;
 use crate::scsi::LogicalUnit;
 use crate::store::Io;
@@ -94,7 +94,7 @@ pub(crate) struct Volume {
     /// A sync failed and the operator has not said `recover` since.
     pub(crate) faulted: bool,
     /// Ranges that tasks have, or want, alone.
-    pub(crate) claims: Claims<(ConnKey, TaskId), Io>,
+    pub(crate) claims: Claims<Whose, Io>,
 }
 
 impl Volume {

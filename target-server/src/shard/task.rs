@@ -5,6 +5,7 @@ use outband_protocol::scsi::Cdb;
 use outband_protocol::target::{Command, DataFault};
 use outband_ring::{Body, Buf};
 
+use super::conn::copy::Copying;
 use super::order::Turn;
 
 /// A command, from its arrival until its last byte is handed to the socket.
@@ -42,6 +43,8 @@ pub(crate) struct Task {
     pub(crate) payload: Vec<u8>,
     /// It has a range alone, or has asked for one.
     pub(crate) claims: bool,
+    /// A copy, until it is over.
+    pub(crate) copying: Option<Box<Copying>>,
 }
 
 /// What a command comes to, as far as it has to be remembered.
@@ -63,6 +66,8 @@ pub(crate) enum Work {
     Zero { ranges: Vec<(u64, u64)>, next: usize, unmap: bool, durable: bool },
     /// A parameter list is being collected.
     Parameters(Cdb),
+    /// Between volumes; the initiator sends and gets nothing.
+    Copy,
 }
 
 /// Unsolicited data of a command whose turn has not come. It is right behind the command, so it is
@@ -118,6 +123,7 @@ impl Task {
             fault: None,
             payload: Vec::new(),
             claims: false,
+            copying: None,
         }
     }
 

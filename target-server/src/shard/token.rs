@@ -1,5 +1,6 @@
 //! What a shard calls its operations: whose they are, and what for.
 
+use outband_protocol::ids::TaskId;
 use outband_ring::Token;
 use slotmap::{Key, KeyData, new_key_type};
 
@@ -8,10 +9,27 @@ new_key_type! {
     pub(crate) struct ConnKey;
     /// An I/O on its way to a medium.
     pub(crate) struct IoKey;
+    /// A copy's I/O that another target asked for.
+    pub(crate) struct VisitKey;
     /// A target of this shard.
     pub(crate) struct TargetKey;
     /// A volume of this shard.
     pub(crate) struct VolumeKey;
+}
+
+/// Who waits for an I/O.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Whose {
+    /// A task of a connection.
+    Task(ConnKey, TaskId),
+    /// A copy of another target.
+    Visit(VisitKey),
+}
+
+impl From<(ConnKey, TaskId)> for Whose {
+    fn from((key, task): (ConnKey, TaskId)) -> Self {
+        Self::Task(key, task)
+    }
 }
 
 /// Who an operation belongs to.

@@ -90,6 +90,8 @@ impl Cdb {
             Self::ReportSupportedTaskManagement { allocation, .. } => {
                 Expected::In(allocation.into())
             }
+            Self::ExtendedCopy { len } => Expected::Out(len.into()),
+            Self::ReceiveCopyResults { allocation, .. } => Expected::In(allocation.into()),
         }
     }
 }

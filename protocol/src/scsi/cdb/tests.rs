@@ -223,6 +223,10 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
         any::<(u8, u32)>().prop_map(|(select, allocation)| Cdb::ReportLuns { select, allocation }),
         any::<u32>().prop_map(|allocation| Cdb::ReadCapacity16 { allocation }),
         any::<(bool, u16)>().prop_map(|(anchor, len)| Cdb::Unmap { anchor, len }),
+        any::<u32>().prop_map(|len| Cdb::ExtendedCopy { len }),
+        (prop::sample::select(vec![0u8, 1, 3, 4]), any::<u8>(), any::<u32>()).prop_map(
+            |(action, list, allocation)| Cdb::ReceiveCopyResults { action, list, allocation }
+        ),
         mode_sense(false, 255).prop_map(Cdb::ModeSense6),
         mode_sense(true, u16::MAX).prop_map(Cdb::ModeSense10),
         mode_select(255).prop_map(Cdb::ModeSelect6),

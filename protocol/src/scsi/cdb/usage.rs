@@ -183,6 +183,16 @@ pub static COMMANDS: &[Usage] = &[
         .ignoring(6, GROUP).slow(60),
     Usage::new("MODE SELECT(10)", &[MODE_SELECT_10, 0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]),
     Usage::new("MODE SENSE(10)", &[MODE_SENSE_10, 0x18, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0]).reads(),
+    Usage::new("EXTENDED COPY(LID1)", &[EXTENDED_COPY, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
+        .action().slow(300),
+    Usage::new("RECEIVE COPY STATUS(LID1)", &[RECEIVE_COPY_RESULTS, 0x00, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
+        .action(),
+    Usage::new("RECEIVE COPY DATA(LID1)", &[RECEIVE_COPY_RESULTS, 0x01, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
+        .action(),
+    Usage::new("RECEIVE COPY OPERATING PARAMETERS", &[RECEIVE_COPY_RESULTS, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
+        .action().ignoring(2, 0xFF),
+    Usage::new("RECEIVE COPY FAILURE DETAILS(LID1)", &[RECEIVE_COPY_RESULTS, 0x04, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
+        .action(),
     Usage::new("READ(16)", &[READ_16, 0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).reads()
         .ignoring(1, 0x06).ignoring(14, GROUP),
     Usage::new("WRITE(16)", &[WRITE_16, 0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])

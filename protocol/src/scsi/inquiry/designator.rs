@@ -93,6 +93,12 @@ impl Name {
         }
     }
 
+    /// Whether a descriptor with these fields names the same.
+    #[must_use]
+    pub fn is(&self, code_set: u8, kind: u8, designator: &[u8]) -> bool {
+        self.code_set() == code_set && self.kind() == kind && self.bytes() == designator
+    }
+
     fn parse(kind: u8, bytes: &[u8]) -> Result<Self, Malformed> {
         let wrong = Malformed("designator");
         Ok(match kind {

@@ -10,7 +10,7 @@ const UUID: [u8; 16] = [
 fn standard_data_has_the_fields_hosts_lean_on() {
     let said = Standard::new(Peripheral::Disk, "OUTBAND", "VIRTUAL-DISK", "0.1");
     let data = said.bytes();
-    assert_eq!(data[..8], [0x00, 0x00, 0x06, 0x12, 91, 0, 0, 0x02]);
+    assert_eq!(data[..8], [0x00, 0x00, 0x06, 0x12, 91, 0x08, 0, 0x02]);
     assert_eq!(&data[8..36], b"OUTBAND VIRTUAL-DISK    0.1 ");
     assert_eq!(data[58..68], [0x00, 0xA0, 0x09, 0x60, 0x04, 0x60, 0x04, 0xC0, 0, 0]);
     assert_eq!(Standard::parse(&data), Ok(said.clone()));

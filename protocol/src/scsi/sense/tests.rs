@@ -5,10 +5,16 @@ use super::*;
 /// A part of T10's list of additional sense codes, as published (asc, ascq, words).
 const T10: &[(u8, u8, &str)] = &[
     (0x00, 0x00, "NO ADDITIONAL SENSE INFORMATION"),
+    (0x00, 0x16, "OPERATION IN PROGRESS"),
     (0x04, 0x01, "LOGICAL UNIT IS IN PROCESS OF BECOMING READY"),
+    (0x04, 0x1B, "LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS"),
+    (0x08, 0x04, "UNREACHABLE COPY TARGET"),
     (0x0C, 0x00, "WRITE ERROR"),
     (0x0C, 0x0C, "WRITE ERROR - UNEXPECTED UNSOLICITED DATA"),
     (0x0C, 0x0D, "WRITE ERROR - NOT ENOUGH UNSOLICITED DATA"),
+    (0x0D, 0x01, "THIRD PARTY DEVICE FAILURE"),
+    (0x0D, 0x02, "COPY TARGET DEVICE NOT REACHABLE"),
+    (0x0D, 0x03, "INCORRECT COPY TARGET DEVICE TYPE"),
     (0x0E, 0x03, "INVALID FIELD IN COMMAND INFORMATION UNIT"),
     (0x11, 0x00, "UNRECOVERED READ ERROR"),
     (0x1A, 0x00, "PARAMETER LIST LENGTH ERROR"),
@@ -18,6 +24,12 @@ const T10: &[(u8, u8, &str)] = &[
     (0x24, 0x00, "INVALID FIELD IN CDB"),
     (0x25, 0x00, "LOGICAL UNIT NOT SUPPORTED"),
     (0x26, 0x00, "INVALID FIELD IN PARAMETER LIST"),
+    (0x26, 0x06, "TOO MANY TARGET DESCRIPTORS"),
+    (0x26, 0x07, "UNSUPPORTED TARGET DESCRIPTOR TYPE CODE"),
+    (0x26, 0x08, "TOO MANY SEGMENT DESCRIPTORS"),
+    (0x26, 0x09, "UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE"),
+    (0x26, 0x0A, "UNEXPECTED INEXACT SEGMENT"),
+    (0x26, 0x0B, "INLINE DATA LENGTH EXCEEDED"),
     (0x27, 0x00, "WRITE PROTECTED"),
     (0x27, 0x07, "SPACE ALLOCATION FAILED WRITE PROTECT"),
     (0x29, 0x00, "POWER ON, RESET, OR BUS DEVICE RESET OCCURRED"),
@@ -26,6 +38,7 @@ const T10: &[(u8, u8, &str)] = &[
     (0x2A, 0x01, "MODE PARAMETERS CHANGED"),
     (0x2A, 0x09, "CAPACITY DATA HAS CHANGED"),
     (0x2F, 0x00, "COMMANDS CLEARED BY ANOTHER INITIATOR"),
+    (0x31, 0x03, "SANITIZE COMMAND FAILED"),
     (0x39, 0x00, "SAVING PARAMETERS NOT SUPPORTED"),
     (0x3A, 0x00, "MEDIUM NOT PRESENT"),
     (0x3F, 0x0E, "REPORTED LUNS DATA HAS CHANGED"),
@@ -63,6 +76,14 @@ fn an_invalid_field_points_at_its_byte_and_bit() {
 }
 
 #[test]
+fn a_copy_points_into_its_segment_and_a_sanitize_tells_its_progress() {
+    let data = UNREACHABLE_COPY_TARGET.in_segment(3, Some(6)).fixed();
+    assert_eq!(data, [0x70, 0, 0xA, 0, 0, 0, 0, 10, 0, 0, 0, 3, 8, 4, 0, 0xA0, 0, 6]);
+    let data = SANITIZE_IN_PROGRESS.with_progress(0x8001).fixed();
+    assert_eq!(data[12..], [4, 0x1B, 0, 0x80, 0x80, 1]);
+}
+
+#[test]
 fn information_too_wide_for_the_fixed_format_is_not_called_valid() {
     let sense = UNRECOVERED_READ_ERROR.with_information(1 << 32);
     assert_eq!(sense.fixed()[0], 0x70);
@@ -96,13 +117,21 @@ fn sense_reads_as_words() {
 prop_compose! {
     fn any_sense()(
         key in 0u8..16, asc: u8, ascq: u8, deferred: bool, information: Option<u32>,
-        field: Option<(bool, u16, Option<u8>)>,
+        field: Option<(bool, u16, Option<u8>)>, segment in 1u32.., progress: u16,
     ) -> Sense {
         let key = SenseKey::from_code(key);
-        let field = field
-            .filter(|_| key == SenseKey::IllegalRequest)
-            .map(|(in_cdb, byte, bit)| FieldPointer { in_cdb, byte, bit: bit.map(|bit| bit & 7) });
-        Sense { key, asc, ascq, deferred, information: information.map(u64::from), field }
+        let sense = Sense::new(key, asc, ascq);
+        let field = field.map(|(in_cdb, byte, bit)| {
+            let in_cdb = in_cdb && key == SenseKey::IllegalRequest;
+            FieldPointer { in_cdb, byte, bit: bit.map(|bit| bit & 7) }
+        });
+        let sense = match key {
+            SenseKey::IllegalRequest => Sense { field, ..sense },
+            SenseKey::CopyAborted => Sense { field, command_specific: Some(segment), ..sense },
+            SenseKey::NoSense | SenseKey::NotReady => sense.with_progress(progress),
+            _ => sense,
+        };
+        Sense { deferred, information: information.map(u64::from), ..sense }
     }
 }
 

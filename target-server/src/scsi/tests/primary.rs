@@ -29,7 +29,7 @@ fn every_page_that_is_listed_can_be_read_and_no_other() {
     let mut talk = Talk::new(disk());
     let listed = page(&mut talk, 0x00);
     let listed = inquiry::parse_supported_pages(&listed).unwrap();
-    assert_eq!(listed, [0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]);
+    assert_eq!(listed, [0x00, 0x80, 0x83, 0x8F, 0xB0, 0xB1, 0xB2]);
     for code in 0..=u8::MAX {
         let plan = talk.send(A, Cdb::inquiry(Some(code), 255));
         if listed.contains(&code) {

@@ -45,6 +45,9 @@ impl Conn {
         desk: &mut Desk<R>,
     ) {
         self.unclaim(slot, desk);
+        if self.task_at(slot).copying.is_some() {
+            self.forget_copy(slot, false, None, desk);
+        }
         let task = self.task_at(slot);
         task.stage = Stage::Ended;
         if data_in == 0

@@ -7,7 +7,7 @@ use outband_ring::{Buf, Ring};
 
 use super::{Desk, Errand};
 use crate::shard::claims::{Entrance, Ready, overlap};
-use crate::shard::token::{ConnKey, TargetKey, VolumeKey};
+use crate::shard::token::{ConnKey, TargetKey, VolumeKey, Whose};
 use crate::store::Io;
 
 impl<R: Ring> Desk<R> {
@@ -25,14 +25,14 @@ impl<R: Ring> Desk<R> {
             active.volume == volume && !active.claimed && overlap(&active.io.range(), &range)
         });
         let active = in_the_way.count();
-        self.volumes[volume].claims.ask(owner, range, active)
+        self.volumes[volume].claims.ask(owner.into(), range, active)
     }
 
     /// A task has no need any more of what it claimed.
     pub(crate) fn release(&mut self, owner: (ConnKey, TaskId), target: TargetKey) {
         let volume = self.targets[target].volume;
         if !self.volumes[volume].claims.is_empty() {
-            self.volumes[volume].claims.release(owner);
+            self.volumes[volume].claims.release(owner.into());
             self.go_on(volume);
         }
     }
@@ -45,18 +45,13 @@ impl<R: Ring> Desk<R> {
         target: TargetKey,
     ) -> Option<Option<Buf>> {
         let volume = self.targets[target].volume;
-        let io = self.volumes[volume].claims.withdraw(owner)?;
+        let io = self.volumes[volume].claims.withdraw(owner.into())?;
         self.go_on(volume);
         Some(io.into_buf())
     }
 
     /// Starts an I/O on a volume that has claims.
-    pub(super) fn start_among_claims(
-        &mut self,
-        owner: (ConnKey, TaskId),
-        volume: VolumeKey,
-        io: Io,
-    ) {
+    pub(super) fn start_among_claims(&mut self, owner: Whose, volume: VolumeKey, io: Io) {
         match self.volumes[volume].claims.enter(owner, io.range(), io) {
             Entrance::Free(io) => self.start_now(owner, volume, io, false),
             Entrance::Own(io) => self.start_now(owner, volume, io, true),
@@ -68,7 +63,11 @@ impl<R: Ring> Desk<R> {
     pub(super) fn go_on(&mut self, volume: VolumeKey) {
         while let Some(ready) = self.volumes[volume].claims.next_ready() {
             match ready {
-                Ready::Granted((key, task)) => self.errands.push(Errand::Granted(key, task)),
+                Ready::Granted(Whose::Task(key, task)) => {
+                    self.errands.push(Errand::Granted(key, task));
+                }
+                // A copy claims nothing.
+                Ready::Granted(Whose::Visit(_)) => {}
                 Ready::Start(owner, io) => self.start_now(owner, volume, io, false),
             }
         }
