@@ -9,6 +9,8 @@ mod clients;
 mod conformance;
 mod failure;
 mod fuzz;
+mod guest;
+mod interop;
 mod process;
 mod steps;
 mod suite;
@@ -57,6 +59,15 @@ enum Command {
         #[arg(long)]
         no_build: bool,
     },
+    /// The Linux kernel's initiator in guests under software emulation; takes minutes. Their image is
+    /// made of Debian packages and kept in the target folder.
+    Interop {
+        /// Only these scenarios.
+        scenarios: Vec<interop::Scenario>,
+        /// Use the binaries as they are.
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Build the fuzz targets and run each for a while.
     Fuzz {
         /// Seconds for each target.
@@ -97,6 +108,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Clients { parts, no_build } => {
             ready(no_build)?;
             clients::run(&parts)
+        }
+        Command::Interop { scenarios, no_build } => {
+            ready(no_build)?;
+            interop::run(&scenarios)
         }
         Command::Conformance { no_build } => {
             ready(no_build)?;

@@ -1,0 +1,172 @@
+//! The guest's initial RAM disk: what every scenario shares is made once and kept in cargo's target
+//! folder.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::archive::Archive;
+use super::packages::Tree;
+use super::{libraries, modules};
+use crate::failure::Failure;
+
+/// Raised when what is in the image changes, so that one that was kept is not used.
+const EDITION: &str = "outband-guest-2";
+
+const PROGRAMS: [&str; 13] = [
+    "bin/busybox",
+    "bin/udevadm",
+    "sbin/dmsetup",
+    "sbin/e2fsck",
+    "sbin/iscsiadm",
+    "sbin/iscsid",
+    "sbin/mke2fs",
+    "sbin/mkfs.xfs",
+    "sbin/multipath",
+    "sbin/multipathd",
+    "sbin/xfs_repair",
+    "lib/udev/scsi_id",
+    "lib64/ld-linux-x86-64.so.2",
+];
+
+/// multipathd loads these by name, and the last one when one of its threads ends.
+const PLUGINS: [&str; 4] = [
+    "lib/multipath/libchecktur.so",
+    "lib/multipath/libprioconst.so",
+    "lib/multipath/libprioalua.so",
+    "lib/x86_64-linux-gnu/libgcc_s.so.1",
+];
+
+const RULES: [&str; 6] = [
+    "50-udev-default.rules",
+    "55-dm.rules",
+    "56-dm-mpath.rules",
+    "60-multipath.rules",
+    "60-persistent-storage.rules",
+    "95-dm-notify.rules",
+];
+
+/// iscsid asks who talks to it.
+const PASSWD: (&str, &str) = ("etc/passwd", "root:x:0:0:root:/:/bin/sh\n");
+
+/// What may change from one run to the next, and so is not kept.
+const SCRIPTS: [(&str, &str); 2] =
+    [("init", include_str!("init.sh")), ("library.sh", include_str!("library.sh"))];
+
+/// The groups that udev's rules name.
+const GROUPS: [&str; 14] = [
+    "root", "tty", "disk", "lp", "kmem", "dialout", "cdrom", "tape", "audio", "video", "input",
+    "sgx", "kvm", "render",
+];
+
+/// A kernel and the shared part of its RAM disk.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(super) kernel: PathBuf,
+    shared: PathBuf,
+}
+
+impl Image {
+    /// The one that was kept, or a new one.
+    pub(crate) fn ready() -> Result<Self, Failure> {
+        let folder = kept()?.join(EDITION);
+        let image = Self { kernel: folder.join("kernel"), shared: folder.join("shared.cpio") };
+        if image.shared.is_file() {
+            return Ok(image);
+        }
+        println!("  making the guest's image in {}", folder.display());
+        let tree = Tree::download(&folder)?;
+        fs::copy(tree.kernel()?, &image.kernel).map_err(Failure::at(&image.kernel))?;
+        // Under its own name only when it is whole.
+        let unfinished = folder.join("unfinished.cpio");
+        let file = File::create(&unfinished).map_err(Failure::at(&unfinished))?;
+        fill(&tree, BufWriter::new(file))?;
+        fs::rename(&unfinished, &image.shared).map_err(Failure::at(&image.shared))?;
+        for folder in ["packages", "root"].map(|name| folder.join(name)) {
+            fs::remove_dir_all(&folder).map_err(Failure::at(&folder))?;
+        }
+        Ok(image)
+    }
+
+    /// The whole RAM disk of a guest that runs `scenario` with `variables` (shell lines).
+    pub(super) fn ram_disk(
+        &self,
+        path: &Path,
+        variables: &str,
+        scenario: &str,
+    ) -> Result<(), Failure> {
+        fs::copy(&self.shared, path).map_err(Failure::at(path))?;
+        let write = || {
+            let mut archive = Archive::new(File::options().append(true).open(path)?);
+            for (path, text) in SCRIPTS {
+                archive.file(path, text.as_bytes())?;
+            }
+            archive.file("variables", variables.as_bytes())?;
+            archive.file("scenario.sh", scenario.as_bytes())?;
+            archive.close()
+        };
+        write().map_err(Failure::at(path))
+    }
+}
+
+/// Cargo's target folder: two above this program.
+fn kept() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe().map_err(Failure::at(Path::new("xtask")))?;
+    let target = own.ancestors().nth(2).map(Path::to_path_buf);
+    target.ok_or_else(|| Failure::wrong(format!("{} lies in no target folder", own.display())))
+}
+
+fn fill(tree: &Tree, out: impl Write) -> Result<(), Failure> {
+    let mut image = Filling { tree, archive: Archive::new(out) };
+    let mut programs = Vec::new();
+    for path in PROGRAMS.into_iter().chain(PLUGINS) {
+        programs.push(tree.file(path)?);
+        image.copy(path, path)?;
+    }
+    for rules in RULES {
+        let path = format!("lib/udev/rules.d/{rules}");
+        image.copy(&path, &path)?;
+    }
+    for (name, file) in libraries::needed(tree, &programs)? {
+        let bytes = fs::read(&file).map_err(Failure::at(&file))?;
+        image.add(&format!("lib/x86_64-linux-gnu/{name}"), &bytes)?;
+    }
+    image.modules()?;
+    image.add(PASSWD.0, PASSWD.1.as_bytes())?;
+    let groups: Vec<_> =
+        GROUPS.iter().zip(0..).map(|(name, id)| format!("{name}:x:{id}:\n")).collect();
+    image.add("etc/group", groups.concat().as_bytes())?;
+    image.archive.link("bin/sh", "busybox").and_then(|()| image.archive.close()).map_err(written)
+}
+
+struct Filling<'t, W> {
+    tree: &'t Tree,
+    archive: Archive<W>,
+}
+
+impl<W: Write> Filling<'_, W> {
+    fn copy(&mut self, from: &str, to: &str) -> Result<(), Failure> {
+        let file = self.tree.file(from)?;
+        let bytes = fs::read(&file).map_err(Failure::at(&file))?;
+        self.add(to, &bytes)
+    }
+
+    fn add(&mut self, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.archive.file(path, bytes).map_err(written)
+    }
+
+    /// The modules, and a list in the order in which they are loaded.
+    fn modules(&mut self) -> Result<(), Failure> {
+        let mut list = String::new();
+        for (name, file) in modules::ordered(self.tree)? {
+            let bytes = fs::read(&file).map_err(Failure::at(&file))?;
+            self.add(&format!("modules/{name}.ko"), &bytes)?;
+            list += &format!("{name}\n");
+        }
+        self.add("modules/order", list.as_bytes())
+    }
+}
+
+fn written(source: io::Error) -> Failure {
+    Failure::Io { what: "writing the guest's image".into(), source }
+}

@@ -1,0 +1,42 @@
+//! `cargo xtask interop`: the Linux kernel's initiator, open-iscsi, in guests that are made of Debian's
+//! packages and run under software emulation. Minutes, not seconds.
+
+mod files;
+mod kill;
+mod multipath;
+mod path;
+mod volume;
+
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+use crate::failure::Failure;
+use crate::guest::Image;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Scenario {
+    /// ext4 and XFS: made, filled, left, checked and read again, with CHAP and digests.
+    Files,
+    /// Two portals under dm-multipath, one of which goes away under I/O and comes back.
+    Multipath,
+    /// The target killed under I/O and started again: nothing acknowledged is lost.
+    Kill,
+}
+
+/// Runs `scenarios`, or all of them.
+pub(crate) fn run(scenarios: &[Scenario]) -> Result<(), Failure> {
+    let scenarios = if scenarios.is_empty() { Scenario::value_variants() } else { scenarios };
+    let image = Image::ready()?;
+    for scenario in scenarios {
+        println!("{scenario:?}:");
+        let start = Instant::now();
+        match scenario {
+            Scenario::Files => files::run(&image),
+            Scenario::Multipath => multipath::run(&image),
+            Scenario::Kill => kill::run(&image),
+        }?;
+        println!("{scenario:?}: passed in {:.0} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
