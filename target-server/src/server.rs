@@ -2,6 +2,7 @@
 //! Everything here asks shards by message and waits for their replies; nothing here is in the way
 //! of data.
 
+mod bind;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -347,7 +348,7 @@ fn listen(portals: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>),
     let mut bound = Vec::new();
     for address in portals {
         let error = |source| StartError::Listen { address: *address, source };
-        let listener = TcpListener::bind(address).map_err(error)?;
+        let listener = bind::bind(*address, bind::PATIENCE).map_err(error)?;
         bound.push(listener.local_addr().map_err(error)?);
         listeners.push(listener);
     }
