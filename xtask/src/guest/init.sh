@@ -2,7 +2,7 @@
 # The first process of a guest: modules, network, and then the scenario.
 export PATH=/sbin:/bin LD_LIBRARY_PATH=/lib/x86_64-linux-gnu
 /bin/busybox --install -s /bin
-mkdir -p /proc /sys /dev /run /tmp /mnt /var/lib /etc/iscsi /etc/multipath
+mkdir -p /proc /sys /dev /run /mnt /var/lib /etc/iscsi /etc/multipath
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev

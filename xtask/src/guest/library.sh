@@ -10,10 +10,10 @@ fail() {
 
 # Runs a command and says that it went well, or shows why not and ends.
 must() {
-    if "$@" >/tmp/out 2>&1; then
+    if "$@" >/run/out 2>&1; then
         echo "guest: ok $*"
     else
-        cat /tmp/out
+        cat /run/out
         fail "$*"
     fi
 }
@@ -21,10 +21,10 @@ must() {
 # Until a command succeeds, for more than a minute.
 wait_for() {
     tries=0
-    until "$@" >/tmp/out 2>&1; do
+    until "$@" >/run/out 2>&1; do
         tries=$((tries + 1))
         if [ "$tries" -gt 400 ]; then
-            cat /tmp/out
+            cat /run/out
             fail "never: $*"
         fi
         sleep 0.2
@@ -63,8 +63,8 @@ with_digests() {
 # Writes record NUMBER to DEVICE, past every cache of this machine.
 put_record() {
     printf 'record %08d\n' "$2" |
-        dd of="$1" bs=4096 seek="$2" conv=sync,notrunc,fsync oflag=direct 2>/tmp/out || {
-        cat /tmp/out
+        dd of="$1" bs=4096 seek="$2" conv=sync,notrunc,fsync oflag=direct 2>/run/out || {
+        cat /run/out
         fail "writing record $2"
     }
 }

@@ -5,13 +5,13 @@ REPLACEMENT_TIMEOUT=600
 start_iscsid
 must iscsiadm -m node --login
 wait_for test -b /dev/sda
-touch /tmp/busy
+touch /run/busy
 (
-    while [ -f /tmp/busy ]; do
+    while [ -f /run/busy ]; do
         dd if=/dev/zero of=/dev/sda bs=256k seek=128 count=64 oflag=direct 2>/dev/null ||
             echo "guest: failed: the second writer met an error"
     done
-    touch /tmp/idle
+    touch /run/idle
 ) &
 number=0
 while [ "$number" -lt "$RECORDS" ]; do
@@ -19,7 +19,7 @@ while [ "$number" -lt "$RECORDS" ]; do
     echo "guest: acknowledged $number"
     number=$((number + 1))
 done
-rm /tmp/busy
-wait_for test -f /tmp/idle
+rm /run/busy
+wait_for test -f /run/idle
 must records_are_there /dev/sda "$RECORDS"
 must iscsiadm -m node --logout
