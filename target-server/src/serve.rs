@@ -253,7 +253,8 @@ fn volume(args: &ServeArgs) -> Result<VolumeSpec, ServeError> {
         id: identity(args.file.as_deref()),
         name,
         block_size: block,
-        physical_block_size: raw.as_ref().map_or(4096, |raw| raw.physical),
+        // Memory has no blocks of its own.
+        physical_block_size: raw.as_ref().map_or(block, |raw| raw.physical),
         blocks: piece.len / u64::from(block),
         write_policy: match args.write_policy {
             Policy::Normal => WritePolicy::Normal,

@@ -1,11 +1,13 @@
 //! Command descriptor blocks (SPC-4 §4.2, SBC-3 §5): every command a unit knows, read and written.
 //! Values are only read here; whether they are acceptable is the device server's to say.
 
+mod block;
 mod host;
 mod maintenance;
 pub mod opcode;
 pub mod usage;
 
+pub use self::block::WriteSame;
 pub use self::host::Expected;
 pub use self::maintenance::{SupportedOpcodes, Which};
 
@@ -53,7 +55,14 @@ pub struct Transfer {
     pub fua: bool,
 }
 
-/// The fields of VERIFY.
+impl Transfer {
+    /// Byte 1 of the block.
+    fn flags(&self) -> u8 {
+        self.protect << 5 | u8::from(self.dpo) << 4 | u8::from(self.fua) << 3
+    }
+}
+
+/// The fields of VERIFY, and of WRITE AND VERIFY.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verify {
     /// The first block.
@@ -68,7 +77,7 @@ pub struct Verify {
     pub check: ByteCheck,
 }
 
-/// The fields of SYNCHRONIZE CACHE.
+/// The fields of SYNCHRONIZE CACHE, and of PRE-FETCH.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Synchronize {
     /// The first block.
@@ -135,6 +144,16 @@ pub enum Cdb {
     SynchronizeCache10(Synchronize),
     SynchronizeCache16(Synchronize),
     Unmap { anchor: bool, len: u16 },
+    CompareAndWrite(Transfer),
+    OrWrite16(Transfer),
+    WriteAndVerify10(Verify),
+    WriteAndVerify12(Verify),
+    WriteAndVerify16(Verify),
+    WriteSame10(WriteSame),
+    WriteSame16(WriteSame),
+    PreFetch10(Synchronize),
+    PreFetch16(Synchronize),
+    GetLbaStatus { lba: u64, allocation: u32 },
     ReportSupportedOpcodes(SupportedOpcodes),
     ReportSupportedTaskManagement { extended: bool, allocation: u32 },
     ExtendedCopy { len: u32 },
@@ -180,6 +199,9 @@ impl Cdb {
             opcode::MODE_SELECT_6 => Self::ModeSelect6(parse_mode_select(cdb, u16::from(cdb[4]))),
             opcode::MODE_SELECT_10 => Self::ModeSelect10(parse_mode_select(cdb, u16_at(cdb, 7))),
             opcode::READ_CAPACITY_10 => Self::ReadCapacity10,
+            opcode::SERVICE_ACTION_IN_16 if cdb[1] & 0x1F == block::SERVICE_GET_LBA_STATUS => {
+                block::parse_lba_status(cdb)
+            }
             opcode::SERVICE_ACTION_IN_16 => Self::ReadCapacity16 { allocation: u32_at(cdb, 10) },
             opcode::MAINTENANCE_IN => maintenance::parse(cdb)?,
             opcode::READ_6 => Self::Read6(parse_transfer_6(cdb)),
@@ -195,6 +217,15 @@ impl Cdb {
             opcode::VERIFY_16 => Self::Verify16(parse_verify(cdb)),
             opcode::SYNCHRONIZE_CACHE_10 => Self::SynchronizeCache10(parse_synchronize(cdb)),
             opcode::SYNCHRONIZE_CACHE_16 => Self::SynchronizeCache16(parse_synchronize(cdb)),
+            opcode::COMPARE_AND_WRITE => Self::CompareAndWrite(block::parse_compare_and_write(cdb)),
+            opcode::ORWRITE_16 => Self::OrWrite16(parse_transfer(cdb)),
+            opcode::WRITE_AND_VERIFY_10 => Self::WriteAndVerify10(parse_verify(cdb)),
+            opcode::WRITE_AND_VERIFY_12 => Self::WriteAndVerify12(parse_verify(cdb)),
+            opcode::WRITE_AND_VERIFY_16 => Self::WriteAndVerify16(parse_verify(cdb)),
+            opcode::WRITE_SAME_10 => Self::WriteSame10(block::parse_write_same(cdb)),
+            opcode::WRITE_SAME_16 => Self::WriteSame16(block::parse_write_same(cdb)),
+            opcode::PRE_FETCH_10 => Self::PreFetch10(parse_synchronize(cdb)),
+            opcode::PRE_FETCH_16 => Self::PreFetch16(parse_synchronize(cdb)),
             opcode::UNMAP => Self::Unmap { anchor: cdb[1] & 0x01 != 0, len: u16_at(cdb, 7) },
             opcode::EXTENDED_COPY => Self::ExtendedCopy { len: u32_at(cdb, 10) },
             opcode::RECEIVE_COPY_RESULTS => Self::ReceiveCopyResults {
@@ -246,20 +277,34 @@ impl Cdb {
             | Self::Read16(transfer)
             | Self::Write10(transfer)
             | Self::Write12(transfer)
-            | Self::Write16(transfer) => {
-                cdb[1] = transfer.protect << 5
-                    | u8::from(transfer.dpo) << 4
-                    | u8::from(transfer.fua) << 3;
+            | Self::Write16(transfer)
+            | Self::OrWrite16(transfer) => {
+                cdb[1] = transfer.flags();
                 put_range(&mut cdb, transfer.lba, transfer.blocks);
             }
-            Self::Verify10(verify) | Self::Verify12(verify) | Self::Verify16(verify) => {
+            Self::Verify10(verify)
+            | Self::Verify12(verify)
+            | Self::Verify16(verify)
+            | Self::WriteAndVerify10(verify)
+            | Self::WriteAndVerify12(verify)
+            | Self::WriteAndVerify16(verify) => {
                 cdb[1] =
                     verify.protect << 5 | u8::from(verify.dpo) << 4 | (verify.check as u8) << 1;
                 put_range(&mut cdb, verify.lba, verify.blocks);
             }
-            Self::SynchronizeCache10(sync) | Self::SynchronizeCache16(sync) => {
+            Self::SynchronizeCache10(sync)
+            | Self::SynchronizeCache16(sync)
+            | Self::PreFetch10(sync)
+            | Self::PreFetch16(sync) => {
                 cdb[1] = u8::from(sync.immed) << 1;
                 put_range(&mut cdb, sync.lba, sync.blocks);
+            }
+            Self::CompareAndWrite(transfer) => block::build_compare_and_write(&mut cdb, &transfer),
+            Self::WriteSame10(same) | Self::WriteSame16(same) => {
+                block::build_write_same(&mut cdb, &same);
+            }
+            Self::GetLbaStatus { lba, allocation } => {
+                block::build_lba_status(&mut cdb, lba, allocation);
             }
             Self::Unmap { anchor, len } => {
                 cdb[1] = u8::from(anchor);
@@ -296,7 +341,7 @@ impl Cdb {
             Self::ModeSelect6(_) => opcode::MODE_SELECT_6,
             Self::ModeSelect10(_) => opcode::MODE_SELECT_10,
             Self::ReadCapacity10 => opcode::READ_CAPACITY_10,
-            Self::ReadCapacity16 { .. } => opcode::SERVICE_ACTION_IN_16,
+            Self::ReadCapacity16 { .. } | Self::GetLbaStatus { .. } => opcode::SERVICE_ACTION_IN_16,
             Self::Read6(_) => opcode::READ_6,
             Self::Read10(_) => opcode::READ_10,
             Self::Read12(_) => opcode::READ_12,
@@ -311,6 +356,15 @@ impl Cdb {
             Self::SynchronizeCache10(_) => opcode::SYNCHRONIZE_CACHE_10,
             Self::SynchronizeCache16(_) => opcode::SYNCHRONIZE_CACHE_16,
             Self::Unmap { .. } => opcode::UNMAP,
+            Self::CompareAndWrite(_) => opcode::COMPARE_AND_WRITE,
+            Self::OrWrite16(_) => opcode::ORWRITE_16,
+            Self::WriteAndVerify10(_) => opcode::WRITE_AND_VERIFY_10,
+            Self::WriteAndVerify12(_) => opcode::WRITE_AND_VERIFY_12,
+            Self::WriteAndVerify16(_) => opcode::WRITE_AND_VERIFY_16,
+            Self::WriteSame10(_) => opcode::WRITE_SAME_10,
+            Self::WriteSame16(_) => opcode::WRITE_SAME_16,
+            Self::PreFetch10(_) => opcode::PRE_FETCH_10,
+            Self::PreFetch16(_) => opcode::PRE_FETCH_16,
             Self::ReportSupportedOpcodes(_) | Self::ReportSupportedTaskManagement { .. } => {
                 opcode::MAINTENANCE_IN
             }
@@ -324,6 +378,7 @@ impl Cdb {
     pub const fn length_at(&self) -> u16 {
         match (self, length(self.opcode())) {
             (Self::Inquiry { .. }, _) => 3,
+            (Self::CompareAndWrite(_), _) => 13,
             (_, Some(6)) => 4,
             (_, Some(12)) => 6,
             (_, Some(16)) => 10,

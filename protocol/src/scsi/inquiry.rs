@@ -5,7 +5,7 @@ mod designator;
 
 pub use self::designator::{Association, Designator, Name, designators, naa6};
 
-use super::{Malformed, put, put_length_u16, u16_at, u32_at};
+use super::{Malformed, put, put_length_u16, u16_at, u32_at, u64_at};
 
 /// Supported VPD pages.
 pub const SUPPORTED_PAGES: u8 = 0x00;
@@ -223,7 +223,18 @@ pub struct BlockLimits {
     pub unmap_extents_max: u32,
     /// OPTIMAL UNMAP GRANULARITY.
     pub unmap_granularity: u32,
+    /// UNMAP GRANULARITY ALIGNMENT, with UGAVALID: the first block where a piece begins.
+    pub unmap_alignment: Option<u32>,
+    /// MAXIMUM COMPARE AND WRITE LENGTH, in blocks; zero when the command is not there.
+    pub compare_and_write_max: u8,
+    /// MAXIMUM WRITE SAME LENGTH, in blocks.
+    pub write_same_max: u64,
+    /// WSNZ: WRITE SAME refuses a length of zero, which else means to the end of the medium.
+    pub write_same_nonzero: bool,
 }
+
+/// UGAVALID.
+const ALIGNMENT_VALID: u32 = 1 << 31;
 
 impl BlockLimits {
     /// Writes the page, with the length SBC-3 gives it.
@@ -237,6 +248,11 @@ impl BlockLimits {
         put(&mut data, 20, self.unmap_blocks_max.to_be_bytes());
         put(&mut data, 24, self.unmap_extents_max.to_be_bytes());
         put(&mut data, 28, self.unmap_granularity.to_be_bytes());
+        let alignment = self.unmap_alignment.map_or(0, |at| ALIGNMENT_VALID | at);
+        put(&mut data, 32, alignment.to_be_bytes());
+        data[4] = u8::from(self.write_same_nonzero);
+        data[5] = self.compare_and_write_max;
+        put(&mut data, 36, self.write_same_max.to_be_bytes());
         data
     }
 
@@ -254,6 +270,12 @@ impl BlockLimits {
             unmap_blocks_max: field(20),
             unmap_extents_max: field(24),
             unmap_granularity: field(28),
+            unmap_alignment: Some(field(32))
+                .filter(|at| at & ALIGNMENT_VALID != 0)
+                .map(|at| at & !ALIGNMENT_VALID),
+            compare_and_write_max: data[5],
+            write_same_max: if len >= 44 { u64_at(data, 36) } else { 0 },
+            write_same_nonzero: data[4] & 0x01 != 0,
         })
     }
 }
@@ -298,6 +320,8 @@ pub fn parse_characteristics(data: &[u8]) -> Result<Rotation, Malformed> {
 pub struct Provisioning {
     /// LBPU: UNMAP is there.
     pub unmap: bool,
+    /// LBPWS and LBPWS10: so is WRITE SAME with its UNMAP bit.
+    pub write_same: bool,
     /// LBPRZ: unmapped blocks read as zeros.
     pub reads_zeros: bool,
     /// PROVISIONING TYPE 2: blocks may have no room behind them until they are written.
@@ -308,7 +332,9 @@ impl Provisioning {
     /// Writes the page. Anchored blocks are not offered.
     #[must_use]
     pub fn page(&self) -> Vec<u8> {
-        let flags = u8::from(self.unmap) << 7 | u8::from(self.reads_zeros) << 2;
+        let flags = u8::from(self.unmap) << 7
+            | if self.write_same { 0x60 } else { 0 }
+            | u8::from(self.reads_zeros) << 2;
         let kind = u8::from(self.thin) << 1;
         page(Peripheral::Disk, PROVISIONING, &[0, flags, kind, 0])
     }
@@ -321,6 +347,7 @@ impl Provisioning {
         };
         Ok(Self {
             unmap: flags & 0x80 != 0,
+            write_same: flags & 0x40 != 0,
             reads_zeros: flags & 0x04 != 0,
             thin: kind & 0x07 == 2,
         })

@@ -5,6 +5,7 @@ pub mod capacity;
 pub mod cdb;
 pub mod copy;
 pub mod inquiry;
+pub mod lba_status;
 pub mod luns;
 pub mod mode;
 pub mod sense;

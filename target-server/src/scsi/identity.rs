@@ -127,26 +127,32 @@ impl LogicalUnit {
             granularity: u16::try_from(physical / block).unwrap_or(0),
             transfer_max: TRANSFER_MAX / block,
             transfer_optimal: TRANSFER_OPTIMAL / block,
+            compare_and_write_max: self.compare_and_write_max(),
+            write_same_max: self.write_same_max(),
+            write_same_nonzero: true,
             ..BlockLimits::default()
         };
         if !self.config.unmap {
             return limits;
         }
+        let granularity = physical.max(UNMAP_PIECE) / block;
         BlockLimits {
             unmap_blocks_max: UNMAP_BLOCKS_MAX,
             unmap_extents_max: UNMAP_EXTENTS_MAX,
             // One block is no granularity, so none is told. QEMU 7.2 aborts where one is told of
             // blocks larger than 512 bytes.
-            unmap_granularity: match physical.max(UNMAP_PIECE) / block {
+            unmap_granularity: match granularity {
                 1 => 0,
                 blocks => blocks,
             },
+            // Pieces of a device are laid out in whole MiB.
+            unmap_alignment: (granularity > 1).then_some(0),
             ..limits
         }
     }
 
     fn provisioning(&self) -> Provisioning {
         let unmap = self.config.unmap;
-        Provisioning { unmap, reads_zeros: unmap, thin: unmap }
+        Provisioning { unmap, write_same: unmap, reads_zeros: unmap, thin: unmap }
     }
 }

@@ -4,9 +4,13 @@
 mod attention;
 mod copy;
 mod identity;
+mod provision;
+mod same;
 mod sbc;
 mod spc;
 mod supported;
+mod update;
+mod verify;
 
 use outband_protocol::ids::Lun;
 use outband_protocol::scsi::cdb::{Expected, opcode};
@@ -78,6 +82,19 @@ pub enum Plan {
     Write { lba: u64, blocks: u32, durable: bool, wanted: u64 },
     /// The blocks must be readable and, with `compare`, equal to data-out. At least one.
     Verify { lba: u64, blocks: u32, compare: bool },
+    /// The blocks must be readable, and each equal to `block`. At least one.
+    VerifyEach { lba: u64, blocks: u32, block: Vec<u8> },
+    /// Data-out to the store, durable, and then read back and, with `compare`, compared. Else as
+    /// `Write`.
+    WriteAndVerify { lba: u64, blocks: u32, compare: bool, wanted: u64 },
+    /// The second half of data-out to the store, if the first half is what it holds; with nobody
+    /// between. At least one block.
+    CompareAndWrite { lba: u64, blocks: u32, durable: bool },
+    /// Data-out and what the store holds, bit by bit, to the store; with nobody between. Else as
+    /// `Write`.
+    OrWrite { lba: u64, blocks: u32, durable: bool, wanted: u64 },
+    /// Every block becomes `block`. At least one.
+    Fill { lba: u64, blocks: u32, block: Vec<u8> },
     /// Every write that was answered becomes durable.
     Flush,
     /// The blocks become zeros; with `unmap` they may lose their room. At least one range.
@@ -151,18 +168,36 @@ impl Plan {
             Self::Read { blocks, .. } | Self::Verify { blocks, compare: true, .. } => {
                 bytes(*blocks)
             }
-            Self::Write { wanted, .. } | Self::Copy { wanted, .. } => *wanted,
+            Self::Write { wanted, .. }
+            | Self::OrWrite { wanted, .. }
+            | Self::WriteAndVerify { wanted, .. }
+            | Self::Copy { wanted, .. } => *wanted,
+            Self::CompareAndWrite { blocks, .. } => 2 * bytes(*blocks),
             Self::Parameters { len, .. } => u64::from(*len),
-            Self::Verify { compare: false, .. } | Self::Flush | Self::Zero { .. } => 0,
+            Self::Verify { compare: false, .. }
+            | Self::VerifyEach { .. }
+            | Self::Fill { .. }
+            | Self::Flush
+            | Self::Zero { .. } => 0,
         }
+    }
+
+    /// Whether it has something to do before it is answered, and no data-out to do it with.
+    #[must_use]
+    pub fn takes_no_data(&self, block_size: u32) -> bool {
+        !matches!(self, Self::Reply(_)) && self.data_out(block_size) == 0
     }
 
     /// How many bytes of data-out must be collected before it can be carried out.
     #[must_use]
     pub fn data_out(&self, block_size: u32) -> u64 {
         match self {
-            Self::Write { blocks, .. } => u64::from(*blocks) * u64::from(block_size),
-            Self::Verify { compare: true, .. } | Self::Parameters { .. } => self.wanted(block_size),
+            Self::Write { blocks, .. }
+            | Self::OrWrite { blocks, .. }
+            | Self::WriteAndVerify { blocks, .. } => u64::from(*blocks) * u64::from(block_size),
+            Self::Verify { compare: true, .. }
+            | Self::CompareAndWrite { .. }
+            | Self::Parameters { .. } => self.wanted(block_size),
             _ => 0,
         }
     }
@@ -297,6 +332,16 @@ impl LogicalUnit {
             Cdb::SynchronizeCache10(fields) | Cdb::SynchronizeCache16(fields) => {
                 self.synchronize(&cdb, &fields)
             }
+            Cdb::CompareAndWrite(fields) => self.compare_and_write(&cdb, &fields, offered),
+            Cdb::OrWrite16(fields) => self.or_write(&cdb, &fields, offered),
+            Cdb::WriteAndVerify10(fields)
+            | Cdb::WriteAndVerify12(fields)
+            | Cdb::WriteAndVerify16(fields) => self.write_and_verify(&cdb, &fields, offered),
+            Cdb::WriteSame10(fields) | Cdb::WriteSame16(fields) => {
+                self.write_same(&cdb, &fields, offered)
+            }
+            Cdb::PreFetch10(fields) | Cdb::PreFetch16(fields) => self.pre_fetch(&cdb, &fields),
+            Cdb::GetLbaStatus { lba, allocation } => self.lba_status(&cdb, lba, allocation),
             Cdb::Unmap { anchor, len } => self.unmap(cdb, anchor, len),
             Cdb::ReportSupportedOpcodes(fields) => self.supported_opcodes(&fields),
             Cdb::ReportSupportedTaskManagement { extended, allocation } => {
@@ -315,6 +360,12 @@ impl LogicalUnit {
         let plan = match cdb {
             Cdb::Unmap { .. } => self.unmap_list(bytes),
             Cdb::ExtendedCopy { len } => self.copy_list(nexus, *len, bytes),
+            Cdb::WriteSame10(fields) | Cdb::WriteSame16(fields) => {
+                self.write_same_block(cdb, fields, bytes)
+            }
+            Cdb::Verify10(fields) | Cdb::Verify12(fields) | Cdb::Verify16(fields) => {
+                Ok(self.verify_each(fields, bytes))
+            }
             Cdb::ModeSelect6(_) | Cdb::ModeSelect10(_) => self.mode_list(nexus, cdb, bytes),
             _ => Err(sense::INVALID_OPCODE),
         };

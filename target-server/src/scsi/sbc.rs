@@ -1,7 +1,7 @@
-//! Commands of a disk (SBC-3): READ, WRITE, VERIFY, SYNCHRONIZE CACHE, UNMAP, READ CAPACITY.
+//! Commands of a disk (SBC-3): READ, WRITE, SYNCHRONIZE CACHE, PRE-FETCH, UNMAP, READ CAPACITY.
 
 use outband_protocol::scsi::capacity::Capacity;
-use outband_protocol::scsi::cdb::{ByteCheck, Cdb, Synchronize, Transfer, Verify};
+use outband_protocol::scsi::cdb::{Cdb, Synchronize, Transfer};
 use outband_protocol::scsi::sense::{
     INVALID_FIELD_IN_CDB, INVALID_FIELD_IN_INFORMATION_UNIT, INVALID_FIELD_IN_LIST, INVALID_OPCODE,
     LBA_OUT_OF_RANGE, Sense, WRITE_ERROR, WRITE_PROTECTED,
@@ -58,29 +58,13 @@ impl LogicalUnit {
         if blocks == 0 {
             return Ok(Reply { wanted, ..Reply::good() }.into());
         }
-        let durable = fields.fua || !self.write_cache;
+        let durable = self.is_durable(fields.fua);
         Ok(Plan::Write { lba: fields.lba, blocks, durable, wanted })
     }
 
-    pub(super) fn verify(&self, cdb: &Cdb, fields: &Verify, offered: u32) -> Result<Plan, Sense> {
-        check_protect(fields.protect)?;
-        let compare = match fields.check {
-            ByteCheck::Medium => false,
-            ByteCheck::Compare => true,
-            // One block against all of them is optional, and nobody asks for it.
-            ByteCheck::Reserved | ByteCheck::CompareOne => {
-                return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(2)));
-            }
-        };
-        self.check_transfer(cdb, fields.lba, fields.blocks)?;
-        let (lba, blocks) = (fields.lba, fields.blocks);
-        let wanted = u64::from(blocks) * u64::from(self.config.block_size);
-        if compare && u64::from(offered) < wanted {
-            // There is no such thing as blocks that are partly equal.
-            let sense = INVALID_FIELD_IN_INFORMATION_UNIT;
-            return Ok(Reply { wanted, ..Reply::check(sense) }.into());
-        }
-        Ok(if blocks == 0 { Reply::good().into() } else { Plan::Verify { lba, blocks, compare } })
+    /// Whether a write is on the medium before it is answered.
+    pub(super) const fn is_durable(&self, fua: bool) -> bool {
+        fua || !self.write_cache
     }
 
     /// IMMED is allowed to wait. The range only has to be there: the whole cache is flushed.
@@ -88,6 +72,13 @@ impl LogicalUnit {
         self.check_range(cdb, fields.lba, fields.blocks)?;
         self.check_fault()?;
         Ok(Plan::Flush)
+    }
+
+    /// No cache of ours keeps blocks to be read again. GOOD, where a larger one would have said
+    /// CONDITION MET, tells so (SBC-4, PRE-FETCH).
+    pub(super) fn pre_fetch(&self, cdb: &Cdb, fields: &Synchronize) -> Result<Plan, Sense> {
+        self.check_range(cdb, fields.lba, fields.blocks)?;
+        Ok(Reply::good().into())
     }
 
     pub(super) fn unmap(&self, cdb: Cdb, anchor: bool, len: u16) -> Result<Plan, Sense> {
@@ -138,7 +129,7 @@ impl LogicalUnit {
         if self.faulted { Err(WRITE_ERROR) } else { Ok(()) }
     }
 
-    fn check_transfer(&self, cdb: &Cdb, lba: u64, blocks: u32) -> Result<(), Sense> {
+    pub(super) fn check_transfer(&self, cdb: &Cdb, lba: u64, blocks: u32) -> Result<(), Sense> {
         self.check_range(cdb, lba, blocks)?;
         if blocks > TRANSFER_MAX / self.config.block_size {
             return Err(INVALID_FIELD_IN_CDB.at_cdb(cdb.length_at(), None));
@@ -146,7 +137,7 @@ impl LogicalUnit {
         Ok(())
     }
 
-    fn check_range(&self, cdb: &Cdb, lba: u64, blocks: u32) -> Result<(), Sense> {
+    pub(super) fn check_range(&self, cdb: &Cdb, lba: u64, blocks: u32) -> Result<(), Sense> {
         if self.holds(lba, blocks) {
             Ok(())
         } else {
@@ -161,6 +152,6 @@ impl LogicalUnit {
 }
 
 /// No protection information is kept with the blocks (PROTECT=0 in INQUIRY).
-fn check_protect(protect: u8) -> Result<(), Sense> {
+pub(super) fn check_protect(protect: u8) -> Result<(), Sense> {
     if protect == 0 { Ok(()) } else { Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(7))) }
 }

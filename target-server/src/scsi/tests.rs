@@ -4,6 +4,7 @@
 mod copy;
 mod disk;
 mod primary;
+mod series;
 mod supported;
 mod unit_attention;
 
@@ -108,6 +109,22 @@ fn describe(plan: &Plan) -> String {
         }
         Plan::Verify { lba, blocks, compare } => {
             format!("verify {lba}+{blocks}{}", flag(*compare, " compare"))
+        }
+        Plan::VerifyEach { lba, blocks, block } => {
+            format!("verify {lba}+{blocks}, each block {:02X} {}", block[0], block.len())
+        }
+        Plan::WriteAndVerify { lba, blocks, compare, wanted } => {
+            let compare = flag(*compare, " compare");
+            format!("write and verify {lba}+{blocks}{compare}, wanted {wanted}")
+        }
+        Plan::CompareAndWrite { lba, blocks, durable } => {
+            format!("compare and write {lba}+{blocks}{}", flag(*durable, " durable"))
+        }
+        Plan::OrWrite { lba, blocks, durable, wanted } => {
+            format!("or-write {lba}+{blocks}{}, wanted {wanted}", flag(*durable, " durable"))
+        }
+        Plan::Fill { lba, blocks, block } => {
+            format!("fill {lba}+{blocks} with {:02X} {}", block[0], block.len())
         }
         Plan::Flush => "flush".to_owned(),
         Plan::Zero { ranges, unmap } => format!("zero {ranges:?}{}", flag(*unmap, " unmap")),

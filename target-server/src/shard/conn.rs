@@ -7,6 +7,7 @@
 mod claim;
 pub(crate) mod copy;
 mod finish;
+mod series;
 mod turn;
 
 use std::net::IpAddr;
@@ -186,6 +187,9 @@ impl Conn {
         let block = target.lu.block_size();
         let (start, write_cache) = (target.start, target.lu.write_cache());
         let task = self.task_at(slot);
+        if task.command.unsolicited_len > 0 && plan.takes_no_data(block) {
+            return self.begin(slot, Work::Aside(Box::new(plan)), 0, 0, desk);
+        }
         let command = task.command;
         task.wanted = plan.wanted(block);
         task.base = 0;
@@ -227,6 +231,7 @@ impl Conn {
                 task.work = Work::Zero { ranges, next: 0, unmap, durable: !write_cache };
                 self.zero(slot, desk);
             }
+            series => self.begin_series(slot, series, at, cut, desk),
         }
     }
 
@@ -266,6 +271,7 @@ impl Conn {
         task.bound = task.base + due;
         match task.work {
             Work::Read | Work::Verify => self.read_burst(slot, desk),
+            Work::Fill { .. } | Work::VerifyEach { .. } => self.on_series_room(slot, desk),
             _ => {
                 task.stage = Stage::Collecting;
                 let (id, bound) = (task.id, task.bound);
@@ -316,6 +322,10 @@ impl Conn {
         if fenced {
             return self.finish(slot, Status::ReservationConflict, None, 0, desk);
         }
+        if let Work::Aside(plan) = &task.work {
+            let plan = Plan::clone(plan);
+            return self.carry_out_then(slot, plan, desk);
+        }
         let at = task.at + u64::from(task.base);
         let len = task.bound.min(task.len).saturating_sub(task.base);
         if len == 0 {
@@ -334,8 +344,16 @@ impl Conn {
                 let cdb = *cdb;
                 self.on_parameters(slot, &cdb, len, desk);
             }
-            _ => {}
+            _ => self.on_series_data(slot, at, len, desk),
         }
+    }
+
+    /// What had to come before `plan` is here.
+    fn carry_out_then<R: Ring>(&mut self, slot: usize, plan: Plan, desk: &mut Desk<R>) {
+        let task = self.task_at(slot);
+        task.command.unsolicited_len = 0;
+        task.buf.take().into_iter().for_each(|buf| desk.buffers.give(buf));
+        self.carry_out(slot, plan, desk);
     }
 
     /// A parameter list is whole.
@@ -347,13 +365,15 @@ impl Conn {
         desk: &mut Desk<R>,
     ) {
         let nexus = self.nexus;
-        let (Some(target), Some(buf)) = (self.target, self.task_at(slot).buf.take()) else {
+        let (Some(target), task) = (self.target, self.task_at(slot)) else {
             return;
         };
-        let wanted = self.task_at(slot).wanted;
+        let Some(buf) = &task.buf else {
+            return;
+        };
+        let wanted = task.wanted;
         let plan = desk.targets[target].lu.with_parameters(nexus, cdb, &buf[..len as usize]);
-        desk.buffers.give(buf);
-        self.carry_out(slot, plan, desk);
+        self.carry_out_then(slot, plan, desk);
         // What the command moved is its list, whatever the list brings about.
         if let Some(task) = &mut self.tasks[slot] {
             task.wanted = wanted;
@@ -394,11 +414,11 @@ impl Conn {
         if let Some((at, len)) = ranges.get(*next).copied() {
             *next += 1;
             let work = store::Work::Zero { unmap: *unmap };
-            return self.store(slot, Io::new(work, at, len), desk);
+            return self.go_on(slot, Io::new(work, at, len), desk);
         }
         if *durable {
             task.work = Work::Flush;
-            return self.store(slot, Io::new(store::Work::Flush, 0, 0), desk);
+            return self.go_on(slot, Io::new(store::Work::Flush, 0, 0), desk);
         }
         self.moved_all(slot, desk);
     }
@@ -440,6 +460,10 @@ impl Conn {
                 task.buf = done.buf;
                 self.burst_moved(slot, desk);
             }
+            Work::Update { .. }
+            | Work::WriteAndVerify { .. }
+            | Work::Fill { .. }
+            | Work::VerifyEach { .. } => self.on_series_io(slot, done.buf, desk),
             _ => self.moved_all(slot, desk),
         }
     }

@@ -7,6 +7,7 @@ use outband_ring::{Body, Buf};
 
 use super::conn::copy::Copying;
 use super::order::Turn;
+use crate::scsi::Plan;
 
 /// A command, from its arrival until its last byte is handed to the socket.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Task {
     pub(crate) fault: Option<DataFault>,
     /// Parameter data to be sent.
     pub(crate) payload: Vec<u8>,
+    /// What the medium holds, beside what was sent.
+    pub(crate) beside: Option<Buf>,
     /// It has a range alone, or has asked for one.
     pub(crate) claims: bool,
     /// A copy, until it is over.
@@ -60,14 +63,34 @@ pub(crate) enum Work {
     Verify,
     /// Initiator beside medium.
     Compare,
+    /// Initiator and medium together to the medium, with nobody between. `was_read`: what the
+    /// medium holds is here.
+    Update { how: Update, durable: bool, was_read: bool },
+    /// Initiator to medium, and then the medium read again, beside what was sent or not.
+    WriteAndVerify { compare: bool, written: bool },
+    /// One block to all blocks; then a flush if `durable`.
+    Fill { block: Vec<u8>, durable: bool },
+    /// The medium beside one block.
+    VerifyEach { block: Vec<u8> },
     /// Everything to stable storage.
     Flush,
     /// Ranges to zeros, the one at `next` now; then a flush if `durable`.
     Zero { ranges: Vec<(u64, u64)>, next: usize, unmap: bool, durable: bool },
     /// A parameter list is being collected.
     Parameters(Cdb),
+    /// Data that comes unasked with a command that takes none is let in and dropped; then this.
+    Aside(Box<Plan>),
     /// Between volumes; the initiator sends and gets nothing.
     Copy,
+}
+
+/// What an update makes of the data that was sent and of what the medium holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Update {
+    /// The second half of the data, if the first is what the medium holds (COMPARE AND WRITE).
+    IfEqual,
+    /// The bits of both (ORWRITE).
+    Or,
 }
 
 /// Unsolicited data of a command whose turn has not come. It is right behind the command, so it is
@@ -122,6 +145,7 @@ impl Task {
             bound: 0,
             fault: None,
             payload: Vec::new(),
+            beside: None,
             claims: false,
             copying: None,
         }

@@ -17,9 +17,33 @@ pub(crate) struct Skip {
 
 const FIXED: &str = "The medium of a fixed disk cannot be taken out: RMB is 0";
 
-const SKIPS: [Skip; 5] = [
+const SAME_SIZE: &str = "A logical block in memory is a physical one: LBPPB is 1. The test has nothing \
+                         else to do";
+const NO_ZERO: &str = "WSNZ is 1: no number of blocks is refused, as the test sees";
+
+const SKIPS: [Skip; 10] = [
     Skip { family: "PreventAllow", names: &[], says: "not removable", why: FIXED },
     Skip { family: "StartStopUnit", names: &[], says: "not removable", why: FIXED },
+    Skip {
+        family: "CompareAndWrite",
+        names: &["InvalidDataOutSize"],
+        says: "LBPPB < 2",
+        why: SAME_SIZE,
+    },
+    Skip { family: "WriteSame10", names: &[], says: "LBPPB < 2", why: SAME_SIZE },
+    Skip { family: "WriteSame16", names: &[], says: "LBPPB < 2", why: SAME_SIZE },
+    Skip {
+        family: "WriteSame10",
+        names: &["ZeroBlocks"],
+        says: "does not support 0-blocks",
+        why: NO_ZERO,
+    },
+    Skip {
+        family: "WriteSame16",
+        names: &["ZeroBlocks"],
+        says: "does not support 0-blocks",
+        why: NO_ZERO,
+    },
     Skip { family: "NoMedia", names: &[], says: "not removable", why: FIXED },
     Skip {
         family: "ReadOnly",

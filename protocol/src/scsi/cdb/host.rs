@@ -26,6 +26,12 @@ impl Cdb {
         Self::Write16(Transfer { lba, blocks, fua, ..Transfer::default() })
     }
 
+    /// Writes `blocks` at `lba` if the medium holds what is sent before them.
+    #[must_use]
+    pub fn compare_and_write(lba: u64, blocks: u8, fua: bool) -> Self {
+        Self::CompareAndWrite(Transfer { lba, blocks: blocks.into(), fua, ..Transfer::default() })
+    }
+
     /// Makes every acknowledged write durable.
     #[must_use]
     pub fn flush() -> Self {
@@ -56,9 +62,11 @@ impl Cdb {
     pub fn expected(&self, block_size: u32) -> Expected {
         let bytes = |blocks: u32| u64::from(blocks) * u64::from(block_size);
         match *self {
-            Self::TestUnitReady | Self::SynchronizeCache10(_) | Self::SynchronizeCache16(_) => {
-                Expected::Nothing
-            }
+            Self::TestUnitReady
+            | Self::SynchronizeCache10(_)
+            | Self::SynchronizeCache16(_)
+            | Self::PreFetch10(_)
+            | Self::PreFetch16(_) => Expected::Nothing,
             Self::RequestSense { allocation, .. } => Expected::In(allocation.into()),
             Self::Inquiry { allocation, .. } => Expected::In(allocation.into()),
             Self::ReportLuns { allocation, .. } => Expected::In(allocation.into()),
@@ -66,7 +74,9 @@ impl Cdb {
                 Expected::In(sense.allocation.into())
             }
             Self::ReadCapacity10 => Expected::In(8),
-            Self::ReadCapacity16 { allocation } => Expected::In(allocation.into()),
+            Self::ReadCapacity16 { allocation } | Self::GetLbaStatus { allocation, .. } => {
+                Expected::In(allocation.into())
+            }
             Self::Read6(transfer)
             | Self::Read10(transfer)
             | Self::Read12(transfer)
@@ -74,7 +84,19 @@ impl Cdb {
             Self::Write6(transfer)
             | Self::Write10(transfer)
             | Self::Write12(transfer)
-            | Self::Write16(transfer) => Expected::Out(bytes(transfer.blocks)),
+            | Self::Write16(transfer)
+            | Self::OrWrite16(transfer) => Expected::Out(bytes(transfer.blocks)),
+            Self::CompareAndWrite(transfer) => Expected::Out(2 * bytes(transfer.blocks)),
+            Self::WriteAndVerify10(verify)
+            | Self::WriteAndVerify12(verify)
+            | Self::WriteAndVerify16(verify) => Expected::Out(bytes(verify.blocks)),
+            Self::WriteSame10(same) | Self::WriteSame16(same) => {
+                if same.no_data {
+                    Expected::Nothing
+                } else {
+                    Expected::Out(bytes(1))
+                }
+            }
             Self::Verify10(verify) | Self::Verify12(verify) | Self::Verify16(verify) => {
                 match verify.check {
                     ByteCheck::Medium | ByteCheck::Reserved => Expected::Nothing,

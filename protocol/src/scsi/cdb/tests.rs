@@ -8,6 +8,7 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
     let at = |lba, blocks| Transfer { lba, blocks, ..Transfer::default() };
     let verify = |lba, blocks, check| Verify { lba, blocks, protect: 0, dpo: false, check };
     let sync = |lba, blocks, immed| Synchronize { lba, blocks, immed };
+    let same = |lba, blocks| WriteSame { lba, blocks, ..WriteSame::default() };
     let sense = ModeSense {
         no_descriptor: true,
         long_lba: false,
@@ -72,6 +73,44 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
             &[0x91, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0],
             Cdb::SynchronizeCache16(sync(9, 1, false)),
         ),
+        (
+            &[0x89, 0x28, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 255, 0, 0],
+            Cdb::CompareAndWrite(Transfer {
+                protect: 1,
+                fua: true,
+                ..at(0x0102_0304_0506_0708, 255)
+            }),
+        ),
+        (
+            &[0x8B, 0x10, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0, 0],
+            Cdb::OrWrite16(Transfer { dpo: true, ..at(9, 1 << 24) }),
+        ),
+        (
+            &[0x2E, 0x02, 0, 0, 0, 9, 0, 0, 1, 0],
+            Cdb::WriteAndVerify10(verify(9, 1, ByteCheck::Compare)),
+        ),
+        (
+            &[0xAE, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0],
+            Cdb::WriteAndVerify12(verify(9, 1, ByteCheck::Medium)),
+        ),
+        (
+            &[0x8E, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0],
+            Cdb::WriteAndVerify16(verify(9, 1, ByteCheck::Medium)),
+        ),
+        (
+            &[0x41, 0x38, 0, 0, 0, 9, 0, 0, 1, 0],
+            Cdb::WriteSame10(WriteSame { protect: 1, anchor: true, unmap: true, ..same(9, 1) }),
+        ),
+        (
+            &[0x93, 0x09, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0],
+            Cdb::WriteSame16(WriteSame { unmap: true, no_data: true, ..same(9, 1) }),
+        ),
+        (&[0x34, 2, 0, 0, 0, 9, 0, 0, 1, 0], Cdb::PreFetch10(sync(9, 1, true))),
+        (&[0x90, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0], Cdb::PreFetch16(sync(9, 1, false))),
+        (
+            &[0x9E, 0x12, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 24, 0, 0],
+            Cdb::GetLbaStatus { lba: 9, allocation: 24 },
+        ),
         (&[0x42, 1, 0, 0, 0, 0, 0, 0, 24, 0], Cdb::Unmap { anchor: true, len: 24 }),
         (
             &[0xA3, 0x0C, 0x82, 0x9E, 0, 0x10, 0, 0, 1, 0, 0, 0],
@@ -135,6 +174,10 @@ fn an_inquiry_for_a_page_without_evpd_is_refused() {
 fn a_host_expects_as_many_bytes_as_the_command_moves() {
     assert_eq!(Cdb::read16(0, 8).expected(4096), Expected::In(32768));
     assert_eq!(Cdb::write16(0, u32::MAX, true).expected(4096), Expected::Out(0xFFFF_FFFF * 4096));
+    assert_eq!(Cdb::compare_and_write(0, 3, true).expected(512), Expected::Out(3072));
+    let same = |no_data| Cdb::WriteSame16(WriteSame { blocks: 9, no_data, ..WriteSame::default() });
+    assert_eq!(same(false).expected(512), Expected::Out(512));
+    assert_eq!(same(true).expected(512), Expected::Nothing);
     assert_eq!(Cdb::flush().expected(512), Expected::Nothing);
     assert_eq!(Cdb::inquiry(Some(0xB0), 64).expected(512), Expected::In(64));
     assert_eq!(Cdb::ReadCapacity10.expected(512), Expected::In(8));
@@ -186,6 +229,17 @@ fn synchronize(lba: u64, blocks: u32) -> impl Strategy<Value = Synchronize> {
         lba: at.lba,
         blocks: at.blocks,
         immed: at.fua,
+    })
+}
+
+fn write_same(lba: u64, blocks: u32, long: bool) -> impl Strategy<Value = WriteSame> {
+    (transfer(lba, blocks), any::<bool>()).prop_map(move |(at, no_data)| WriteSame {
+        lba: at.lba,
+        blocks: at.blocks,
+        protect: at.protect,
+        anchor: at.dpo,
+        unmap: at.fua,
+        no_data: no_data && long,
     })
 }
 
@@ -247,6 +301,18 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
         synchronize(SHORT, 0xFFFF).prop_map(Cdb::SynchronizeCache10),
         synchronize(u64::MAX, u32::MAX).prop_map(Cdb::SynchronizeCache16),
     ];
+    let more = prop_oneof![
+        transfer(u64::MAX, 255).prop_map(Cdb::CompareAndWrite),
+        transfer(u64::MAX, u32::MAX).prop_map(Cdb::OrWrite16),
+        verify(SHORT, 0xFFFF).prop_map(Cdb::WriteAndVerify10),
+        verify(SHORT, u32::MAX).prop_map(Cdb::WriteAndVerify12),
+        verify(u64::MAX, u32::MAX).prop_map(Cdb::WriteAndVerify16),
+        write_same(SHORT, 0xFFFF, false).prop_map(Cdb::WriteSame10),
+        write_same(u64::MAX, u32::MAX, true).prop_map(Cdb::WriteSame16),
+        synchronize(SHORT, 0xFFFF).prop_map(Cdb::PreFetch10),
+        synchronize(u64::MAX, u32::MAX).prop_map(Cdb::PreFetch16),
+        any::<(u64, u32)>().prop_map(|(lba, allocation)| Cdb::GetLbaStatus { lba, allocation }),
+    ];
     let which = prop_oneof![
         Just(Which::All),
         any::<u8>().prop_map(Which::Opcode),
@@ -261,7 +327,7 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
             Cdb::ReportSupportedTaskManagement { extended, allocation }
         }),
     ];
-    prop_oneof![primary, medium, maintenance]
+    prop_oneof![primary, medium, more, maintenance]
 }
 
 proptest! {

@@ -55,11 +55,16 @@ fn block_limits_are_at_the_standards_places() {
         unmap_blocks_max: 0x10_0000,
         unmap_extents_max: 256,
         unmap_granularity: 8,
+        unmap_alignment: Some(3),
+        compare_and_write_max: 255,
+        write_same_max: 0x1_0203_0405,
+        write_same_nonzero: true,
     };
     let data = limits.page();
     assert_eq!(data.len(), 64);
-    assert_eq!(data[..16], [0, 0xB0, 0, 0x3C, 0, 0, 0, 8, 0, 0, 0x80, 0, 0, 0, 8, 0]);
+    assert_eq!(data[..16], [0, 0xB0, 0, 0x3C, 1, 255, 0, 8, 0, 0, 0x80, 0, 0, 0, 8, 0]);
     assert_eq!(data[20..32], [0, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 8]);
+    assert_eq!(data[32..44], [0x80, 0, 0, 3, 0, 0, 0, 1, 2, 3, 4, 5]);
     assert_eq!(BlockLimits::parse(&data), Ok(limits));
     let old = BlockLimits::parse(&data[..16]).unwrap();
     assert_eq!((old.transfer_max, old.unmap_blocks_max), (0x8000, 0));
@@ -72,8 +77,8 @@ fn rotation_and_provisioning_come_back_as_what_they_were() {
         assert_eq!(parse_characteristics(&characteristics(rotation)), Ok(rotation));
     }
     assert_eq!(characteristics(Rotation::None)[..6], [0, 0xB1, 0, 0x3C, 0, 1]);
-    let thin = Provisioning { unmap: true, reads_zeros: true, thin: true };
-    assert_eq!(thin.page(), [0, 0xB2, 0, 4, 0, 0x84, 2, 0]);
+    let thin = Provisioning { unmap: true, write_same: true, reads_zeros: true, thin: true };
+    assert_eq!(thin.page(), [0, 0xB2, 0, 4, 0, 0xE4, 2, 0]);
     assert_eq!(Provisioning::parse(&thin.page()), Ok(thin));
     assert_eq!(Provisioning::default().page()[4..], [0; 4]);
 }

@@ -242,7 +242,7 @@ fn verify_reads_the_medium_or_compares_what_is_sent() {
         "
         verify 3+2
         verify 3+2 compare
-        IllegalRequest 24/00 at 1.2
+        parameters 4096
         IllegalRequest 24/00 at 1.2
         Good
         IllegalRequest 21/00 at 2

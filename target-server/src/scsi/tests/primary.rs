@@ -72,6 +72,10 @@ fn the_limits_are_told_in_blocks() {
             unmap_blocks_max: 1 << 20,
             unmap_extents_max: 256,
             unmap_granularity: if factor == 1 { 0 } else { factor },
+            unmap_alignment: (factor > 1).then_some(0),
+            compare_and_write_max: if factor == 1 { 128 } else { 255 },
+            write_same_max: u64::from(4096 * factor),
+            write_same_nonzero: true,
         };
         assert_eq!(limits, expected);
     }
@@ -84,7 +88,10 @@ fn unmap_is_told_of_everywhere_or_nowhere() {
         let limits = BlockLimits::parse(&page(&mut talk, 0xB0)).unwrap();
         assert_eq!((limits.unmap_blocks_max > 0, limits.unmap_extents_max > 0), (unmap, unmap));
         let provisioning = Provisioning::parse(&page(&mut talk, 0xB2)).unwrap();
-        assert_eq!(provisioning, Provisioning { unmap, reads_zeros: unmap, thin: unmap });
+        assert_eq!(
+            provisioning,
+            Provisioning { unmap, write_same: unmap, reads_zeros: unmap, thin: unmap }
+        );
         let capacity = data(talk.send(A, Cdb::ReadCapacity16 { allocation: 32 }));
         let capacity = Capacity::parse_long(&capacity).unwrap();
         assert_eq!((capacity.provisioned, capacity.unmapped_reads_zeros), (unmap, unmap));

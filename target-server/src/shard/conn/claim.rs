@@ -11,7 +11,6 @@ impl Conn {
     /// Asks for bytes of the volume for the task alone, and goes on once it has them. Whatever it
     /// needs until its end it must hold by now: nothing may wait for a buffer while others wait
     /// for it. The range is free again when the task ends.
-    #[expect(dead_code, reason = "the commands that claim come next")]
     pub(super) fn claim<R: Ring>(&mut self, slot: usize, range: Range<u64>, desk: &mut Desk<R>) {
         let Some(target) = self.target else {
             return;
@@ -23,14 +22,6 @@ impl Conn {
         if desk.claim((self.key, id), target, range) {
             self.on_granted(id, desk);
         }
-    }
-
-    /// A task has the range that it asked for, unless it has ended meanwhile.
-    pub(crate) fn on_granted<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
-        let Some(_task) = self.task(id).filter(|task| task.stage == Stage::Claiming) else {
-            return;
-        };
-        self.finish(usize::from(id.slot), Status::Busy, None, 0, desk);
     }
 
     /// A task that ends gives up its range.
@@ -87,6 +78,7 @@ impl Conn {
                 stage => stage == Stage::Draining,
             };
             if !with_medium {
+                self.task_at(slot).stage = Stage::Ended;
                 self.unclaim(slot, desk);
             }
         }

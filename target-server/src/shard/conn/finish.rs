@@ -50,6 +50,7 @@ impl Conn {
         }
         let task = self.task_at(slot);
         task.stage = Stage::Ended;
+        task.beside.take().into_iter().for_each(|buf| desk.buffers.give(buf));
         if data_in == 0
             && let Some(buf) = task.buf.take()
         {
@@ -296,7 +297,8 @@ impl Conn {
         self.drop_waiting(desk);
         let mut with_medium = Vec::new();
         for task in self.tasks.iter_mut().flatten() {
-            task.buf.take().into_iter().for_each(|buf| desk.buffers.give(buf));
+            let both = task.buf.take().into_iter().chain(task.beside.take());
+            both.for_each(|buf| desk.buffers.give(buf));
             let turn = std::mem::replace(&mut task.turn, Turn::Out);
             if matches!(task.stage, Stage::Storing | Stage::Draining) {
                 with_medium.push((task.id, turn));
