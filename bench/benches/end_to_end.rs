@@ -1,24 +1,20 @@
-//! Whole requests: the initiator crate, loopback, a target in this process, a volume in memory.
+//! Whole requests: the initiator crate, loopback, a target in this process, a volume in memory or in
+//! a file of the page cache.
 //!
 //! One task waits for each answer, or 32 tasks keep 32 requests in flight. Initiator and target
-//! share the machine, as they would not in earnest.
+//! share the machine, as they would not in earnest: `cargo xtask bench` keeps them apart.
 
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use outband_control::access::{ANY_HOST, AccessTable, Epoch, Grant};
-use outband_control::api::{TARGET_PREFIX, TargetNames};
+use outband_bench::sample;
 use outband_initiator::{Config, DigestWish, Disk};
-use outband_target_server::media::{
-    Media, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith,
-};
+use outband_target_server::media::{Media, RawDevice};
 use outband_target_server::server::{Server, ServerConfig};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 const VOLUME_LEN: u64 = 256 << 20;
-const BLOCK: u32 = 512;
 /// Requests are spread over this much, so that they do not all meet in one cache line.
 const REACH: u64 = 64 << 20;
 
@@ -28,55 +24,14 @@ enum Work {
     Write,
 }
 
-fn volume() -> VolumeSpec {
-    let piece = Piece {
-        device: Uuid::nil(),
-        media: Media::Memory,
-        offset: 0,
-        len: VOLUME_LEN,
-        zero: ZeroWith::Writes,
-    };
-    VolumeSpec {
-        id: Uuid::from_u128(1),
-        name: VolumeName::new("bench").expect("a plain word"),
-        block_size: BLOCK,
-        physical_block_size: 4096,
-        blocks: VOLUME_LEN / u64::from(BLOCK),
-        write_policy: WritePolicy::Normal,
-        state: VolumeState::Online,
-        read_only: false,
-        volatile: true,
-        rotational: false,
-        pieces: vec![piece],
-        partitions: Vec::new(),
-        epoch_floor: 0,
-        place: Place::default(),
-    }
-}
-
-fn access(names: TargetNames) -> AccessTable {
-    let mut table = AccessTable::new(names);
-    let grant = Grant {
-        subject: "bench".parse().expect("a volume's name is a subject"),
-        host: ANY_HOST.to_owned(),
-        chap: None,
-        sources: Vec::new(),
-        epoch: Epoch(1),
-        sessions_per_portal: 1,
-    };
-    table.grant(grant).expect("the first grant is taken");
-    table
-}
-
-async fn serve() -> (Server, String) {
-    let names = TargetNames::new(TARGET_PREFIX, "local");
+async fn serve(media: Media) -> (Server, String) {
     let portal = "127.0.0.1:0".parse().expect("an address");
-    let mut config = ServerConfig::new(vec![portal], names.clone());
+    let mut config = ServerConfig::new(vec![portal], sample::names());
     config.shards = 1;
     let server = Server::start(&config, None).expect("io_uring works here");
-    let spec = volume();
-    server.attach(&spec).await.expect("memory needs no descriptor");
-    server.publish(access(names)).await;
+    let spec = sample::volume(0, media, VOLUME_LEN);
+    server.attach(&spec).await.expect("the shard takes it");
+    server.publish(sample::access(1)).await;
     let url = format!("iscsi://{}/{}/0", server.portals()[0], server.target_name(&spec, None));
     (server, url)
 }
@@ -114,11 +69,23 @@ async fn load(disk: &Disk, work: Work, len: usize, depth: u64, count: u64) -> Du
 }
 
 fn end_to_end(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = RawDevice::open(&folder.path().join("volume"), Some(VOLUME_LEN));
+    let file = file.expect("a file can be made");
+    for (store, media) in [("memory", Media::Memory), ("file", Media::File(file.fd))] {
+        measure(criterion, store, media);
+    }
+}
+
+fn measure(criterion: &mut Criterion, store: &str, media: Media) {
     let runtime = Runtime::new().expect("threads can be had");
-    let (server, url) = runtime.block_on(serve());
+    let (server, url) = runtime.block_on(serve(media));
     let disk = runtime.block_on(connect(&url));
+    // What was never written is not read from anywhere.
+    let len = 1 << 20;
+    runtime.block_on(load(&disk, Work::Write, len, 4, REACH / len as u64));
     for (name, work) in [("read", Work::Read), ("write", Work::Write)] {
-        let mut group = criterion.benchmark_group(format!("end to end/{name}"));
+        let mut group = criterion.benchmark_group(format!("end to end/{store}/{name}"));
         group.sample_size(20);
         for (len, depth) in [(4096usize, 1u64), (4096, 32), (131_072, 8)] {
             group.throughput(Throughput::Bytes(len as u64));
