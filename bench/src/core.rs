@@ -117,7 +117,7 @@ impl Core {
                     let plan = unit.begin(HOST, &sample::request(&command.cdb, offered));
                     match black_box(plan) {
                         Plan::Read { blocks, .. } => {
-                            complete(conn, command.task, blocks * BLOCK_LEN)
+                            complete(conn, command.task, blocks * BLOCK_LEN);
                         }
                         Plan::Write { blocks, .. } => {
                             conn.accept_data(command.task, blocks * BLOCK_LEN);

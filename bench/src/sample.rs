@@ -63,7 +63,7 @@ pub fn volume(number: u32, media: Media, len: u64) -> VolumeSpec {
     let piece = Piece { device: Uuid::nil(), media, offset: 0, len, zero: ZeroWith::Writes };
     VolumeSpec {
         id: Uuid::from_u128(u128::from(number) + 1),
-        name: VolumeName::new(&format!("bench{number}")).expect("a plain word"),
+        name: VolumeName::new(format!("bench{number}")).expect("a plain word"),
         block_size: BLOCK_LEN,
         physical_block_size: 4096,
         blocks: len / u64::from(BLOCK_LEN),

@@ -3,7 +3,6 @@
 
 mod page;
 mod rfc;
-mod tgt;
 mod versions;
 
 use std::fs;
@@ -14,8 +13,8 @@ use crate::failure::{Failure, root};
 use crate::process::indented;
 use crate::suite::{Outcome, Report, Subject, skips};
 use crate::target::folder;
+use crate::tgt::Tgt;
 use page::Page;
-use tgt::Tgt;
 
 const PAGE: &str = "docs/conformance.md";
 

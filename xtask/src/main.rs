@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod boot_sector;
 mod clients;
 mod conformance;
@@ -16,6 +17,7 @@ mod steps;
 mod suite;
 mod target;
 mod test;
+mod tgt;
 mod tidy;
 mod tools;
 
@@ -82,12 +84,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The benches (`cargo bench --package outband-bench`).
-    Bench {
-        /// Passed on to `cargo bench`.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    /// The target beside tgt, nbdkit and qemu-storage-daemon on this machine, and other
+    /// measurements. Criterion's benches are `cargo bench`.
+    Bench(Box<bench::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -122,9 +121,7 @@ fn run(command: Command) -> Result<(), Failure> {
             let sim = ["run", "--quiet", "--package", "outband-sim", "--bin", "sim", "--"];
             process::cargo_with(&sim, &arguments)
         }
-        Command::Bench { arguments } => {
-            process::cargo_with(&["bench", "--package", "outband-bench"], &arguments)
-        }
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }
 
@@ -132,4 +129,16 @@ fn run(command: Command) -> Result<(), Failure> {
 fn ready(no_build: bool) -> Result<(), Failure> {
     tools::ensure()?;
     if no_build { Ok(()) } else { process::cargo(&["build", "--workspace"]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::failure::{Failure, root};
 use crate::steps::Steps;
-use crate::{clients, fuzz, process, tidy, tools};
+use crate::{bench, clients, fuzz, process, tidy, tools};
 
 /// Long enough to run past the seeds and to find what a careless change breaks.
 const FUZZ_SECS: u32 = 10;
@@ -30,6 +30,9 @@ pub(crate) fn run(fast: bool) -> Result<(), Failure> {
             let name = format!("outside clients: {part}");
             steps.run(&name, &format!("cargo xtask clients {part}"), || part.run())?;
         }
+        // Never fails for a figure: it is there to be seen in review.
+        let rerun = "cargo xtask bench instructions";
+        steps.run("instructions of a request", rerun, || bench::instructions::run(false))?;
     }
     steps.close();
     Ok(())

@@ -48,6 +48,18 @@ pub(crate) fn ensure() -> Result<(), Failure> {
     if left.is_empty() { Ok(()) } else { Err(by_hand(&left)) }
 }
 
+/// The same for programs that only one command needs, given with their packages.
+pub(crate) fn ensure_programs(programs: &[(&str, &'static str)]) -> Result<(), Failure> {
+    let missing = absent(programs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("missing: {}", missing.join(" "));
+    install(&missing)?;
+    let left = absent(programs);
+    if left.is_empty() { Ok(()) } else { Err(by_hand(&left)) }
+}
+
 fn missing() -> Result<Vec<&'static str>, Failure> {
     let mut packages = missing_programs();
     if packages.contains(&"qemu-utils") || !qemu_knows_iscsi()? {
@@ -60,7 +72,12 @@ fn missing() -> Result<Vec<&'static str>, Failure> {
 }
 
 fn missing_programs() -> Vec<&'static str> {
-    let absent = PROGRAMS.iter().filter(|(name, _)| program(name).is_none());
+    absent(&PROGRAMS)
+}
+
+/// The packages of those programs that are not there.
+fn absent(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let absent = programs.iter().filter(|(name, _)| program(name).is_none());
     let mut packages: Vec<_> = absent.map(|(_, package)| *package).collect();
     packages.dedup();
     packages

@@ -4,9 +4,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use outband_bench::cpu::Reading;
 use outband_bench::load::{self, Load, Measured, Pattern, Terms, Url};
 use outband_bench::pingpong::{self, Shape};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -27,6 +29,15 @@ enum Command {
     Fill {
         /// iscsi://ADDRESS:PORT/TARGET/LUN or nbd://ADDRESS:PORT/EXPORT
         url: Url,
+    },
+    /// Put no load on anything: only look at what a process uses
+    Watch {
+        /// The process
+        #[arg(long, value_name = "PID")]
+        server: Vec<u32>,
+        /// Seconds to look on
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
     },
     /// Answer messages of one length with messages of another: the other end of `limit`
     Echo(ShapeArgs),
@@ -53,6 +64,9 @@ struct RunArgs {
     /// How many of them work, if not all; the others answer pings
     #[arg(long)]
     active: Option<u32>,
+    /// Number of the first session's host; loads that run at once need different ones
+    #[arg(long, default_value_t = 0)]
+    first_host: u32,
     /// Bytes of the volume to use, if not all
     #[arg(long)]
     span: Option<u64>,
@@ -137,6 +151,7 @@ impl From<RunArgs> for Load {
             depth: args.depth,
             sessions: args.sessions,
             active: args.active.unwrap_or(args.sessions),
+            first_host: args.first_host,
             span: args.span,
             time: seconds(args.seconds),
             ramp: seconds(args.ramp),
@@ -164,6 +179,7 @@ fn filling(url: Url) -> Load {
         depth: 8,
         sessions: 1,
         active: 1,
+        first_host: 0,
         span: None,
         time: Duration::from_secs(3600),
         ramp: Duration::ZERO,
@@ -187,6 +203,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(args),
         Command::Fill { url } => load::run(&filling(url)).map_err(Failure::from).and_then(good),
+        Command::Watch { server, seconds } => watch(&server, seconds),
         Command::Echo(args) => echo(&args),
         Command::Limit(args) => limit(&args),
     };
@@ -243,6 +260,16 @@ fn show(measured: &Measured) {
     for (up_to, count) in &measured.histogram {
         println!("{count:12} below {up_to:.1} us");
     }
+}
+
+fn watch(servers: &[u32], secs: f64) -> Result<(), Failure> {
+    let before = Reading::now(servers);
+    thread::sleep(seconds(secs));
+    let used = before.until(&Reading::now(servers));
+    let part = |time: Duration| time.as_secs_f64() / used.wall.as_secs_f64().max(1e-9);
+    let (server, other) = (part(used.servers), part(used.others));
+    println!("{}", serde_json::json!({ "server_cpus": server, "other_cpus": other }));
+    Ok(())
 }
 
 fn echo(args: &ShapeArgs) -> Result<(), Failure> {

@@ -49,7 +49,7 @@ pub(super) fn run<D: Dialect>(
     let mut tally = Tally::default();
     let mut lanes = Vec::new();
     for number in 0..load.sessions {
-        let (socket, dialect, size) = connect(number)?;
+        let (socket, dialect, size) = connect(load.first_host + number)?;
         socket.set_read_timeout(Some(SILENCE_MAX))?;
         let span = span(load, size)?;
         if load.verify && tally.ledger.is_none() {
@@ -77,7 +77,7 @@ pub(super) fn run<D: Dialect>(
 fn span(load: &Load, size: u64) -> Result<u64, StartError> {
     let span = load.span.unwrap_or(size).min(size);
     let span = if load.verify { span.min(VERIFIED_MAX) } else { span };
-    if load.block_len == 0 || load.block_len % 512 != 0 || span < load.block_len.into() {
+    if load.block_len == 0 || !load.block_len.is_multiple_of(512) || span < load.block_len.into() {
         let why = format!("requests of {} bytes on a volume of {size}", load.block_len);
         return Err(StartError::Load(why));
     }

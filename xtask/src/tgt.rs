@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,27 +24,61 @@ pub(crate) struct Tgt {
     urls: Vec<String>,
 }
 
+/// An image as a logical unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unit<'a> {
+    pub(crate) image: &'a Path,
+    /// WCE. Without it every write is durable before it is answered.
+    pub(crate) write_cache: bool,
+}
+
+/// The caching mode page of a unit without a write cache, as `tgt-admin` sets it.
+const NO_WRITE_CACHE: &str =
+    "mode_page=8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0";
+
 impl Tgt {
     /// Serves a file of `size` bytes in `folder` as LUN 1 on two portals.
     pub(crate) fn start(folder: &Path, size: u64) -> Result<Self, Failure> {
         let image = folder.join("tgt.img");
         let file = File::create(&image).map_err(Failure::at(&image))?;
         file.set_len(size).map_err(Failure::at(&image))?;
+        let tgtd = Command::new(tool("tgtd")?);
+        Self::launch(tgtd, folder, &[Unit { image: &image, write_cache: true }])
+    }
+
+    /// Starts `tgtd`, which may have words before it, and serves `units` as LUN 1 and on, on two
+    /// portals. Its log and socket lie in `folder`.
+    pub(crate) fn launch(
+        tgtd: Command,
+        folder: &Path,
+        units: &[Unit<'_>],
+    ) -> Result<Self, Failure> {
         let portals = free_portals()?;
-        let process = Guard(spawn(folder, &portals[0])?);
+        let process = Guard(spawn(tgtd, folder, &portals[0])?);
         let urls = portals.iter().map(|portal| format!("iscsi://{portal}/{NAME}/1")).collect();
         let mut tgt = Self { process, folder: folder.to_owned(), urls };
         tgt.answers()?;
-        let image = image.to_str().expect("the temporary folder's name is text");
-        for arguments in [
-            format!("--mode portal --op new --param portal={}", portals[1]),
-            format!("--mode target --op new --tid 1 --targetname {NAME}"),
-            format!("--mode logicalunit --op new --tid 1 --lun 1 --backing-store {image}"),
-            "--mode target --op bind --tid 1 --initiator-address ALL".to_owned(),
-        ] {
-            captured(&mut tgt.adm(&arguments)?, QUESTION)?;
+        tgt.tell(&format!("--mode portal --op new --param portal={}", portals[1]))?;
+        tgt.tell(&format!("--mode target --op new --tid 1 --targetname {NAME}"))?;
+        for (index, unit) in units.iter().enumerate() {
+            let image = unit.image.to_str().expect("a temporary folder's name is text");
+            let lun = format!("--mode logicalunit --tid 1 --lun {}", index + 1);
+            tgt.tell(&format!("{lun} --op new --backing-store {image}"))?;
+            if !unit.write_cache {
+                tgt.tell(&format!("{lun} --op update --params {NO_WRITE_CACHE}"))?;
+            }
         }
+        tgt.tell("--mode target --op bind --tid 1 --initiator-address ALL")?;
         Ok(tgt)
+    }
+
+    fn tell(&self, arguments: &str) -> Result<(), Failure> {
+        captured(&mut self.adm(arguments)?, QUESTION).map(|_| ())
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
     }
 
     /// Of the same logical unit by its two portals.
@@ -80,12 +114,11 @@ impl Tgt {
     }
 }
 
-fn spawn(folder: &Path, portal: &str) -> Result<std::process::Child, Failure> {
+fn spawn(mut tgtd: Command, folder: &Path, portal: &str) -> Result<Child, Failure> {
     let path = folder.join("tgtd.log");
     let log = File::create(&path).map_err(Failure::at(&path))?;
     let err = log.try_clone().map_err(Failure::at(&path))?;
-    Command::new(tool("tgtd")?)
-        .args(["-f", "-C", CONTROL, "--iscsi", &format!("portal={portal}")])
+    tgtd.args(["-f", "-C", CONTROL, "--iscsi", &format!("portal={portal}")])
         .env("TGT_IPC_SOCKET", socket(folder))
         .stdin(Stdio::null())
         .stdout(log)
