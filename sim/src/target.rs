@@ -220,5 +220,6 @@ fn config(
         faulted,
         segments: volume.pieces.iter().map(segment).collect(),
         targets: vec![TargetConfig { id: volume.id, name, start: 0, lu }],
+        ledgers: Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! `outband-target serve`: one volume in the foreground, without station, catalog or state. What a
 //! developer, a test or a benchmark uses.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::media::{
-    Media, MediaError, Piece, Place, RawDevice, VolumeName, VolumeSpec, VolumeState, WritePolicy,
-    ZeroWith,
+    Media, MediaError, Piece, Place, RawDevice, ReservationPlace, VolumeName, VolumeSpec,
+    VolumeState, WritePolicy, ZeroWith,
 };
 use crate::server::{Server, ServerConfig, StartError};
 
@@ -150,8 +150,10 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let spec = volume(&args)?;
     let access = access(&spec)?;
     let names = TargetNames::new(TARGET_PREFIX, NO_POOL);
+    let place = args.file.as_deref().and_then(beside);
     let mut config = ServerConfig::new(args.listen.clone(), names);
     config.advertise.clone_from(&args.advertise);
+    config.reservations.clone_from(&place);
     if let Some(shards) = args.shards {
         config.shards = usize::from(shards);
     }
@@ -172,6 +174,9 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     }
     tracing::info!("stopping");
     server.stop().await;
+    if let Some(place) = place {
+        place.remove_if_empty(spec.id);
+    }
     Ok(())
 }
 
@@ -269,6 +274,28 @@ fn volume(args: &ServeArgs) -> Result<VolumeSpec, ServeError> {
         epoch_floor: 0,
         place: Place::default(),
     })
+}
+
+/// Reservations survive beside the file: whoever takes it along can take them too. Beside a device
+/// node nothing survives, and a directory that cannot be written to keeps nothing; then hosts are told
+/// that reservations do not survive power loss.
+fn beside(file: &Path) -> Option<ReservationPlace> {
+    let path = fs::canonicalize(file).ok().filter(|path| path.is_file())?;
+    let mut name = path.file_name()?.to_owned();
+    name.push(".reservations");
+    let path = path.with_file_name(name);
+    let options =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    match options {
+        Ok(_) => Some(ReservationPlace::File(path)),
+        Err(error) => {
+            tracing::warn!(
+                path = %path.display(), %error,
+                "reservations will not survive a restart: this file cannot be written"
+            );
+            None
+        }
+    }
 }
 
 /// The same file is the same logical unit at the next start; memory never is.

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::counters::{Counters, Totals};
 use crate::exports::Exports;
+use crate::media::ReservationPlace;
 use crate::shard::mailbox::{Address, Gate, Message, Reply, SessionInfo, mailbox};
 use crate::shard::{Settings, Shard};
 
@@ -47,6 +48,8 @@ pub struct ServerConfig {
     pub offer: Offer,
     /// How targets are named.
     pub names: TargetNames,
+    /// Where reservations survive power loss; without it hosts are told that they do not.
+    pub reservations: Option<ReservationPlace>,
     /// A login takes at most this long.
     pub login_deadline: Duration,
     /// A quiet session is pinged after this.
@@ -66,6 +69,7 @@ impl ServerConfig {
             connections: 4096,
             offer: Offer::default(),
             names,
+            reservations: None,
             login_deadline: Duration::from_secs(15),
             ping_after: Duration::from_secs(15),
             logout_wait: Duration::from_secs(3),
@@ -106,6 +110,7 @@ pub struct Server {
     counters: Vec<Arc<Counters>>,
     portals: Vec<SocketAddr>,
     names: TargetNames,
+    reservations: Option<ReservationPlace>,
     state: Mutex<State>,
     /// One change of the exports at a time: a later snapshot must not be overtaken by an earlier.
     publishing: tokio::sync::Mutex<()>,
@@ -186,6 +191,7 @@ impl Server {
             counters,
             portals,
             names: config.names.clone(),
+            reservations: config.reservations.clone(),
             state: Mutex::new(state),
             publishing: tokio::sync::Mutex::new(()),
         })

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 pub use self::config::{Advertised, FileDevice, MemoryDevice, UnitConfig};
 use crate::admin::{Teller, UnitCore};
 use crate::admin_socket::AdminSocket;
-use crate::media::{AddOptions, Catalog, Holdings, MediaError};
+use crate::media::{AddOptions, Catalog, Holdings, MediaError, ReservationPlace};
 use crate::server::{Server, ServerConfig, StartError};
 
 /// Why a unit did not start. The message says what to change.
@@ -132,6 +132,8 @@ async fn remember_faults(holdings: Arc<Holdings>, mut met: mpsc::UnboundedReceiv
 
 fn server_config(config: &UnitConfig, names: &TargetNames) -> ServerConfig {
     let mut server = ServerConfig::new(config.listen.clone(), names.clone());
+    let directory = config.state_dir.join("reservations");
+    server.reservations = Some(ReservationPlace::Directory(directory));
     server.advertise = config.advertise.iter().map(|address| address.0).collect();
     if let Some(shards) = config.shards {
         server.shards = usize::from(shards.get());

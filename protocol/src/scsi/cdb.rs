@@ -5,11 +5,15 @@ mod block;
 mod host;
 mod maintenance;
 pub mod opcode;
+mod reserve;
+mod state;
 pub mod usage;
 
 pub use self::block::WriteSame;
 pub use self::host::Expected;
 pub use self::maintenance::{SupportedOpcodes, Which};
+pub use self::reserve::{ReserveIn, ReserveOut, ReserveOutAction};
+pub use self::state::{START_STOP_FLAGS_AT, StartStop};
 
 use super::sense::{INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense};
 use super::{put, u16_at, u32_at, u64_at};
@@ -158,6 +162,13 @@ pub enum Cdb {
     ReportSupportedTaskManagement { extended: bool, allocation: u32 },
     ExtendedCopy { len: u32 },
     ReceiveCopyResults { action: u8, list: u8, allocation: u32 },
+    ReportTargetPortGroups { extended: bool, allocation: u32 },
+    PersistentReserveIn { what: ReserveIn, allocation: u16 },
+    PersistentReserveOut(ReserveOut),
+    Reserve6,
+    Release6,
+    StartStopUnit(StartStop),
+    PreventAllowMediumRemoval { prevent: u8 },
 }
 
 /// READ CAPACITY(16) is a service action of SERVICE ACTION IN(16).
@@ -204,6 +215,14 @@ impl Cdb {
             }
             opcode::SERVICE_ACTION_IN_16 => Self::ReadCapacity16 { allocation: u32_at(cdb, 10) },
             opcode::MAINTENANCE_IN => maintenance::parse(cdb)?,
+            opcode::PERSISTENT_RESERVE_IN => reserve::parse_in(cdb),
+            opcode::PERSISTENT_RESERVE_OUT => reserve::parse_out(cdb),
+            opcode::RESERVE_6 => Self::Reserve6,
+            opcode::RELEASE_6 => Self::Release6,
+            opcode::START_STOP_UNIT => state::parse_start_stop(cdb),
+            opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => {
+                Self::PreventAllowMediumRemoval { prevent: cdb[4] & 0x03 }
+            }
             opcode::READ_6 => Self::Read6(parse_transfer_6(cdb)),
             opcode::READ_10 => Self::Read10(parse_transfer(cdb)),
             opcode::READ_12 => Self::Read12(parse_transfer(cdb)),
@@ -246,7 +265,7 @@ impl Cdb {
         let mut cdb = [0; 16];
         cdb[0] = self.opcode();
         match *self {
-            Self::TestUnitReady | Self::ReadCapacity10 => {}
+            Self::TestUnitReady | Self::ReadCapacity10 | Self::Reserve6 | Self::Release6 => {}
             Self::RequestSense { descriptors, allocation } => {
                 cdb[1] = u8::from(descriptors);
                 cdb[4] = allocation;
@@ -324,6 +343,15 @@ impl Cdb {
                 cdb[2] = list;
                 put(&mut cdb, 10, allocation.to_be_bytes());
             }
+            Self::ReportTargetPortGroups { extended, allocation } => {
+                maintenance::build_port_groups(&mut cdb, extended, allocation);
+            }
+            Self::PersistentReserveIn { what, allocation } => {
+                reserve::build_in(&mut cdb, what, allocation);
+            }
+            Self::PersistentReserveOut(fields) => reserve::build_out(&mut cdb, &fields),
+            Self::StartStopUnit(fields) => state::build_start_stop(&mut cdb, &fields),
+            Self::PreventAllowMediumRemoval { prevent } => cdb[4] = prevent & 0x03,
         }
         cdb
     }
@@ -365,11 +393,17 @@ impl Cdb {
             Self::WriteSame16(_) => opcode::WRITE_SAME_16,
             Self::PreFetch10(_) => opcode::PRE_FETCH_10,
             Self::PreFetch16(_) => opcode::PRE_FETCH_16,
-            Self::ReportSupportedOpcodes(_) | Self::ReportSupportedTaskManagement { .. } => {
-                opcode::MAINTENANCE_IN
-            }
             Self::ExtendedCopy { .. } => opcode::EXTENDED_COPY,
             Self::ReceiveCopyResults { .. } => opcode::RECEIVE_COPY_RESULTS,
+            Self::ReportSupportedOpcodes(_)
+            | Self::ReportSupportedTaskManagement { .. }
+            | Self::ReportTargetPortGroups { .. } => opcode::MAINTENANCE_IN,
+            Self::PersistentReserveIn { .. } => opcode::PERSISTENT_RESERVE_IN,
+            Self::PersistentReserveOut(_) => opcode::PERSISTENT_RESERVE_OUT,
+            Self::Reserve6 => opcode::RESERVE_6,
+            Self::Release6 => opcode::RELEASE_6,
+            Self::StartStopUnit(_) => opcode::START_STOP_UNIT,
+            Self::PreventAllowMediumRemoval { .. } => opcode::PREVENT_ALLOW_MEDIUM_REMOVAL,
         }
     }
 
@@ -379,6 +413,7 @@ impl Cdb {
         match (self, length(self.opcode())) {
             (Self::Inquiry { .. }, _) => 3,
             (Self::CompareAndWrite(_), _) => 13,
+            (Self::PersistentReserveOut(_), _) => 5,
             (_, Some(6)) => 4,
             (_, Some(12)) => 6,
             (_, Some(16)) => 10,

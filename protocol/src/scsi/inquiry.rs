@@ -15,6 +15,14 @@ pub const SERIAL_NUMBER: u8 = 0x80;
 pub const IDENTIFICATION: u8 = 0x83;
 /// Third-party copy.
 pub const THIRD_PARTY_COPY: u8 = 0x8F;
+/// Management network addresses.
+pub const MANAGEMENT_ADDRESSES: u8 = 0x85;
+/// Extended INQUIRY data.
+pub const EXTENDED: u8 = 0x86;
+/// Mode page policy.
+pub const MODE_PAGE_POLICY: u8 = 0x87;
+/// SCSI ports.
+pub const PORTS: u8 = 0x88;
 /// Block limits.
 pub const BLOCK_LIMITS: u8 = 0xB0;
 /// Block device characteristics.
@@ -206,6 +214,78 @@ pub fn serial_number(serial: &str) -> Vec<u8> {
 /// Reads page 80h.
 pub fn parse_serial_number(data: &[u8]) -> Result<String, Malformed> {
     body(data, SERIAL_NUMBER).map(text)
+}
+
+/// Page 85h of a logical unit that is managed elsewhere: no addresses.
+#[must_use]
+pub fn management_addresses() -> Vec<u8> {
+    page(Peripheral::Disk, MANAGEMENT_ADDRESSES, &[])
+}
+
+/// Page 86h.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Extended {
+    /// HEADSUP, ORDSUP, SIMPSUP: which task attributes there are.
+    pub head_of_queue: bool,
+    /// ORDSUP.
+    pub ordered: bool,
+    /// SIMPSUP.
+    pub simple: bool,
+    /// V_SUP: a cache that forgets may be in front of the medium.
+    pub volatile_cache: bool,
+    /// MAXIMUM SUPPORTED SENSE DATA LENGTH.
+    pub sense_len_max: u8,
+}
+
+impl Extended {
+    /// Writes the page, 64 bytes.
+    #[must_use]
+    pub fn page(&self) -> Vec<u8> {
+        let mut data = page(Peripheral::Disk, EXTENDED, &[0; 0x3C]);
+        data[5] =
+            u8::from(self.head_of_queue) << 2 | u8::from(self.ordered) << 1 | u8::from(self.simple);
+        data[6] = u8::from(self.volatile_cache);
+        data[13] = self.sense_len_max;
+        data
+    }
+
+    /// Reads the page.
+    pub fn parse(data: &[u8]) -> Result<Self, Malformed> {
+        let body = body(data, EXTENDED)?;
+        let [_, attributes, caches, _, _, _, _, _, _, sense_len_max, ..] = body else {
+            return Err(Malformed("extended INQUIRY data"));
+        };
+        Ok(Self {
+            head_of_queue: attributes & 0x04 != 0,
+            ordered: attributes & 0x02 != 0,
+            simple: attributes & 0x01 != 0,
+            volatile_cache: caches & 0x01 != 0,
+            sense_len_max: *sense_len_max,
+        })
+    }
+}
+
+/// Page 87h of a device server in which all nexuses share every mode page.
+#[must_use]
+pub fn mode_page_policy() -> Vec<u8> {
+    page(Peripheral::Disk, MODE_PAGE_POLICY, &[0x3F, 0xFF, 0x00, 0])
+}
+
+/// Page 88h: the target ports, each with its number and its names.
+#[must_use]
+pub fn ports(ports: &[(u16, Vec<Designator>)]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for (relative, names) in ports {
+        let names = designator::list(names);
+        data.extend([0, 0]);
+        data.extend(relative.to_be_bytes());
+        // No initiator port's TransportID, only target port descriptors.
+        data.extend([0; 6]);
+        let len = u16::try_from(names.len()).expect("a port has few names");
+        data.extend(len.to_be_bytes());
+        data.extend(names);
+    }
+    page(Peripheral::Disk, PORTS, &data)
 }
 
 /// Page B0h. A zero says that there is no limit, or that it is not told.

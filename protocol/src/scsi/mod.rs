@@ -8,6 +8,8 @@ pub mod inquiry;
 pub mod lba_status;
 pub mod luns;
 pub mod mode;
+pub mod port_groups;
+pub mod reserve;
 pub mod sense;
 pub mod supported;
 pub mod unmap;

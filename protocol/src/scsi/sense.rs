@@ -119,6 +119,7 @@ conditions! {
     NO_SENSE = NoSense, 0x00, 0x00, "NO ADDITIONAL SENSE INFORMATION";
     OPERATION_IN_PROGRESS = IllegalRequest, 0x00, 0x16, "OPERATION IN PROGRESS";
     BECOMING_READY = NotReady, 0x04, 0x01, "LOGICAL UNIT IS IN PROCESS OF BECOMING READY";
+    START_REQUIRED = NotReady, 0x04, 0x02, "LOGICAL UNIT NOT READY, INITIALIZING COMMAND REQUIRED";
     SANITIZE_IN_PROGRESS = NotReady, 0x04, 0x1B, "LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS";
     UNREACHABLE_COPY_TARGET = CopyAborted, 0x08, 0x04, "UNREACHABLE COPY TARGET";
     WRITE_ERROR = MediumError, 0x0C, 0x00, "WRITE ERROR";
@@ -136,6 +137,7 @@ conditions! {
     INVALID_FIELD_IN_CDB = IllegalRequest, 0x24, 0x00, "INVALID FIELD IN CDB";
     LUN_NOT_SUPPORTED = IllegalRequest, 0x25, 0x00, "LOGICAL UNIT NOT SUPPORTED";
     INVALID_FIELD_IN_LIST = IllegalRequest, 0x26, 0x00, "INVALID FIELD IN PARAMETER LIST";
+    INVALID_RELEASE = IllegalRequest, 0x26, 0x04, "INVALID RELEASE OF PERSISTENT RESERVATION";
     TOO_MANY_TARGET_DESCRIPTORS = IllegalRequest, 0x26, 0x06, "TOO MANY TARGET DESCRIPTORS";
     UNSUPPORTED_TARGET_DESCRIPTOR = IllegalRequest, 0x26, 0x07, "UNSUPPORTED TARGET DESCRIPTOR TYPE CODE";
     TOO_MANY_SEGMENT_DESCRIPTORS = IllegalRequest, 0x26, 0x08, "TOO MANY SEGMENT DESCRIPTORS";
@@ -148,6 +150,9 @@ conditions! {
     DEVICE_RESET = UnitAttention, 0x29, 0x03, "BUS DEVICE RESET FUNCTION OCCURRED";
     NEXUS_LOSS = UnitAttention, 0x29, 0x07, "I_T NEXUS LOSS OCCURRED";
     MODE_PARAMETERS_CHANGED = UnitAttention, 0x2A, 0x01, "MODE PARAMETERS CHANGED";
+    RESERVATIONS_PREEMPTED = UnitAttention, 0x2A, 0x03, "RESERVATIONS PREEMPTED";
+    RESERVATIONS_RELEASED = UnitAttention, 0x2A, 0x04, "RESERVATIONS RELEASED";
+    REGISTRATIONS_PREEMPTED = UnitAttention, 0x2A, 0x05, "REGISTRATIONS PREEMPTED";
     CAPACITY_CHANGED = UnitAttention, 0x2A, 0x09, "CAPACITY DATA HAS CHANGED";
     COMMANDS_CLEARED = UnitAttention, 0x2F, 0x00, "COMMANDS CLEARED BY ANOTHER INITIATOR";
     SANITIZE_FAILED = MediumError, 0x31, 0x03, "SANITIZE COMMAND FAILED";
@@ -159,6 +164,7 @@ conditions! {
     INVALID_MESSAGE_ERROR = IllegalRequest, 0x49, 0x00, "INVALID MESSAGE ERROR";
     DATA_PHASE_ERROR = AbortedCommand, 0x4B, 0x00, "DATA PHASE ERROR";
     INSUFFICIENT_RESOURCES = IllegalRequest, 0x55, 0x03, "INSUFFICIENT RESOURCES";
+    INSUFFICIENT_REGISTRATION_RESOURCES = IllegalRequest, 0x55, 0x04, "INSUFFICIENT REGISTRATION RESOURCES";
 }
 
 impl Sense {
@@ -178,6 +184,12 @@ impl Sense {
     #[must_use]
     pub const fn at_list(self, byte: u16) -> Self {
         Self { field: Some(FieldPointer { in_cdb: false, byte, bit: None }), ..self }
+    }
+
+    /// Points at a field of the parameter list that begins within a byte.
+    #[must_use]
+    pub const fn at_list_bit(self, byte: u16, bit: u8) -> Self {
+        Self { field: Some(FieldPointer { in_cdb: false, byte, bit: Some(bit) }), ..self }
     }
 
     /// Adds the INFORMATION field.

@@ -13,6 +13,7 @@ mod holdings;
 mod lock;
 mod raw;
 mod record;
+mod reservation_file;
 mod state_dir;
 mod volume;
 
@@ -25,6 +26,7 @@ pub use device::{AddOptions, DeviceKind};
 pub use error::{AreaErrorBox, MediaError};
 pub use holdings::{Changes, Holdings};
 pub use raw::RawDevice;
+pub use reservation_file::ReservationPlace;
 pub use volume::{
     BadName, Media, PartitionSpec, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy,
     ZeroWith,

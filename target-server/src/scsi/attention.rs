@@ -15,6 +15,12 @@ pub enum Attention {
     Reset,
     /// Another nexus changed the mode parameters all share.
     ModeChanged,
+    /// Another nexus took this one's reservation away, with all others.
+    ReservationsPreempted,
+    /// A reservation that this nexus had a part in was released.
+    ReservationsReleased,
+    /// Another nexus ended the registration of this one.
+    RegistrationsPreempted,
     /// The medium grew.
     CapacityChanged,
     /// Another nexus ended commands of this one.
@@ -27,6 +33,9 @@ impl Attention {
             Self::PowerOn => sense::POWER_ON,
             Self::Reset => sense::DEVICE_RESET,
             Self::ModeChanged => sense::MODE_PARAMETERS_CHANGED,
+            Self::ReservationsPreempted => sense::RESERVATIONS_PREEMPTED,
+            Self::ReservationsReleased => sense::RESERVATIONS_RELEASED,
+            Self::RegistrationsPreempted => sense::REGISTRATIONS_PREEMPTED,
             Self::CapacityChanged => sense::CAPACITY_CHANGED,
             Self::CommandsCleared => sense::COMMANDS_CLEARED,
         }
@@ -62,6 +71,12 @@ impl Attentions {
         for (_, queue) in self.owed.iter_mut().filter(|(nexus, _)| Some(**nexus) != by) {
             enqueue(queue, attention);
         }
+    }
+
+    /// Whether the oldest that `nexus` is owed tells that all state is new.
+    pub(super) fn tell_of_reset(&self, nexus: NexusId) -> bool {
+        let oldest = self.owed.get(&nexus).and_then(|queue| queue.first());
+        matches!(oldest, Some(Attention::PowerOn | Attention::Reset))
     }
 
     /// The oldest that `nexus` is owed; telling it settles it.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use outband_protocol::ids::IscsiName;
 use outband_protocol::scsi::cdb::Cdb;
 use outband_protocol::scsi::copy::{
     self, Limits, List, Progress, Segment, Standing, Usage, action,
@@ -329,9 +330,18 @@ impl LogicalUnit {
 
     /// Whether a copy may read or write these blocks now. The same is looked at as for a READ or
     /// a WRITE of the host that asked for the copy.
-    pub fn admit_copy(&self, lba: u64, blocks: u32, write: bool) -> Result<(), Sense> {
+    pub fn admit_copy(
+        &self,
+        host: &IscsiName,
+        lba: u64,
+        blocks: u32,
+        write: bool,
+    ) -> Result<(), Sense> {
         if !self.holds(lba, blocks) {
             return Err(LBA_OUT_OF_RANGE);
+        }
+        if self.bars_host(host, write) {
+            return Err(THIRD_PARTY_DEVICE_FAILURE);
         }
         if write { self.check_writable() } else { Ok(()) }
     }

@@ -2,7 +2,8 @@
 
 use outband_protocol::scsi::copy::{Cscd, third_party_page};
 use outband_protocol::scsi::inquiry::{
-    self, Association, BlockLimits, Designator, Name, Peripheral, Provisioning, Rotation, Standard,
+    self, Association, BlockLimits, Designator, Extended, Name, Peripheral, Provisioning, Rotation,
+    Standard,
 };
 use outband_protocol::scsi::sense::{INVALID_FIELD_IN_CDB, Sense};
 
@@ -22,10 +23,14 @@ const REVISION: &str =
     concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
 
 /// The pages there are, in ascending order.
-const PAGES: [u8; 7] = [
+const PAGES: [u8; 11] = [
     inquiry::SUPPORTED_PAGES,
     inquiry::SERIAL_NUMBER,
     inquiry::IDENTIFICATION,
+    inquiry::MANAGEMENT_ADDRESSES,
+    inquiry::EXTENDED,
+    inquiry::MODE_PAGE_POLICY,
+    inquiry::PORTS,
     inquiry::THIRD_PARTY_COPY,
     inquiry::BLOCK_LIMITS,
     inquiry::CHARACTERISTICS,
@@ -34,6 +39,18 @@ const PAGES: [u8; 7] = [
 
 /// Room in a file is given back in pieces of this size; smaller ones would only be zeroed.
 const UNMAP_PIECE: u32 = 4096;
+
+/// TPGS: asymmetric access is told by REPORT TARGET PORT GROUPS, and not set by hosts.
+const IMPLICIT_ACCESS: u8 = 1;
+
+/// What hosts read in page 86h. Sense data with both descriptors has 28 bytes.
+const EXTENDED: Extended = Extended {
+    head_of_queue: true,
+    ordered: true,
+    simple: true,
+    volatile_cache: true,
+    sense_len_max: 28,
+};
 
 /// A port of the target, with numbers the station keeps apart across units.
 #[derive(Clone, Debug)]
@@ -73,7 +90,10 @@ pub fn is_named(uuid: Uuid, cscd: &Cscd) -> bool {
 }
 
 fn standard(peripheral: Peripheral) -> Vec<u8> {
-    Standard::new(peripheral, VENDOR, PRODUCT, REVISION).bytes().to_vec()
+    let plain = Standard::new(peripheral, VENDOR, PRODUCT, REVISION);
+    // Which ports there are can be asked; nobody but the unit changes their state.
+    let port_groups = if peripheral == Peripheral::Disk { IMPLICIT_ACCESS } else { 0 };
+    Standard { port_groups, ..plain }.bytes().to_vec()
 }
 
 /// INQUIRY of a number with nothing behind it. Of the pages, only the list of them.
@@ -96,6 +116,13 @@ impl LogicalUnit {
             Some(inquiry::SERIAL_NUMBER) => inquiry::serial_number(&self.config.serial),
             Some(inquiry::IDENTIFICATION) => inquiry::designators(&self.designators()),
             Some(inquiry::THIRD_PARTY_COPY) => third_party_page(&LIMITS),
+            Some(inquiry::MANAGEMENT_ADDRESSES) => inquiry::management_addresses(),
+            Some(inquiry::EXTENDED) => EXTENDED.page(),
+            Some(inquiry::MODE_PAGE_POLICY) => inquiry::mode_page_policy(),
+            Some(inquiry::PORTS) => {
+                let names = self.port_names();
+                inquiry::ports(&[(self.config.port.relative, names.to_vec())])
+            }
             Some(inquiry::BLOCK_LIMITS) => self.limits().page(),
             Some(inquiry::CHARACTERISTICS) => {
                 let still = !self.config.rotational;
@@ -107,18 +134,18 @@ impl LogicalUnit {
         Ok(Reply::data(data, allocation.into()).into())
     }
 
-    fn designators(&self) -> [Designator; 7] {
+    fn designators(&self) -> Vec<Designator> {
         let port = &self.config.port;
-        let [naa, uuid, t10] = names(self.config.company, self.config.uuid);
-        [
-            Designator::unit(naa),
-            Designator::unit(uuid),
-            Designator::unit(t10),
-            Designator::port(Name::RelativePort(port.relative)),
-            Designator::port(Name::PortGroup(port.group)),
-            Designator::port(Name::Scsi(port.name())),
-            Designator::target(Name::Scsi(port.target.clone())),
-        ]
+        let names = names(self.config.company, self.config.uuid);
+        let unit = names.into_iter().map(Designator::unit);
+        let [number, group] = [Name::RelativePort(port.relative), Name::PortGroup(port.group)];
+        let ports = [number, group].into_iter().map(Designator::port).chain(self.port_names());
+        let target = Designator::target(Name::Scsi(port.target.clone()));
+        unit.chain(ports).chain([target]).collect()
+    }
+
+    fn port_names(&self) -> [Designator; 1] {
+        [Designator::port(Name::Scsi(self.config.port.name()))]
     }
 
     fn limits(&self) -> BlockLimits {

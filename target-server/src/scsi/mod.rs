@@ -5,9 +5,11 @@ mod attention;
 mod copy;
 mod identity;
 mod provision;
+mod reservations;
 mod same;
 mod sbc;
 mod spc;
+mod state;
 mod supported;
 mod update;
 mod verify;
@@ -15,6 +17,7 @@ mod verify;
 use outband_protocol::ids::Lun;
 use outband_protocol::scsi::cdb::{Expected, opcode};
 use outband_protocol::scsi::copy::List;
+use outband_protocol::scsi::reserve::InitiatorPort;
 use outband_protocol::scsi::sense::{self, Sense};
 use outband_protocol::scsi::{Cdb, Status};
 use uuid::Uuid;
@@ -24,6 +27,8 @@ use self::attention::Attentions;
 use self::copy::Copies;
 pub use self::copy::{Course, Party, Piece, Refusal};
 pub use self::identity::{LOCAL_COMPANY, TargetPort, is_named};
+use self::reservations::Reservations;
+pub use self::reservations::{Damaged, Kept, SLOT_LEN, slot_at};
 
 /// A session, as a logical unit knows it: the I_T nexus of SAM-5.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -109,6 +114,10 @@ pub enum Plan {
         /// Bytes of the list that the command was for.
         wanted: u64,
     },
+    /// A reservation has changed. GOOD is due when the tasks of `aborted` have ended, no write of
+    /// `barred` that was under way is with the medium any more, and what is kept of the reservations
+    /// ([`LogicalUnit::reservations_record`]) is on stable storage.
+    Reserved { barred: Vec<NexusId>, aborted: Vec<NexusId> },
 }
 
 /// The end of a command.
@@ -178,7 +187,8 @@ impl Plan {
             | Self::VerifyEach { .. }
             | Self::Fill { .. }
             | Self::Flush
-            | Self::Zero { .. } => 0,
+            | Self::Zero { .. }
+            | Self::Reserved { .. } => 0,
         }
     }
 
@@ -211,10 +221,15 @@ pub struct LogicalUnit {
     write_cache: bool,
     /// SWP, likewise.
     write_protect: bool,
+    /// D_SENSE, likewise.
+    descriptor_sense: bool,
     /// A sync failed: what the medium holds is unknown, so nothing more is written to it.
     faulted: bool,
+    /// START STOP UNIT has stopped it.
+    stopped: bool,
     attentions: Attentions,
     copies: Copies,
+    reservations: Reservations,
 }
 
 impl LogicalUnit {
@@ -226,9 +241,12 @@ impl LogicalUnit {
         Self {
             write_cache: config.write_cache || config.volatile,
             write_protect: false,
+            descriptor_sense: false,
             faulted: false,
+            stopped: false,
             attentions: Attentions::default(),
             copies: Copies::default(),
+            reservations: Reservations::default(),
             config,
         }
     }
@@ -249,15 +267,23 @@ impl LogicalUnit {
         self.write_cache
     }
 
-    /// A session began. It is told so with its first command.
-    pub fn attach(&mut self, nexus: NexusId) {
+    /// Sense data as the control mode page has it (D_SENSE).
+    #[must_use]
+    pub fn sense_data(&self, sense: &Sense) -> Vec<u8> {
+        if self.descriptor_sense { sense.descriptors() } else { sense.fixed().to_vec() }
+    }
+
+    /// A session began, through this initiator port. It is told so with its first command.
+    pub fn attach(&mut self, nexus: NexusId, port: InitiatorPort) {
         self.attentions.attach(nexus);
+        self.reservations.attach(nexus, port);
     }
 
     /// A session ended.
     pub fn detach(&mut self, nexus: NexusId) {
         self.attentions.detach(nexus);
         self.copies.detach(nexus);
+        self.reservations.detach(nexus);
     }
 
     /// The volume has another size.
@@ -279,6 +305,9 @@ impl LogicalUnit {
         self.write_cache = self.config.write_cache || self.config.volatile;
         self.write_protect = false;
         self.copies.clear();
+        self.descriptor_sense = false;
+        self.stopped = false;
+        self.reservations.reset();
         self.attentions.owe_all(Attention::Reset, None);
     }
 
@@ -293,12 +322,19 @@ impl LogicalUnit {
         if request.lun.number() != Some(0) {
             return Self::absent(request.cdb);
         }
-        if !tells_nothing(request.cdb)
-            && let Some(sense) = self.attentions.take(nexus)
-        {
-            return sense.into();
+        if !tells_nothing(request.cdb) {
+            // A conflict is told before an attention, unless that is of a reset (SAM-5 §5.3.3).
+            if self.is_barred(nexus, request.cdb) && !self.attentions.tell_of_reset(nexus) {
+                return Reply::conflict().into();
+            }
+            if let Some(sense) = self.attentions.take(nexus) {
+                return sense.into();
+            }
         }
         match Cdb::parse(request.cdb) {
+            Ok(cdb) if self.stopped && !state::runs_while_stopped(cdb.opcode()) => {
+                sense::START_REQUIRED.into()
+            }
             Ok(cdb) => self.carry_out(nexus, cdb, request.offered).unwrap_or_else(Plan::from),
             Err(sense) => sense.into(),
         }
@@ -351,6 +387,15 @@ impl LogicalUnit {
             Cdb::ReceiveCopyResults { action, list, allocation } => {
                 self.copy_results(nexus, action, list, allocation)
             }
+            Cdb::ReportTargetPortGroups { extended, allocation } => {
+                Ok(self.target_port_groups(extended, allocation))
+            }
+            Cdb::PersistentReserveIn { what, allocation } => Ok(self.reserve_in(what, allocation)),
+            Cdb::PersistentReserveOut(fields) => Self::reserve_out(cdb, &fields),
+            Cdb::Reserve6 => Ok(self.reserve_6(nexus, false)),
+            Cdb::Release6 => Ok(self.reserve_6(nexus, true)),
+            Cdb::StartStopUnit(fields) => self.start_stop(&fields),
+            Cdb::PreventAllowMediumRemoval { prevent } => state::prevent_removal(prevent),
         }
     }
 
@@ -358,6 +403,8 @@ impl LogicalUnit {
     /// may have changed while the list was on its way.
     pub fn with_parameters(&mut self, nexus: NexusId, cdb: &Cdb, bytes: &[u8]) -> Plan {
         let plan = match cdb {
+            _ if self.is_barred(nexus, &cdb.build()) => Ok(Reply::conflict().into()),
+            Cdb::PersistentReserveOut(fields) => Ok(self.reserve_list(nexus, fields, bytes)),
             Cdb::Unmap { .. } => self.unmap_list(bytes),
             Cdb::ExtendedCopy { len } => self.copy_list(nexus, *len, bytes),
             Cdb::WriteSame10(fields) | Cdb::WriteSame16(fields) => {

@@ -9,7 +9,7 @@ use outband_protocol::scsi::mode::{
 };
 use outband_protocol::scsi::sense::{
     INVALID_FIELD_IN_CDB, INVALID_FIELD_IN_LIST, NO_SENSE, PARAMETER_LIST_LENGTH_ERROR,
-    SAVING_NOT_SUPPORTED, Sense,
+    SAVING_NOT_SUPPORTED, START_REQUIRED, Sense,
 };
 
 use super::{Attention, LogicalUnit, NexusId, Plan, Reply};
@@ -62,7 +62,9 @@ impl LogicalUnit {
     ) -> Reply {
         // Telling takes it off the list, so there must be room to tell it.
         let owed = if allocation == 0 { None } else { self.attentions.take(nexus) };
-        sense_data(&owed.unwrap_or(NO_SENSE), descriptors, allocation)
+        // Without one, what TEST UNIT READY would be told (SPC-4 §6.39).
+        let state = if self.stopped { START_REQUIRED } else { NO_SENSE };
+        sense_data(&owed.unwrap_or(state), descriptors, allocation)
     }
 
     pub(super) fn mode_sense(&self, cdb: &Cdb, fields: &ModeSense) -> Result<Plan, Sense> {
@@ -120,11 +122,13 @@ impl LogicalUnit {
     }
 
     fn control(&self, control: PageControl) -> Vec<u8> {
-        let set = |write_protect| Control { write_protect, ..Control::default() };
+        let current = self.mode().control;
         match control {
-            PageControl::Changeable => set(true).mask().to_vec(),
-            PageControl::Default => set(false).page().to_vec(),
-            PageControl::Current | PageControl::Saved => set(self.write_protect).page().to_vec(),
+            PageControl::Changeable => {
+                Control { descriptor_sense: true, write_protect: true }.mask().to_vec()
+            }
+            PageControl::Default => Control::default().page().to_vec(),
+            PageControl::Current | PageControl::Saved => current.page().to_vec(),
         }
     }
 
@@ -139,17 +143,20 @@ impl LogicalUnit {
         if list.header.descriptor.is_some_and(|wanted| !self.is_same_medium(&wanted)) {
             return Err(INVALID_FIELD_IN_LIST);
         }
-        let (mut caching, mut protect) = (self.write_cache, self.write_protect);
+        let mut mode = self.mode();
         for page in list.each() {
             let page = page.map_err(|_| PARAMETER_LIST_LENGTH_ERROR)?;
             self.check_unchanged(&page)?;
             match page.code {
-                CACHING => caching = page.bytes[2] & 0x04 != 0,
-                CONTROL => protect = page.bytes[4] & 0x08 != 0,
+                CACHING => mode.write_cache = page.bytes[2] & 0x04 != 0,
+                CONTROL => {
+                    mode.control.descriptor_sense = page.bytes[2] & 0x04 != 0;
+                    mode.control.write_protect = page.bytes[4] & 0x08 != 0;
+                }
                 _ => {}
             }
         }
-        Ok(self.change_mode(nexus, caching, protect))
+        Ok(self.change_mode(nexus, mode))
     }
 
     /// A block descriptor may repeat what is; it changes nothing. Zero blocks mean the same.
@@ -174,13 +181,28 @@ impl LogicalUnit {
         if unchanged { Ok(()) } else { Err(INVALID_FIELD_IN_LIST) }
     }
 
-    fn change_mode(&mut self, nexus: NexusId, write_cache: bool, write_protect: bool) -> Plan {
-        let cache_ends = self.write_cache && !write_cache;
-        if (self.write_cache, self.write_protect) != (write_cache, write_protect) {
+    /// What MODE SELECT can change, as it is.
+    const fn mode(&self) -> Mode {
+        let (descriptor_sense, write_protect) = (self.descriptor_sense, self.write_protect);
+        Mode { write_cache: self.write_cache, control: Control { descriptor_sense, write_protect } }
+    }
+
+    fn change_mode(&mut self, nexus: NexusId, mode: Mode) -> Plan {
+        let cache_ends = self.write_cache && !mode.write_cache;
+        if self.mode() != mode {
             self.attentions.owe_all(Attention::ModeChanged, Some(nexus));
         }
-        (self.write_cache, self.write_protect) = (write_cache, write_protect);
+        self.write_cache = mode.write_cache;
+        self.write_protect = mode.control.write_protect;
+        self.descriptor_sense = mode.control.descriptor_sense;
         // Without a cache every answered write is durable, those from before too (SBC-3 §4.15).
         if cache_ends { Plan::Flush } else { Reply::good().into() }
     }
+}
+
+/// What MODE SELECT can change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mode {
+    write_cache: bool,
+    control: Control,
 }

@@ -4,12 +4,15 @@
 mod copy;
 mod disk;
 mod primary;
+mod reservations;
 mod series;
+mod state;
 mod supported;
 mod unit_attention;
 
 use std::fmt::Write as _;
 
+use outband_protocol::ids::Isid;
 use outband_protocol::scsi::cdb::{Synchronize, Transfer, Verify};
 use outband_protocol::scsi::sense::FieldPointer;
 
@@ -17,6 +20,12 @@ use super::*;
 
 const A: NexusId = NexusId(1);
 const B: NexusId = NexusId(2);
+
+/// The initiator port of a session: a host of its own.
+fn port(nexus: NexusId) -> InitiatorPort {
+    let name = format!("iqn.2026-11.local.host:{}", nexus.0);
+    InitiatorPort { name: name.parse().unwrap(), isid: Isid([0x80, 0, 0, 0, 0, 1]) }
+}
 
 /// 512 blocks of 4096 bytes, durable writes, UNMAP.
 fn disk() -> LuConfig {
@@ -58,9 +67,14 @@ impl Talk {
     /// Host A is there and has been told of its power on.
     fn new(config: LuConfig) -> Self {
         let mut unit = LogicalUnit::new(config);
-        unit.attach(A);
+        unit.attach(A, port(A));
         assert!(unit.attentions.take(A).is_some());
         Self { unit, trace: String::new() }
+    }
+
+    /// Another host logs in, which it is told with its first command.
+    fn join(&mut self, nexus: NexusId) {
+        self.unit.attach(nexus, port(nexus));
     }
 
     /// Sends a command with as much data as it is for.
@@ -132,6 +146,10 @@ fn describe(plan: &Plan) -> String {
             format!("copy {} segments, wanted {wanted}", list.segments.len())
         }
         Plan::Parameters { len, .. } => format!("parameters {len}"),
+        Plan::Reserved { barred, aborted } => {
+            let numbers = |some: &[NexusId]| some.iter().map(|one| one.0).collect::<Vec<_>>();
+            format!("reserved, barred {:?}, aborted {:?}", numbers(barred), numbers(aborted))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Home, Server, ask};
 use crate::exports::Route;
 use crate::media::{Media, Piece, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith};
 use crate::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
-use crate::shard::mailbox::{Message, SegmentConfig, TargetConfig, VolumeConfig};
+use crate::shard::mailbox::{LedgerConfig, Message, SegmentConfig, TargetConfig, VolumeConfig};
 
 impl Server {
     /// Serves a volume from now on, or more of one that is served: grown, or partitioned anew.
@@ -25,7 +25,8 @@ impl Server {
             let shard = self.lock().emptiest(self.shards.len());
             Home { shard, segments: 0 }
         });
-        let config = self.config(spec, home.segments)?;
+        let mut config = self.config(spec, home.segments)?;
+        config.ledgers = self.ledgers(spec).await?;
         let targets: Vec<_> =
             config.targets.iter().map(|target| route(home.shard, spec.id, target)).collect();
         let shard = &self.shards[home.shard];
@@ -52,14 +53,18 @@ impl Server {
     pub async fn detach(&self, volume: Uuid) {
         let _one = self.publishing.lock().await;
         // Control has fenced every grant before; the routes go before the volume does.
-        let home = {
+        let (home, targets) = {
             let mut state = self.lock();
-            state.exports.targets.retain(|_, route| route.volume != volume);
-            state.homes.remove(&volume)
+            let gone = state.exports.targets.extract_if(.., |_, route| route.volume == volume);
+            let targets: Vec<Uuid> = gone.map(|(_, route)| route.target).collect();
+            (state.homes.remove(&volume), targets)
         };
         self.tell_exports().await;
         if let Some(home) = home {
             ask(&self.shards[home.shard], |reply| Message::Detach(volume, reply)).await;
+        }
+        if let Some(place) = &self.reservations {
+            targets.into_iter().for_each(|target| place.remove(target));
         }
     }
 
@@ -101,7 +106,27 @@ impl Server {
             faulted: spec.state == VolumeState::Faulted,
             segments,
             targets: std::iter::once(whole).chain(parts).collect(),
+            ledgers: Vec::new(),
         })
+    }
+
+    /// The files for the reservations of targets that are new. What is in memory forgets them with
+    /// everything else.
+    async fn ledgers(&self, spec: &VolumeSpec) -> io::Result<Vec<LedgerConfig<OwnedFd>>> {
+        let in_memory = spec.pieces.iter().all(|piece| matches!(piece.media, Media::Memory));
+        let Some(place) = self.reservations.clone().filter(|_| !in_memory) else {
+            return Ok(Vec::new());
+        };
+        let known: Vec<Uuid> =
+            self.lock().exports.targets.values().map(|route| route.target).collect();
+        let all = std::iter::once(spec.id).chain(spec.partitions.iter().map(|part| part.id));
+        let new: Vec<Uuid> = all.filter(|id| !known.contains(id)).collect();
+        let open = move || {
+            let ledger =
+                |target| place.open(target).map(|(file, kept)| LedgerConfig { target, file, kept });
+            new.into_iter().map(ledger).collect()
+        };
+        tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
     }
 
     fn target(

@@ -7,6 +7,7 @@
 mod claim;
 pub(crate) mod copy;
 mod finish;
+mod reserve;
 mod series;
 mod turn;
 
@@ -216,6 +217,7 @@ impl Conn {
                 let len = blocks.saturating_mul(block);
                 self.begin(slot, Work::Verify, at(lba), len, desk);
             }
+            Plan::Reserved { barred, aborted } => self.reserved(slot, barred, aborted, desk),
             Plan::Parameters { cdb, len } => {
                 let len = cut(u64::from(len));
                 self.begin(slot, Work::Parameters(cdb), 0, len, desk);
@@ -310,7 +312,6 @@ impl Conn {
     /// Everything that was asked for is here: to the medium with it.
     fn on_write_ready<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
         let slot = usize::from(id.slot);
-        let fenced = self.fenced;
         let Some(task) = self.task(id) else {
             return;
         };
@@ -319,9 +320,11 @@ impl Conn {
             return;
         }
         // The grant is looked at again: it may have ended while the data was on its way (P12).
-        if fenced {
+        // So are reservations: a preempted host leaves no write behind.
+        if self.fenced || self.is_barred(slot, desk) {
             return self.finish(slot, Status::ReservationConflict, None, 0, desk);
         }
+        let task = self.task_at(slot);
         if let Work::Aside(plan) = &task.work {
             let plan = Plan::clone(plan);
             return self.carry_out_then(slot, plan, desk);
@@ -407,6 +410,9 @@ impl Conn {
 
     /// The next range of a command that makes zeros.
     fn zero<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        if self.is_barred(slot, desk) {
+            return self.finish(slot, Status::ReservationConflict, None, 0, desk);
+        }
         let task = self.task_at(slot);
         let Work::Zero { ranges, next, unmap, durable } = &mut task.work else {
             return;

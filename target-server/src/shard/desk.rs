@@ -14,8 +14,10 @@ use slotmap::SlotMap;
 use uuid::Uuid;
 
 use super::Settings;
+use super::ledger::Ledger;
 use super::mailbox::{Address, Gate};
 use super::order::{Rank, Turn};
+use super::reserve::Reserving;
 use super::target::{Target, Volume};
 use super::token::{ConnKey, IoKey, Owner, TargetKey, VisitKey, VolumeKey, Whose};
 use super::visit::Visitor;
@@ -44,6 +46,8 @@ pub(crate) enum Errand {
     /// All tasks of the other sessions of its target end, as `by` asked; with `reset` the logical
     /// unit starts anew.
     EndTasks { target: TargetKey, by: ConnKey, reset: bool },
+    /// A reservation has changed.
+    Reserve(Reserving),
     /// A task of this target has drained: those who wait for that may go on.
     Settle(TargetKey),
     /// A task has the range that it asked for.
@@ -283,7 +287,8 @@ impl<R: Ring> Desk<R> {
 
     /// Whether any I/O is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.ios.is_empty() && self.ended.is_empty()
+        let is_writing = |target: &Target| target.ledger.as_ref().is_some_and(Ledger::is_writing);
+        self.ios.is_empty() && self.ended.is_empty() && !self.targets.values().any(is_writing)
     }
 
     /// A socket's two ends.

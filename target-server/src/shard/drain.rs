@@ -8,6 +8,7 @@ use outband_ring::Ring;
 use super::Shard;
 use super::mailbox::{Gate, Message, Reply};
 use super::peer::{Leaving, Phase, Session};
+use super::reserve::Waiting;
 use super::token::{ConnKey, TargetKey, VolumeKey};
 use crate::exports::Exports;
 
@@ -20,6 +21,8 @@ pub(crate) struct Pending {
     detaches: Vec<(VolumeKey, Reply<()>)>,
     /// The stop itself.
     pub(crate) stop: Option<Reply<()>>,
+    /// Changes of reservations.
+    pub(crate) reserving: Vec<Waiting>,
 }
 
 impl Gate {
@@ -134,8 +137,26 @@ impl<R: Ring> Shard<R> {
         for key in self.sessions_of(&gate) {
             self.dismiss(key, "its grant has ended");
         }
+        self.forget_registrations(&gate);
         self.pending.drains.push((gate, reply));
         self.answer_drains();
+    }
+
+    /// What a host has registered goes with its grant: whoever is granted the volume next finds it
+    /// free.
+    fn forget_registrations(&mut self, gate: &Gate) {
+        let meant = self.desk.targets.iter().find(|(_, one)| one.name.as_str() == gate.target);
+        if let Some(key) = meant.map(|(key, _)| key) {
+            self.desk.targets[key].lu.forget_registrations(gate.host.as_deref());
+            self.desk.keep(key);
+        }
+    }
+
+    /// Whether the file of the gate's target has what is reserved now, or cannot have it.
+    fn is_kept(&self, gate: &Gate) -> bool {
+        let mut targets = self.desk.targets.values();
+        let target = targets.find(|target| target.name.as_str() == gate.target);
+        target.and_then(|target| target.ledger.as_ref()).is_none_or(|one| !one.is_writing())
     }
 
     fn sessions_of(&self, gate: &Gate) -> Vec<ConnKey> {
@@ -186,6 +207,7 @@ impl<R: Ring> Shard<R> {
         }
         self.desk.counts.sessions -= 1;
         self.settle(session.target);
+        self.answer_reserving();
         self.answer_drains();
         self.admit_waiting();
     }
@@ -211,7 +233,7 @@ impl<R: Ring> Shard<R> {
         for (gate, reply) in std::mem::take(&mut self.pending.drains) {
             let busy = self.sessions_of(&gate).into_iter().any(|key| !self.is_drained(key));
             let visited = self.desk.visitors.values().any(|visitor| visitor.is_meant_by(&gate));
-            if !busy && !visited {
+            if !busy && !visited && self.is_kept(&gate) {
                 // Whoever asked may be gone; the fence holds all the same.
                 let _ = reply.send(());
             } else {
@@ -231,12 +253,20 @@ impl<R: Ring> Shard<R> {
     }
 
     fn forget(&mut self, volume: VolumeKey, targets: &[TargetKey]) {
-        for key in targets {
-            self.desk.targets.remove(*key);
-        }
+        self.forget_targets(targets);
         if let Some(volume) = self.desk.volumes.remove(volume) {
             for fd in volume.layers.files() {
                 self.desk.ring.close(*fd);
+            }
+        }
+    }
+
+    /// Targets without sessions are served no longer.
+    pub(super) fn forget_targets(&mut self, targets: &[TargetKey]) {
+        for key in targets {
+            let target = self.desk.targets.remove(*key);
+            if let Some(ledger) = target.and_then(|target| target.ledger) {
+                self.desk.ring.close(ledger.file());
             }
         }
     }

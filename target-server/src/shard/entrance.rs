@@ -9,6 +9,7 @@ use outband_protocol::ids::{IscsiName, Tsih};
 use outband_protocol::login::target::{Demand, Event, Identity, Login, Settings as LoginSettings};
 use outband_protocol::login::{Credentials, Secret};
 use outband_protocol::pdu::LoginStatus;
+use outband_protocol::scsi::reserve::InitiatorPort;
 use outband_protocol::target;
 use outband_ring::{Fd, Ring};
 
@@ -334,7 +335,8 @@ impl<R: Ring> Shard<R> {
         if let Some(target) = target.map(|target| &mut desk.targets[target]) {
             desk.counts.sessions += 1;
             target.sessions.push(key);
-            target.lu.attach(nexus);
+            let Identity { initiator: name, isid, .. } = conn.core.identity().clone();
+            target.lu.attach(nexus, InitiatorPort { name, isid });
             tracing::info!(
                 peer = %peer.wire.peer, host = %conn.host, target = %target.name, "logged in"
             );

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub use super::visit::{Left, Visit, Visited};
 use crate::exports::Exports;
 use crate::media::{WritePolicy, ZeroWith};
-use crate::scsi::LuConfig;
+use crate::scsi::{Kept, LuConfig};
 
 /// Told once the shard has done what it was asked.
 pub type Reply<T> = oneshot::Sender<T>;
@@ -88,6 +88,19 @@ pub struct VolumeConfig<H> {
     pub segments: Vec<SegmentConfig<H>>,
     /// The volume's own target and those of its partitions.
     pub targets: Vec<TargetConfig>,
+    /// Where reservations survive power loss, for targets that have such a place.
+    pub ledgers: Vec<LedgerConfig<H>>,
+}
+
+/// The place for a target's reservations on its way to a shard.
+#[derive(Debug)]
+pub struct LedgerConfig<H> {
+    /// The identity of the target.
+    pub target: Uuid,
+    /// The file.
+    pub file: H,
+    /// What it holds.
+    pub kept: Option<Kept>,
 }
 
 /// A piece of a volume on its way to a shard.

@@ -9,9 +9,11 @@ mod conn;
 mod desk;
 mod drain;
 mod entrance;
+mod ledger;
 pub mod mailbox;
 mod order;
 mod peer;
+mod reserve;
 mod serve;
 mod target;
 mod task;
@@ -172,6 +174,7 @@ impl<R: Ring> Shard<R> {
             Owner::Recv(key) => self.on_recv(key, completion),
             Owner::Send(key) => self.on_sent(key, completion),
             Owner::Store(key) => self.desk.on_store(key, completion),
+            Owner::Ledger(key) => self.on_kept(key, completion),
         }
     }
 
@@ -304,6 +307,7 @@ impl<R: Ring> Shard<R> {
                 self.on_turn(target, conn, task, rank);
             }
             self.tell_faults();
+            self.answer_reserving();
             let Some(errand) = self.desk.errands.pop() else {
                 if self.feed_hungry() {
                     continue;
@@ -317,6 +321,7 @@ impl<R: Ring> Shard<R> {
                     self.settle(target);
                     self.answer_drains();
                 }
+                Errand::Reserve(change) => self.on_reserved(change),
                 Errand::Granted(key, task) => self.on_granted(key, task),
             }
         }

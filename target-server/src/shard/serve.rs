@@ -4,12 +4,15 @@ use outband_ring::Ring;
 
 use super::Shard;
 use super::claims::Claims;
-use super::mailbox::{Message, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig};
+use super::ledger::Ledger;
+use super::mailbox::{
+    LedgerConfig, Message, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig,
+};
 use super::peer::Phase;
 use super::target::{Target, Volume};
 use super::token::VolumeKey;
 use crate::layer::{Linear, Segment};
-use crate::scsi::LogicalUnit;
+use crate::scsi::{Kept, LogicalUnit};
 
 impl<R: Ring> Shard<R> {
     /// Everything in the mailbox. A reply that nobody waits for any more is no error.
@@ -73,7 +76,10 @@ impl<R: Ring> Shard<R> {
         };
         let key = self.desk.volumes.insert(volume);
         self.extend(key, config.segments);
-        config.targets.into_iter().for_each(|target| self.add_target(key, target));
+        let mut ledgers = config.ledgers;
+        for target in config.targets {
+            self.add_target(key, target, &mut ledgers);
+        }
     }
 
     /// A volume that has grown or was partitioned anew: known targets change size, new ones come.
@@ -85,19 +91,38 @@ impl<R: Ring> Shard<R> {
         let wanted: Vec<_> = config.targets.iter().map(|target| target.id).collect();
         let gone = |target: &Target| target.volume == key && !wanted.contains(&target.id);
         // Control has fenced every grant of a partition before it goes, so no session is lost here.
-        self.desk.targets.retain(|_, target| !gone(target) || !target.sessions.is_empty());
+        let targets = self.desk.targets.iter();
+        let gone: Vec<_> = targets
+            .filter(|(_, target)| gone(target) && target.sessions.is_empty())
+            .map(|(key, _)| key)
+            .collect();
+        self.forget_targets(&gone);
+        let mut ledgers = config.ledgers;
         for target in config.targets {
             match self.desk.targets.values_mut().find(|known| known.id == target.id) {
                 Some(known) => known.lu.resized(target.lu.blocks),
-                None => self.add_target(key, target),
+                None => self.add_target(key, target, &mut ledgers),
             }
         }
     }
 
-    fn add_target(&mut self, volume: VolumeKey, config: TargetConfig) {
+    fn add_target(
+        &mut self,
+        volume: VolumeKey,
+        config: TargetConfig,
+        ledgers: &mut Vec<LedgerConfig<R::Handle>>,
+    ) {
         let mut lu = LogicalUnit::new(config.lu);
         lu.set_faulted(self.desk.volumes[volume].faulted);
-        let target = Target::new(config.id, volume, config.name, config.start, lu);
+        let ledger = ledgers.iter().position(|ledger| ledger.target == config.id);
+        let ledger = ledger.map(|at| {
+            let LedgerConfig { file, kept, .. } = ledgers.swap_remove(at);
+            let number = kept.as_ref().map_or(0, Kept::number);
+            lu.restore_reservations(kept);
+            Ledger::new(self.desk.ring.adopt(file), number)
+        });
+        let mut target = Target::new(config.id, volume, config.name, config.start, lu);
+        target.ledger = ledger;
         self.desk.targets.insert(target);
     }
 

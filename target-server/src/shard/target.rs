@@ -7,6 +7,7 @@ use outband_protocol::ids::{IscsiName, TaskId};
 use uuid::Uuid;
 
 use super::claims::Claims;
+use super::ledger::Ledger;
 use super::order::TaskSet;
 use super::token::{ConnKey, VolumeKey, Whose};
 use crate::layer::Linear;
@@ -32,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) lu: LogicalUnit,
     /// Its commands, of all sessions.
     pub(crate) tasks: TaskSet<(ConnKey, TaskId)>,
+    /// Where its reservations survive power loss.
+    pub(crate) ledger: Option<Ledger>,
     /// Connections that are logged in, oldest first.
     pub(crate) sessions: Vec<ConnKey>,
     /// It is being taken away: nobody is let in any more.
@@ -56,6 +59,7 @@ impl Target {
             start,
             lu,
             tasks: TaskSet::default(),
+            ledger: None,
             sessions: Vec::new(),
             goes: false,
             evictions: VecDeque::new(),

@@ -118,6 +118,8 @@ pub(crate) enum Stage {
     Claiming,
     /// The medium has it, or will have it when a claim of another task goes.
     Storing,
+    /// A reservation of it is being brought about.
+    Reserving,
     /// A piece of its data-in is on its way, and there is more to read.
     Sending,
     /// Answered. Its data-in, if any, is named by the core until it is in the socket's hands.

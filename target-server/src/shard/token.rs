@@ -43,6 +43,8 @@ pub(crate) enum Owner {
     Send(ConnKey),
     /// A medium's operation.
     Store(IoKey),
+    /// The record of a target's reservations.
+    Ledger(TargetKey),
 }
 
 /// slotmap gives an index in the low and a version in the high half; a shard has far fewer than
@@ -59,6 +61,7 @@ impl Owner {
             Self::Recv(key) => (1, key.data().as_ffi()),
             Self::Send(key) => (2, key.data().as_ffi()),
             Self::Store(key) => (3, key.data().as_ffi()),
+            Self::Ledger(key) => (4, key.data().as_ffi()),
         };
         debug_assert_eq!(value & !VERSION_MASK & !INDEX_MASK, 0, "below 2^24 of each kind");
         Token(value & (VERSION_MASK | INDEX_MASK) | kind << KIND_SHIFT)
@@ -72,7 +75,8 @@ impl Owner {
             0 => Self::Accept(u32::try_from(value).expect("a portal's index has no version")),
             1 => Self::Recv(key.into()),
             2 => Self::Send(key.into()),
-            _ => Self::Store(key.into()),
+            3 => Self::Store(key.into()),
+            _ => Self::Ledger(key.into()),
         }
     }
 }
@@ -91,7 +95,11 @@ mod tests {
         let key = conns.insert(());
         let mut ios = SlotMap::<IoKey, ()>::with_key();
         let io = ios.insert(());
-        for owner in [Owner::Accept(7), Owner::Recv(key), Owner::Send(key), Owner::Store(io)] {
+        let mut targets = SlotMap::<TargetKey, ()>::with_key();
+        let target = Owner::Ledger(targets.insert(()));
+        for owner in
+            [Owner::Accept(7), Owner::Recv(key), Owner::Send(key), Owner::Store(io), target]
+        {
             assert_eq!(Owner::from_token(owner.token()), owner);
         }
         assert_ne!(Owner::Recv(first).token(), Owner::Recv(key).token());

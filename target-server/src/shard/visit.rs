@@ -185,7 +185,7 @@ impl<R: Ring> Shard<R> {
             return Err(unreachable);
         }
         let write = visit.write.is_some();
-        let admitted = target.lu.admit_copy(visit.lba, visit.blocks, write);
+        let admitted = target.lu.admit_copy(&guest.host, visit.lba, visit.blocks, write);
         admitted.map(|()| key).map_err(|_| Refusal::Device)
     }
 

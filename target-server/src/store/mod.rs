@@ -31,6 +31,9 @@ pub enum StoreError {
     /// An earlier sync failed, and the operator has not said `volume recover` since.
     #[error("volume is faulted")]
     Faulted,
+    /// The file for what survives power loss did not take it.
+    #[error("reservations could not be kept")]
+    NotKept,
     /// Data-out and medium differ (VERIFY with BYTCHK=1); at this byte.
     #[error("miscompare at byte {0}")]
     Miscompare(u64),
@@ -42,6 +45,7 @@ impl StoreError {
         match self {
             Self::Read(_) | Self::Truncated => sense::UNRECOVERED_READ_ERROR,
             Self::Write(_) | Self::Sync(_) | Self::Faulted => sense::WRITE_ERROR,
+            Self::NotKept => sense::INTERNAL_FAILURE,
             Self::NoSpace => sense::SPACE_ALLOCATION_FAILED,
             Self::Miscompare(at) => sense::MISCOMPARE_DURING_VERIFY.with_information(*at),
         }

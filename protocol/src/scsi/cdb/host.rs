@@ -66,7 +66,11 @@ impl Cdb {
             | Self::SynchronizeCache10(_)
             | Self::SynchronizeCache16(_)
             | Self::PreFetch10(_)
-            | Self::PreFetch16(_) => Expected::Nothing,
+            | Self::PreFetch16(_)
+            | Self::Reserve6
+            | Self::Release6
+            | Self::StartStopUnit(_)
+            | Self::PreventAllowMediumRemoval { .. } => Expected::Nothing,
             Self::RequestSense { allocation, .. } => Expected::In(allocation.into()),
             Self::Inquiry { allocation, .. } => Expected::In(allocation.into()),
             Self::ReportLuns { allocation, .. } => Expected::In(allocation.into()),
@@ -109,11 +113,12 @@ impl Cdb {
             }
             Self::Unmap { len, .. } => Expected::Out(len.into()),
             Self::ReportSupportedOpcodes(fields) => Expected::In(fields.allocation.into()),
-            Self::ReportSupportedTaskManagement { allocation, .. } => {
-                Expected::In(allocation.into())
-            }
             Self::ExtendedCopy { len } => Expected::Out(len.into()),
             Self::ReceiveCopyResults { allocation, .. } => Expected::In(allocation.into()),
+            Self::ReportSupportedTaskManagement { allocation, .. }
+            | Self::ReportTargetPortGroups { allocation, .. } => Expected::In(allocation.into()),
+            Self::PersistentReserveIn { allocation, .. } => Expected::In(allocation.into()),
+            Self::PersistentReserveOut(fields) => Expected::Out(fields.len.into()),
         }
     }
 }

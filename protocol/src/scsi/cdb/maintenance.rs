@@ -1,11 +1,15 @@
-//! MAINTENANCE IN: what a logical unit can do (SPC-4 §6.35, §6.36).
+//! MAINTENANCE IN: what a logical unit can do and how it is reached (SPC-4 §6.35 to §6.37).
 
 use super::{Cdb, put, u16_at, u32_at};
 use crate::scsi::sense::{INVALID_FIELD_IN_CDB, Sense};
 
 /// Service actions of MAINTENANCE IN.
-pub(super) const REPORT_SUPPORTED_OPCODES: u8 = 0x0C;
-pub(super) const REPORT_SUPPORTED_TASK_MANAGEMENT: u8 = 0x0D;
+const REPORT_TARGET_PORT_GROUPS: u8 = 0x0A;
+const REPORT_SUPPORTED_OPCODES: u8 = 0x0C;
+const REPORT_SUPPORTED_TASK_MANAGEMENT: u8 = 0x0D;
+
+/// PARAMETER DATA FORMAT 1 of REPORT TARGET PORT GROUPS, in byte 1.
+const EXTENDED_HEADER: u8 = 0x20;
 
 /// The fields of REPORT SUPPORTED OPERATION CODES.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,10 @@ pub(super) fn parse(cdb: &[u8; 16]) -> Result<Cdb, Sense> {
         REPORT_SUPPORTED_TASK_MANAGEMENT => {
             Ok(Cdb::ReportSupportedTaskManagement { extended: flag, allocation })
         }
+        REPORT_TARGET_PORT_GROUPS => {
+            let extended = cdb[1] & EXTENDED_HEADER != 0;
+            Ok(Cdb::ReportTargetPortGroups { extended, allocation })
+        }
         _ => {
             let (opcode, action) = (cdb[3], u16_at(cdb, 4));
             let which = match cdb[2] & 0x07 {
@@ -64,6 +72,11 @@ pub(super) fn build_supported(cdb: &mut [u8; 16], fields: &SupportedOpcodes) {
     cdb[3] = opcode;
     put(cdb, 4, action.to_be_bytes());
     put(cdb, 6, fields.allocation.to_be_bytes());
+}
+
+pub(super) fn build_port_groups(cdb: &mut [u8; 16], extended: bool, allocation: u32) {
+    cdb[1] = REPORT_TARGET_PORT_GROUPS | if extended { EXTENDED_HEADER } else { 0 };
+    put(cdb, 6, allocation.to_be_bytes());
 }
 
 pub(super) fn build_task_management(cdb: &mut [u8; 16], extended: bool, allocation: u32) {

@@ -124,6 +124,36 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
             &[0xA3, 0x0D, 0x80, 0, 0, 0, 0, 0, 0, 16, 0, 0],
             Cdb::ReportSupportedTaskManagement { extended: true, allocation: 16 },
         ),
+        (
+            &[0xA3, 0x2A, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+            Cdb::ReportTargetPortGroups { extended: true, allocation: 256 },
+        ),
+        (
+            &[0x5E, 3, 0, 0, 0, 0, 0, 1, 0, 0],
+            Cdb::PersistentReserveIn { what: ReserveIn::ReadFullStatus, allocation: 256 },
+        ),
+        (
+            &[0x5F, 5, 0x06, 0, 0, 0, 0, 0, 24, 0],
+            Cdb::PersistentReserveOut(ReserveOut {
+                action: ReserveOutAction::PreemptAndAbort,
+                scope: 0,
+                kind: 6,
+                len: 24,
+            }),
+        ),
+        (&[0x16, 0, 0, 0, 0, 0], Cdb::Reserve6),
+        (&[0x17, 0, 0, 0, 0, 0], Cdb::Release6),
+        (
+            &[0x1B, 1, 0, 0, 0x35, 0],
+            Cdb::StartStopUnit(StartStop {
+                immed: true,
+                power_condition: 3,
+                no_flush: true,
+                load_eject: false,
+                start: true,
+            }),
+        ),
+        (&[0x1E, 0, 0, 0, 1, 0], Cdb::PreventAllowMediumRemoval { prevent: 1 }),
     ];
     for (bytes, cdb) in table {
         assert_eq!(Cdb::parse(bytes), Ok(*cdb), "{bytes:02X?}");
@@ -327,7 +357,40 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
             Cdb::ReportSupportedTaskManagement { extended, allocation }
         }),
     ];
-    prop_oneof![primary, medium, more, maintenance]
+    let what = prop_oneof![
+        Just(ReserveIn::ReadKeys),
+        Just(ReserveIn::ReadReservation),
+        Just(ReserveIn::ReportCapabilities),
+        Just(ReserveIn::ReadFullStatus)
+    ];
+    let action = prop_oneof![
+        Just(ReserveOutAction::Register),
+        Just(ReserveOutAction::Reserve),
+        Just(ReserveOutAction::Release),
+        Just(ReserveOutAction::Clear),
+        Just(ReserveOutAction::Preempt),
+        Just(ReserveOutAction::PreemptAndAbort),
+        Just(ReserveOutAction::RegisterAndIgnore),
+        Just(ReserveOutAction::RegisterAndMove)
+    ];
+    let state = prop_oneof![
+        any::<(bool, u32)>().prop_map(|(extended, allocation)| {
+            Cdb::ReportTargetPortGroups { extended, allocation }
+        }),
+        (what, any::<u16>())
+            .prop_map(|(what, allocation)| Cdb::PersistentReserveIn { what, allocation }),
+        (action, 0u8..16, 0u8..16, any::<u32>()).prop_map(|(action, scope, kind, len)| {
+            Cdb::PersistentReserveOut(ReserveOut { action, scope, kind, len })
+        }),
+        Just(Cdb::Reserve6),
+        Just(Cdb::Release6),
+        (0u8..16, any::<[bool; 4]>()).prop_map(|(power_condition, flags)| {
+            let [immed, no_flush, load_eject, start] = flags;
+            Cdb::StartStopUnit(StartStop { immed, power_condition, no_flush, load_eject, start })
+        }),
+        (0u8..4).prop_map(|prevent| Cdb::PreventAllowMediumRemoval { prevent }),
+    ];
+    prop_oneof![primary, medium, more, maintenance, state]
 }
 
 proptest! {

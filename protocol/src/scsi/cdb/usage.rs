@@ -82,6 +82,12 @@ impl Usage {
         self
     }
 
+    /// What a reservation does to it is decided where its fields are known.
+    const fn by_its_fields(mut self) -> Self {
+        self.under_reservation = UnderReservation::ByItsFields;
+        self
+    }
+
     /// One of several under its operation code; the number is in the usage data.
     const fn action(mut self) -> Self {
         self.service_action = Some(self.usage[1] & SERVICE_ACTION);
@@ -132,7 +138,7 @@ impl Usage {
 
 /// The row of a command block. A service action that is not there under an operation code that is:
 /// the field is wrong, not the code (SPC-4 §4.2.5).
-pub(super) fn of(cdb: &[u8]) -> Result<&'static Usage, Sense> {
+pub fn of(cdb: &[u8]) -> Result<&'static Usage, Sense> {
     let opcode = *cdb.first().ok_or(INVALID_OPCODE)?;
     let first = usize::from(FIRST[usize::from(opcode)]);
     let row = COMMANDS.get(first).ok_or(INVALID_OPCODE)?;
@@ -167,7 +173,11 @@ pub static COMMANDS: &[Usage] = &[
     Usage::new("WRITE(6)", &[WRITE_6, 0x1F, 0xFF, 0xFF, 0xFF, 0]),
     Usage::new("INQUIRY", &[INQUIRY, 0x01, 0xFF, 0xFF, 0xFF, 0]).always(),
     Usage::new("MODE SELECT(6)", &[MODE_SELECT_6, 0x11, 0, 0, 0xFF, 0]),
+    Usage::new("RESERVE(6)", &[RESERVE_6, 0, 0, 0, 0, 0]).by_its_fields(),
+    Usage::new("RELEASE(6)", &[RELEASE_6, 0, 0, 0, 0, 0]).by_its_fields(),
     Usage::new("MODE SENSE(6)", &[MODE_SENSE_6, 0x08, 0xFF, 0xFF, 0xFF, 0]).reads(),
+    Usage::new("START STOP UNIT", &[START_STOP_UNIT, 0x01, 0, 0, 0xF7, 0]).by_its_fields(),
+    Usage::new("PREVENT ALLOW MEDIUM REMOVAL", &[PREVENT_ALLOW_MEDIUM_REMOVAL, 0, 0, 0, 0x03, 0]).by_its_fields(),
     Usage::new("READ CAPACITY(10)", &[READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0]).always()
         .ignoring(1, 0x01).ignoring(2, 0xFF).ignoring(3, 0xFF).ignoring(4, 0xFF).ignoring(5, 0xFF)
         .ignoring(8, 0x01),
@@ -189,16 +199,28 @@ pub static COMMANDS: &[Usage] = &[
         .ignoring(6, GROUP).slow(60),
     Usage::new("MODE SELECT(10)", &[MODE_SELECT_10, 0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]),
     Usage::new("MODE SENSE(10)", &[MODE_SENSE_10, 0x18, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0]).reads(),
+    Usage::new("PERSISTENT RESERVE IN, READ KEYS", &[PERSISTENT_RESERVE_IN, 0x00, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().always(),
+    Usage::new("PERSISTENT RESERVE IN, READ RESERVATION", &[PERSISTENT_RESERVE_IN, 0x01, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().always(),
+    Usage::new("PERSISTENT RESERVE IN, REPORT CAPABILITIES", &[PERSISTENT_RESERVE_IN, 0x02, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().always(),
+    Usage::new("PERSISTENT RESERVE IN, READ FULL STATUS", &[PERSISTENT_RESERVE_IN, 0x03, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().always(),
+    Usage::new("PERSISTENT RESERVE OUT, REGISTER", &[PERSISTENT_RESERVE_OUT, 0x00, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().ignoring(2, 0xFF).by_its_fields(),
+    Usage::new("PERSISTENT RESERVE OUT, RESERVE", &[PERSISTENT_RESERVE_OUT, 0x01, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().by_its_fields(),
+    Usage::new("PERSISTENT RESERVE OUT, RELEASE", &[PERSISTENT_RESERVE_OUT, 0x02, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().by_its_fields(),
+    Usage::new("PERSISTENT RESERVE OUT, CLEAR", &[PERSISTENT_RESERVE_OUT, 0x03, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().ignoring(2, 0xFF).by_its_fields(),
+    Usage::new("PERSISTENT RESERVE OUT, PREEMPT", &[PERSISTENT_RESERVE_OUT, 0x04, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().by_its_fields(),
+    Usage::new("PERSISTENT RESERVE OUT, PREEMPT AND ABORT", &[PERSISTENT_RESERVE_OUT, 0x05, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().by_its_fields(),
+    Usage::new("PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", &[PERSISTENT_RESERVE_OUT, 0x06, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().ignoring(2, 0xFF).by_its_fields(),
+    Usage::new("PERSISTENT RESERVE OUT, REGISTER AND MOVE", &[PERSISTENT_RESERVE_OUT, 0x07, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).action().ignoring(2, 0xFF).by_its_fields(),
     Usage::new("EXTENDED COPY(LID1)", &[EXTENDED_COPY, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
         .action().slow(300),
     Usage::new("RECEIVE COPY STATUS(LID1)", &[RECEIVE_COPY_RESULTS, 0x00, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
-        .action(),
+        .action().reads(),
     Usage::new("RECEIVE COPY DATA(LID1)", &[RECEIVE_COPY_RESULTS, 0x01, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
-        .action(),
+        .action().reads(),
     Usage::new("RECEIVE COPY OPERATING PARAMETERS", &[RECEIVE_COPY_RESULTS, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
-        .action().ignoring(2, 0xFF),
+        .action().reads().ignoring(2, 0xFF),
     Usage::new("RECEIVE COPY FAILURE DETAILS(LID1)", &[RECEIVE_COPY_RESULTS, 0x04, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
-        .action(),
+        .action().reads(),
     Usage::new("READ(16)", &[READ_16, 0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).reads()
         .ignoring(1, 0x06).ignoring(14, GROUP),
     Usage::new("COMPARE AND WRITE", &[COMPARE_AND_WRITE, 0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0, 0])
@@ -224,6 +246,7 @@ pub static COMMANDS: &[Usage] = &[
     Usage::new("GET LBA STATUS(16)", &[SERVICE_ACTION_IN_16, 0x12, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).reads()
         .action(),
     Usage::new("REPORT LUNS", &[REPORT_LUNS, 0, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).always(),
+    Usage::new("REPORT TARGET PORT GROUPS", &[MAINTENANCE_IN, 0x2A, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).action().always(),
     Usage::new("REPORT SUPPORTED OPERATION CODES", &[MAINTENANCE_IN, 0x0C, 0x87, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).reads()
         .action(),
     Usage::new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[MAINTENANCE_IN, 0x0D, 0x80, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).reads()

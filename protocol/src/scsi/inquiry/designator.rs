@@ -168,12 +168,17 @@ impl Designator {
 /// # Panics
 /// If a name is longer than 255 bytes, which no name of this protocol is.
 #[must_use]
-pub fn designators(list: &[Designator]) -> Vec<u8> {
+pub fn designators(names: &[Designator]) -> Vec<u8> {
+    page(Peripheral::Disk, IDENTIFICATION, &list(names))
+}
+
+/// Designators back to back.
+pub(super) fn list(names: &[Designator]) -> Vec<u8> {
     let mut data = Vec::new();
-    for designator in list {
+    for designator in names {
         designator.append(&mut data);
     }
-    page(Peripheral::Disk, IDENTIFICATION, &data)
+    data
 }
 
 impl Designator {

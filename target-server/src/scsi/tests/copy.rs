@@ -184,7 +184,7 @@ fn results_are_kept_for_the_nexus_that_asked_until_they_are_told() {
     check(
         disk(),
         |talk| {
-            talk.unit.attach(B);
+            talk.join(B);
             assert!(talk.unit.attentions.take(B).is_some());
             talk.send(A, status(5));
             begin(talk, &copy);

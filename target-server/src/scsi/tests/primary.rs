@@ -19,7 +19,7 @@ fn an_inquiry_says_what_the_disk_is() {
     let mut talk = Talk::new(disk());
     let said = Standard::parse(&data(talk.send(A, Cdb::inquiry(None, 255)))).unwrap();
     assert_eq!(said.peripheral, Peripheral::Disk);
-    assert_eq!((said.version, said.queueing, said.port_groups), (6, true, 0));
+    assert_eq!((said.version, said.queueing, said.port_groups), (6, true, 1));
     assert_eq!((said.vendor.as_str(), said.product.as_str()), ("OUTBAND", "VIRTUAL-DISK"));
     assert_eq!(said.standards, [0x00A0, 0x0960, 0x0460, 0x04C0]);
 }
@@ -29,7 +29,7 @@ fn every_page_that_is_listed_can_be_read_and_no_other() {
     let mut talk = Talk::new(disk());
     let listed = page(&mut talk, 0x00);
     let listed = inquiry::parse_supported_pages(&listed).unwrap();
-    assert_eq!(listed, [0x00, 0x80, 0x83, 0x8F, 0xB0, 0xB1, 0xB2]);
+    assert_eq!(listed, [0, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0x8F, 0xB0, 0xB1, 0xB2]);
     for code in 0..=u8::MAX {
         let plan = talk.send(A, Cdb::inquiry(Some(code), 255));
         if listed.contains(&code) {
@@ -316,7 +316,7 @@ fn mode_select_switches_the_cache_until_a_reset_and_tells_the_others() {
     check(
         disk(),
         |talk| {
-            talk.unit.attach(B);
+            talk.join(B);
             talk.send(B, Cdb::TestUnitReady);
             select(talk, A, &caching(true));
             talk.send(A, Cdb::write16(0, 1, false));

@@ -7,7 +7,7 @@ fn a_new_session_is_told_once_and_its_command_does_not_run() {
     check(
         disk(),
         |talk| {
-            talk.unit.attach(B);
+            talk.join(B);
             talk.send(B, Cdb::write16(0, 1, false));
             talk.send(B, Cdb::write16(0, 1, false));
             talk.send(A, Cdb::TestUnitReady);
@@ -25,7 +25,7 @@ fn asking_who_is_there_neither_gets_nor_settles_an_attention() {
     check(
         disk(),
         |talk| {
-            talk.unit.attach(B);
+            talk.join(B);
             talk.send(B, Cdb::inquiry(None, 96));
             talk.send(B, Cdb::ReportLuns { select: 0, allocation: 16 });
             talk.send(B, Cdb::RequestSense { descriptors: false, allocation: 0 });
@@ -48,7 +48,7 @@ fn asking_who_is_there_neither_gets_nor_settles_an_attention() {
 fn request_sense_tells_it_as_data() {
     for descriptors in [false, true] {
         let mut talk = Talk::new(disk());
-        talk.unit.attach(B);
+        talk.join(B);
         let ask = Cdb::RequestSense { descriptors, allocation: 252 };
         assert_eq!(Sense::parse(&data(talk.send(B, ask))), Ok(sense::POWER_ON));
         assert_eq!(Sense::parse(&data(talk.send(B, ask))), Ok(sense::NO_SENSE));
@@ -86,7 +86,7 @@ fn a_reset_is_told_to_all_and_makes_what_was_before_it_void() {
     check(
         disk(),
         |talk| {
-            talk.unit.attach(B);
+            talk.join(B);
             talk.unit.resized(600);
             talk.unit.reset();
             for nexus in [A, A, B, B] {
@@ -109,7 +109,7 @@ fn the_same_size_is_no_news_and_who_left_is_owed_nothing() {
         |talk| {
             talk.unit.resized(512);
             talk.send(A, Cdb::TestUnitReady);
-            talk.unit.attach(B);
+            talk.join(B);
             talk.unit.detach(B);
             talk.unit.reset();
             talk.send(B, Cdb::TestUnitReady);

@@ -48,6 +48,7 @@ impl Conn {
         if self.task_at(slot).copying.is_some() {
             self.forget_copy(slot, false, None, desk);
         }
+        let sense = sense.map(|sense| self.sense_data(&sense, desk));
         let task = self.task_at(slot);
         task.stage = Stage::Ended;
         task.beside.take().into_iter().for_each(|buf| desk.buffers.give(buf));
@@ -56,17 +57,20 @@ impl Conn {
         {
             desk.buffers.give(buf);
         }
-        let outcome = Outcome {
-            status: status.code(),
-            sense: sense.map(|sense| Bytes::copy_from_slice(&sense.fixed())),
-            data_in,
-            wanted: task.wanted,
-        };
+        let outcome = Outcome { status: status.code(), sense, data_in, wanted: task.wanted };
         let id = task.id;
         let turn = std::mem::replace(&mut task.turn, Turn::Out);
         self.core.complete(id, outcome);
         if let Some(target) = self.target {
             desk.end_turn(target, turn, (self.key, id));
+        }
+    }
+
+    /// In the format that the logical unit's control mode page has (D_SENSE).
+    fn sense_data<R: Ring>(&self, sense: &Sense, desk: &Desk<R>) -> Bytes {
+        match self.target.and_then(|target| desk.targets.get(target)) {
+            Some(target) => target.lu.sense_data(sense).into(),
+            None => Bytes::copy_from_slice(&sense.fixed()),
         }
     }
 

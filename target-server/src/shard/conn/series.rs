@@ -95,7 +95,12 @@ impl Conn {
     /// A task has the range that it asked for, unless it has ended meanwhile.
     pub(crate) fn on_granted<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
         if self.task(id).is_some_and(|task| task.stage == Stage::Claiming) {
-            self.read_for_update(usize::from(id.slot), desk);
+            let slot = usize::from(id.slot);
+            // A reservation may have come while it waited.
+            if self.is_barred(slot, desk) {
+                return self.finish(slot, Status::ReservationConflict, None, 0, desk);
+            }
+            self.read_for_update(slot, desk);
         }
     }
 
@@ -119,6 +124,9 @@ impl Conn {
 
     /// Buffers are there: the burst of a series that takes no data from the initiator.
     pub(super) fn on_series_room<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        if self.is_barred(slot, desk) {
+            return self.finish(slot, Status::ReservationConflict, None, 0, desk);
+        }
         let task = self.task_at(slot);
         let (at, len) = (task.at + u64::from(task.base), u64::from(task.bound - task.base));
         let Some(mut buf) = task.buf.take() else {

@@ -1,0 +1,77 @@
+//! The state of the medium and the way to it: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, REPORT
+//! TARGET PORT GROUPS.
+
+use outband_protocol::scsi::cdb::{START_STOP_FLAGS_AT, StartStop, opcode};
+use outband_protocol::scsi::port_groups::{self, ACTIVE_OPTIMIZED_KNOWN, AccessState, PortGroup};
+use outband_protocol::scsi::sense::{INVALID_FIELD_IN_CDB, Sense};
+
+use super::{LogicalUnit, Plan, Reply};
+
+/// POWER CONDITION values that a medium without power conditions can be told: to go by START, to be
+/// active, and to see to it itself (LU_CONTROL).
+const START_VALID: u8 = 0x0;
+const ACTIVE: u8 = 0x1;
+const LU_CONTROL: u8 = 0x7;
+
+/// What runs while the unit is stopped: commands that ask or change the device, not the medium
+/// (SBC-3 §4.20.1). Whatever is not named here needs the medium.
+pub(super) const fn runs_while_stopped(opcode: u8) -> bool {
+    matches!(
+        opcode,
+        opcode::INQUIRY
+            | opcode::REQUEST_SENSE
+            | opcode::REPORT_LUNS
+            | opcode::MODE_SENSE_6
+            | opcode::MODE_SENSE_10
+            | opcode::MODE_SELECT_6
+            | opcode::MODE_SELECT_10
+            | opcode::RESERVE_6
+            | opcode::RELEASE_6
+            | opcode::PERSISTENT_RESERVE_IN
+            | opcode::PERSISTENT_RESERVE_OUT
+            | opcode::START_STOP_UNIT
+            | opcode::PREVENT_ALLOW_MEDIUM_REMOVAL
+            | opcode::READ_CAPACITY_10
+            | opcode::SERVICE_ACTION_IN_16
+            | opcode::MAINTENANCE_IN
+    )
+}
+
+/// The medium cannot be removed anyway (RMB=0), so both values are granted; the others are obsolete.
+pub(super) fn prevent_removal(prevent: u8) -> Result<Plan, Sense> {
+    if prevent > 1 {
+        return Err(INVALID_FIELD_IN_CDB.at_cdb(4, Some(1)));
+    }
+    Ok(Reply::good().into())
+}
+
+impl LogicalUnit {
+    /// START STOP UNIT (SBC-3 §5.25). A medium that is fixed is neither loaded nor ejected.
+    pub(super) fn start_stop(&mut self, fields: &StartStop) -> Result<Plan, Sense> {
+        let at = |bit| INVALID_FIELD_IN_CDB.at_cdb(START_STOP_FLAGS_AT, Some(bit));
+        let start = match fields.power_condition {
+            START_VALID if fields.load_eject => return Err(at(1)),
+            START_VALID => fields.start,
+            // With a power condition, START and LOEJ are not looked at.
+            ACTIVE | LU_CONTROL => true,
+            _ => return Err(at(7)),
+        };
+        let stops = !start && !self.stopped;
+        self.stopped = !start;
+        // What the cache has is written before the medium stands still.
+        Ok(if stops && !fields.no_flush { Plan::Flush } else { Reply::good().into() })
+    }
+
+    /// One group of one port: every portal of the target leads to the same shard.
+    pub(super) fn target_port_groups(&self, extended: bool, allocation: u32) -> Plan {
+        let port = &self.config.port;
+        let group = PortGroup {
+            group: port.group,
+            preferred: false,
+            state: AccessState::ActiveOptimized,
+            states: ACTIVE_OPTIMIZED_KNOWN,
+            ports: vec![port.relative],
+        };
+        Reply::data(port_groups::report(&[group], extended), allocation).into()
+    }
+}
