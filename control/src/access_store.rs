@@ -8,13 +8,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::backends::InMemoryBackend;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::access::{AccessTable, Epoch, Grant, Subject};
 use crate::api::TargetNames;
+use crate::machine::Machine;
 use crate::secret::UnitSecret;
 
 const FILE: &str = "control.redb";
@@ -104,12 +107,19 @@ impl Store {
         }
     }
 
-    /// A store that is gone with the process, for tests and simulations.
+    /// A store that is gone with the process, for tests.
     ///
     /// # Errors
     /// As any transaction.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let backend = InMemoryBackend::new();
+        Self::on(InMemoryBackend::new())
+    }
+
+    /// A store on something like a file: the simulator's, which loses what was not synced.
+    ///
+    /// # Errors
+    /// As any transaction.
+    pub fn on(backend: impl StorageBackend) -> Result<Self, StoreError> {
         Self::prepare(Database::builder().create_with_backend(backend).map_err(redb::Error::from)?)
     }
 
@@ -193,18 +203,19 @@ impl Store {
         Ok(txn.commit()?)
     }
 
-    /// Who this unit is; makes that up at the first start, and counts the incarnation up.
+    /// Who this unit is; makes that up at the first start, of `machine`'s randomness, and counts the
+    /// incarnation up.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn start(&self) -> Result<Identity, StoreError> {
+    pub fn start(&self, machine: &dyn Machine) -> Result<Identity, StoreError> {
         let incarnation = match self.load(INCARNATION)? {
             None => 0,
             Some(bytes) => u64::from_be_bytes(whole(bytes, INCARNATION)?),
         };
         let incarnation = incarnation + 1;
         if self.load(ID)?.is_none() {
-            let id = Uuid::new_v4();
+            let id = machine.uuid();
             let (certificate, key) = self_signed(id)?;
             self.write_unit(&[
                 (ID, id.as_bytes()),
@@ -298,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::api::TARGET_PREFIX;
+    use crate::machine::Os;
 
     fn names() -> TargetNames {
         TargetNames::new(TARGET_PREFIX, "main")
@@ -322,18 +334,18 @@ mod tests {
             let before = table.clone();
             table.fence(&"v".parse().unwrap(), "a", Epoch(4));
             store.save(&before, &table).unwrap();
-            let identity = store.start().unwrap();
+            let identity = store.start(&Os).unwrap();
             store.enrol(&secret).unwrap();
             (table, identity)
         };
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.table(names()).unwrap(), table);
-        let again = store.start().unwrap();
+        let again = store.start(&Os).unwrap();
         assert_eq!((again.id, again.fingerprint()), (first.id, first.fingerprint()));
         assert_eq!((first.incarnation, again.incarnation), (1, 2));
         assert_eq!((first.secret, again.secret), (None, Some(secret)));
         store.leave_pool().unwrap();
-        assert_eq!(store.start().unwrap().secret, None);
+        assert_eq!(store.start(&Os).unwrap().secret, None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! every second, and SHUTDOWN at the end. Time and randomness come in; `driver.rs` has the
 //! socket.
 
-pub(crate) mod driver;
+pub mod driver;
 #[cfg(test)]
 mod tests;
 

@@ -1,12 +1,16 @@
 //! The unit API called; what the station uses. A unit is believed by the fingerprint of its
 //! certificate, which came in its sealed STARTUP, and by nothing else.
 
+mod https;
 mod pin;
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::Arc;
 
-use reqwest::{Method, RequestBuilder, Response};
+use axum::http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -18,17 +22,55 @@ use crate::api::{
 };
 use crate::secret::{JoinToken, Secret, UnitSecret};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longer than a unit takes to say that it has not finished.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
-/// The largest answer: an inventory of thousands of volumes.
-const ANSWER_LEN_MAX: usize = 64 * 1024 * 1024;
+/// One request on its way to a unit.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its method.
+    pub method: Method,
+    /// Its path.
+    pub path: String,
+    /// What proves who asks.
+    pub bearer: Secret,
+    /// JSON; empty when there is none.
+    pub body: Vec<u8>,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// What carries calls to one unit and answers back: HTTPS, or the simulator.
+pub trait Carrier: fmt::Debug + Send + Sync + 'static {
+    /// The unit's answer.
+    fn carry(&self, call: Call) -> Carried<'_>;
+
+    /// Where the unit should be, for messages.
+    fn base(&self) -> &str;
+}
+
+/// What becomes of a call.
+pub type Carried<'a> = Pin<Box<dyn Future<Output = Result<Answer, CarrierError>> + Send + 'a>>;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CarrierError {
+    /// No connection to that unit, or it broke.
+    #[error("the connection failed")]
+    Broken(#[source] Box<dyn StdError + Send + Sync>),
+    /// Something answered that is not a unit of this version.
+    #[error("{0}")]
+    Garbled(String),
+}
 
 /// Speaks to one unit. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
-    base: String,
+    carrier: Arc<dyn Carrier>,
     bearer: Secret,
 }
 
@@ -42,7 +84,7 @@ pub enum ClientError {
         /// Where it should be.
         base: String,
         /// Why.
-        source: reqwest::Error,
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// The unit says no. What was asked has not happened, unless the problem says otherwise.
     #[error("the unit says: {}", .0.detail)]
@@ -66,7 +108,14 @@ impl Client {
         fingerprint: [u8; 32],
         secret: &UnitSecret,
     ) -> Result<Self, ClientError> {
-        Self::bearing(address, fingerprint, secret.bearer())
+        let https = https::Https::new(address, fingerprint)?;
+        Ok(Self::over(Arc::new(https), secret))
+    }
+
+    /// As [`Self::new`], by a way of its own.
+    #[must_use]
+    pub fn over(carrier: Arc<dyn Carrier>, secret: &UnitSecret) -> Self {
+        Self { carrier, bearer: secret.bearer() }
     }
 
     /// Gives a unit its own secret, and returns the client that uses it. May be repeated with the same
@@ -81,29 +130,24 @@ impl Client {
         token: &JoinToken,
         secret: &UnitSecret,
     ) -> Result<Self, ClientError> {
-        let client = Self::bearing(address, fingerprint, token.enrol_bearer(unit))?;
+        let https = https::Https::new(address, fingerprint)?;
+        Self::enrol_over(Arc::new(https), unit, token, secret).await
+    }
+
+    /// As [`Self::enrol`], by a way of its own.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn enrol_over(
+        carrier: Arc<dyn Carrier>,
+        unit: Uuid,
+        token: &JoinToken,
+        secret: &UnitSecret,
+    ) -> Result<Self, ClientError> {
+        let client = Self { carrier, bearer: token.enrol_bearer(unit) };
         let body = Enrol { unit, secret: secret.clone() };
         client.done(client.with(Method::POST, routes::ENROL, &body)).await?;
         Ok(Self { bearer: secret.bearer(), ..client })
-    }
-
-    fn bearing(
-        address: SocketAddr,
-        fingerprint: [u8; 32],
-        bearer: Secret,
-    ) -> Result<Self, ClientError> {
-        let tls =
-            pin::config(fingerprint).map_err(|error| ClientError::Setup(error.to_string()))?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .build()
-            .map_err(|error| ClientError::Setup(error.to_string()))?;
-        Ok(Self { http, base: format!("https://{address}"), bearer })
     }
 
     /// Devices, volumes, free space and grants.
@@ -199,29 +243,29 @@ impl Client {
         self.fetch(self.with(Method::POST, routes::FENCES, fence)).await
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.bearer.expose())
+    fn request(&self, method: Method, path: &str) -> Call {
+        let (path, bearer) = (path.to_owned(), self.bearer.clone());
+        Call { method, path, bearer, body: Vec::new() }
     }
 
-    fn with(&self, method: Method, path: &str, body: &impl Serialize) -> RequestBuilder {
-        self.request(method, path).json(body)
+    fn with(&self, method: Method, path: &str, body: &impl Serialize) -> Call {
+        let body = serde_json::to_vec(body).expect("requests are texts and numbers");
+        Call { body, ..self.request(method, path) }
     }
 
-    async fn fetch<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
-        let body = self.call(request).await?;
+    async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
+        let body = self.call(call).await?;
         serde_json::from_slice(&body).map_err(|error| ClientError::Garbled(error.to_string()))
     }
 
-    async fn done(&self, request: RequestBuilder) -> Result<(), ClientError> {
-        self.call(request).await.map(drop)
+    async fn done(&self, call: Call) -> Result<(), ClientError> {
+        self.call(call).await.map(drop)
     }
 
     /// The body of a good answer; any other is an error.
-    async fn call(&self, request: RequestBuilder) -> Result<Vec<u8>, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { base: self.base.clone(), source };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let body = self.body(response).await?;
+    async fn call(&self, call: Call) -> Result<Vec<u8>, ClientError> {
+        let Answer { status, body } =
+            self.carrier.carry(call).await.map_err(|error| self.failure(error))?;
         if status.is_success() {
             return Ok(body);
         }
@@ -229,16 +273,13 @@ impl Client {
         Err(problem.map_or_else(|_| ClientError::Garbled(status.to_string()), ClientError::Problem))
     }
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { base: self.base.clone(), source };
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > ANSWER_LEN_MAX {
-                return Err(ClientError::Garbled(format!("more than {ANSWER_LEN_MAX} bytes")));
+    fn failure(&self, error: CarrierError) -> ClientError {
+        match error {
+            CarrierError::Broken(source) => {
+                ClientError::Unreachable { base: self.carrier.base().to_owned(), source }
             }
-            body.extend_from_slice(&chunk);
+            CarrierError::Garbled(why) => ClientError::Garbled(why),
         }
-        Ok(body)
     }
 }
 

@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
+use axum::Router;
 use outband_protocol::announce::{BadDatagram, Interface, Startup};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -14,10 +14,12 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::access_store::{Identity, Store, StoreError};
-use crate::announce::{Announcer, driver};
+use crate::announce::Announcer;
+use crate::announce::driver::{self, Link, Wire};
 use crate::api::{TargetNames, UnitInfo};
 use crate::error::Error;
 use crate::keeper::Keeper;
+use crate::machine::{Os, SharedMachine};
 use crate::secret::{JoinToken, UnitSecret};
 use crate::server::{self, Api};
 use crate::unit::Unit;
@@ -76,6 +78,7 @@ pub struct Control<U> {
     unit: Arc<U>,
     store: Arc<Store>,
     identity: Identity,
+    machine: SharedMachine,
 }
 
 impl<U: Unit> Control<U> {
@@ -85,10 +88,10 @@ impl<U: Unit> Control<U> {
     /// # Errors
     /// When `dir` is in use, or cannot be read or written.
     pub async fn open(dir: &Path, names: TargetNames, unit: Arc<U>) -> Result<Self, ControlError> {
-        Self::with_store(Store::open(dir)?, names, unit).await
+        Self::with_store(Store::open(dir)?, names, unit, Os::shared()).await
     }
 
-    /// As [`Self::open`], on a store that is open already.
+    /// As [`Self::open`], on a store that is open already and a machine that need not be this one.
     ///
     /// # Errors
     /// When it cannot be read or written.
@@ -96,11 +99,13 @@ impl<U: Unit> Control<U> {
         store: Store,
         names: TargetNames,
         unit: Arc<U>,
+        machine: SharedMachine,
     ) -> Result<Self, ControlError> {
         let store = Arc::new(store);
-        let identity = store.start()?;
-        let keeper = Keeper::open(Arc::clone(&unit), Arc::clone(&store), names).await?;
-        Ok(Self { keeper: Arc::new(keeper), unit, store, identity })
+        let identity = store.start(&*machine)?;
+        let on = Arc::clone(&machine);
+        let keeper = Keeper::open(Arc::clone(&unit), Arc::clone(&store), names, on).await?;
+        Ok(Self { keeper: Arc::new(keeper), unit, store, identity, machine })
     }
 
     /// The owner of the access table: the operator's own commands on the unit go through it too.
@@ -124,13 +129,27 @@ impl<U: Unit> Control<U> {
         let failed = |source| ControlError::Listen { address: config.api_listen, source };
         let listener = TcpListener::bind(config.api_listen).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        let api_address = advertised(&config, bound);
-        let announcer = announcer(&config, &self.identity, api_address)?;
         let acceptor = server::acceptor(&self.identity)?;
-        let (secret, enrolled) = watch::channel(self.identity.secret.clone());
+        let id = self.identity.id;
+        let station = config.station.clone();
+        let Parts { router, announcing } = self.parts(config, bound)?;
         let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve(listener, acceptor, router, stopped.clone()));
+        tasks.spawn(announcing.run(Link::new(station), stopped));
+        tracing::info!(unit = %id, api = %bound, "announcing this unit");
+        Ok(Member { id, api: bound, stop, tasks })
+    }
+
+    /// A member without its sockets. `bound` is where the unit API is reached.
+    ///
+    /// # Errors
+    /// When the config does not fit into an announcement.
+    pub fn parts(self, config: Config, bound: SocketAddr) -> Result<Parts<U>, ControlError> {
+        let api_address = advertised(&config, bound);
+        let announcer = announcer(&config, &self.identity, api_address, &self.machine)?;
+        let (secret, enrolled) = watch::channel(self.identity.secret.clone());
         let info = unit_info(&config, self.identity.id);
-        let id = info.id;
         let api = Arc::new(Api {
             keeper: self.keeper,
             unit: Arc::clone(&self.unit),
@@ -139,13 +158,36 @@ impl<U: Unit> Control<U> {
             token: config.token,
             secret,
             enrolling: Mutex::new(()),
+            machine: Arc::clone(&self.machine),
         });
-        let mut tasks = JoinSet::new();
-        let router = server::router(api);
-        tasks.spawn(server::serve(listener, acceptor, router, stopped.clone()));
-        tasks.spawn(driver::run(announcer, config.station, self.unit, enrolled, stopped));
-        tracing::info!(unit = %id, api = %bound, "announcing this unit");
-        Ok(Member { id, api: bound, stop, tasks })
+        let announcing = Announcing { announcer, unit: self.unit, enrolled, machine: self.machine };
+        Ok(Parts { router: server::router(api), announcing })
+    }
+}
+
+/// What a member does, without the sockets that it does it by.
+#[derive(Debug)]
+pub struct Parts<U> {
+    /// Answers the unit API.
+    pub router: Router,
+    /// Announces the unit.
+    pub announcing: Announcing<U>,
+}
+
+/// A unit that is about to announce itself.
+#[derive(Debug)]
+pub struct Announcing<U> {
+    announcer: Announcer,
+    unit: Arc<U>,
+    enrolled: watch::Receiver<Option<UnitSecret>>,
+    machine: SharedMachine,
+}
+
+impl<U: Unit> Announcing<U> {
+    /// Announces by `wire` until `stop` turns true, then says SHUTDOWN.
+    pub async fn run(self, wire: impl Wire, stop: watch::Receiver<bool>) {
+        let Self { announcer, unit, enrolled, machine } = self;
+        driver::run(announcer, wire, unit, enrolled, machine, stop).await;
     }
 }
 
@@ -190,6 +232,7 @@ fn announcer(
     config: &Config,
     identity: &Identity,
     api: SocketAddr,
+    machine: &SharedMachine,
 ) -> Result<Announcer, BadDatagram> {
     let key = identity.secret.as_ref();
     let key = key.map_or_else(|| config.token.seal_key(), UnitSecret::seal_key);
@@ -201,7 +244,7 @@ fn announcer(
         portals: config.portals.clone(),
         interfaces: config.interfaces.clone(),
     };
-    Announcer::new(identity.id, identity.incarnation, startup, key, Instant::now())
+    Announcer::new(identity.id, identity.incarnation, startup, key, machine.now())
 }
 
 fn unit_info(config: &Config, id: Uuid) -> UnitInfo {

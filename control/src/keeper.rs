@@ -16,6 +16,7 @@ use crate::access_store::Store;
 use crate::api::{Fence, Fenced, Inventory, Storage, TargetNames, UnitInfo, VolumeState};
 use crate::api::{GrantInfo, PartitionCreate, PartitionInfo, VolumeCreate, VolumeGrow, VolumeInfo};
 use crate::error::Error;
+use crate::machine::SharedMachine;
 use crate::unit::{Unit, UnitError};
 
 /// Owns the access table of one unit.
@@ -23,6 +24,7 @@ use crate::unit::{Unit, UnitError};
 pub struct Keeper<U> {
     unit: Arc<U>,
     store: Arc<Store>,
+    machine: SharedMachine,
     table: AsyncMutex<Arc<AccessTable>>,
     /// One lock a volume, held from the first to the last step of whatever is done to it: a drain
     /// that takes long holds up its own volume and no other.
@@ -34,11 +36,16 @@ impl<U: Unit> Keeper<U> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn open(unit: Arc<U>, store: Arc<Store>, names: TargetNames) -> Result<Self, Error> {
+    pub async fn open(
+        unit: Arc<U>,
+        store: Arc<Store>,
+        names: TargetNames,
+        machine: SharedMachine,
+    ) -> Result<Self, Error> {
         let table = Arc::new(store.table(names)?);
         unit.publish(Arc::clone(&table)).await;
         let volumes = Mutex::default();
-        Ok(Self { unit, store, table: AsyncMutex::new(table), volumes })
+        Ok(Self { unit, store, machine, table: AsyncMutex::new(table), volumes })
     }
 
     /// The table as it is now.
@@ -66,7 +73,7 @@ impl<U: Unit> Keeper<U> {
     /// See [`Refused`]; and the unit's and the store's, after which it is not in force.
     pub async fn grant(self: &Arc<Self>, grant: Grant) -> Result<GrantInfo, Error> {
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(grant.subject.volume()).await;
             this.put(grant).await
         })
@@ -121,7 +128,7 @@ impl<U: Unit> Keeper<U> {
     /// The store's: then nothing is acknowledged, although the gate may be closed.
     pub async fn fence(self: &Arc<Self>, fence: Fence) -> Result<Fenced, Error> {
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(fence.subject.volume()).await;
             this.end(&fence.subject, &fence.host, fence.epoch).await
         })
@@ -134,7 +141,7 @@ impl<U: Unit> Keeper<U> {
     /// As [`Self::fence`].
     pub async fn revoke(self: &Arc<Self>, subject: Subject) -> Result<Fenced, Error> {
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(subject.volume()).await;
             let table = this.table().await;
             match table.grant_on(&subject) {
@@ -175,7 +182,7 @@ impl<U: Unit> Keeper<U> {
     ) -> Result<VolumeInfo, Error> {
         let name = Subject::whole(&request.name)?;
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(name.volume()).await;
             let volume = this.unit.create_volume(request).await?;
             Ok(this.with_floor(volume).await)
@@ -193,7 +200,7 @@ impl<U: Unit> Keeper<U> {
         request: VolumeGrow,
     ) -> Result<VolumeInfo, Error> {
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(name.volume()).await;
             let volume = this.unit.grow_volume(name.volume(), request).await?;
             Ok(this.with_floor(volume).await)
@@ -208,7 +215,7 @@ impl<U: Unit> Keeper<U> {
     /// When it is granted, and the unit's.
     pub async fn delete_volume(self: &Arc<Self>, name: Subject) -> Result<(), Error> {
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(name.volume()).await;
             free(this.table().await.any_grant_of(name.volume()))?;
             Ok(this.unit.delete_volume(name.volume()).await?)
@@ -226,7 +233,7 @@ impl<U: Unit> Keeper<U> {
         request: PartitionCreate,
     ) -> Result<PartitionInfo, Error> {
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(name.volume()).await;
             Ok(this.unit.create_partition(name.volume(), request).await?)
         })
@@ -241,7 +248,7 @@ impl<U: Unit> Keeper<U> {
         let missing = || UnitError::NotFound(part.to_string());
         let number = part.partition().ok_or_else(missing)?;
         let this = Arc::clone(self);
-        detached(async move {
+        self.detached(async move {
             let _volume = this.volume(part.volume()).await;
             free(this.table().await.grant_on(&part))?;
             Ok(this.unit.delete_partition(part.volume(), number).await?)
@@ -267,10 +274,20 @@ impl<U: Unit> Keeper<U> {
         }
         let (store, old, new) = (Arc::clone(&self.store), Arc::clone(&table), Arc::new(next));
         let saved = Arc::clone(&new);
-        blocking(move || store.save(&old, &saved)).await??;
+        let saved = self.machine.blocking(move || store.save(&old, &saved)).await;
+        saved.ok_or_else(ended_early)??;
         *table = Arc::clone(&new);
         self.unit.publish(new).await;
         Ok(outcome)
+    }
+
+    /// Runs `work` to its end even if nobody waits for it any more: a caller that hangs up must not
+    /// leave a fence half done.
+    async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.machine.detached(work).await.unwrap_or_else(|| Err(ended_early()))
     }
 
     async fn volume(&self, name: &str) -> OwnedMutexGuard<()> {
@@ -293,17 +310,7 @@ fn free(grant: Option<&Grant>) -> Result<(), Error> {
     Err(UnitError::Conflict(detail).into())
 }
 
-/// Runs `work` to its end even if nobody waits for it any more: a caller that hangs up must not leave
-/// a fence half done.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::spawn(work).await.unwrap_or_else(|error| Err(Error::Ours(error.to_string())))
-}
-
-/// Runs `work` where it may wait for a disk.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Ours(error.to_string()))
+/// Work of ours that panicked.
+pub(crate) fn ended_early() -> Error {
+    Error::Ours("it ended early; the log says why".to_owned())
 }

@@ -19,6 +19,7 @@ pub mod error;
 mod fake_unit;
 mod interfaces;
 pub mod keeper;
+pub mod machine;
 pub mod secret;
 mod server;
 mod unit;

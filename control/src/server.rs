@@ -27,7 +27,8 @@ use crate::access_store::Store;
 use crate::api::{Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo};
 use crate::api::{SessionInfo, UnitInfo, VolumeCreate, VolumeGrow, VolumeInfo, routes};
 use crate::error::Error;
-use crate::keeper::{Keeper, blocking};
+use crate::keeper::{Keeper, ended_early};
+use crate::machine::SharedMachine;
 use crate::secret::{JoinToken, Secret, UnitSecret};
 use crate::unit::Unit;
 
@@ -48,6 +49,7 @@ pub(crate) struct Api<U> {
     pub(crate) secret: watch::Sender<Option<UnitSecret>>,
     /// Held while enrolling, so that of two stations one is first.
     pub(crate) enrolling: Mutex<()>,
+    pub(crate) machine: SharedMachine,
 }
 
 type Shared<U> = State<Arc<Api<U>>>;
@@ -66,14 +68,14 @@ pub(crate) fn router<U: Unit>(api: Arc<Api<U>>) -> Router {
         .fallback(async || Error::NoRoute)
         .method_not_allowed_fallback(async || Error::NoMethod)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
-        .layer(middleware::from_fn(bounded))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), bounded::<U>))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), authorized::<U>))
         .with_state(api)
 }
 
-async fn bounded(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
-    answer.unwrap_or_else(|_| Error::Unfinished.into_response())
+async fn bounded<U: Unit>(State(api): Shared<U>, request: Request, next: Next) -> Response {
+    let answer = api.machine.timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    answer.unwrap_or_else(|| Error::Unfinished.into_response())
 }
 
 /// Looks at the key before anything else of the request.
@@ -198,7 +200,8 @@ async fn enrol<U: Unit>(
         None => {}
     }
     let (store, secret) = (Arc::clone(&api.store), request.secret.clone());
-    blocking(move || store.enrol(&secret)).await??;
+    let stored = api.machine.blocking(move || store.enrol(&secret)).await;
+    stored.ok_or_else(ended_early)??;
     api.secret.send_replace(Some(request.secret));
     tracing::info!("enrolled: the station has given this unit a secret of its own");
     Ok(StatusCode::NO_CONTENT)

@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::app::{Heard, Station};
-use crate::clock;
 use crate::http::serve::stopped;
 use crate::records::{JOIN_TOKEN, JoinTokenRecord, UnitRecord, load, unit_key};
 use crate::store::StoreError;
@@ -38,7 +37,8 @@ pub async fn receive(station: Arc<Station>, socket: UdpSocket, mut stop: watch::
                 continue;
             }
         };
-        match desk.handle(&buffer[..length], from, Instant::now()).await {
+        let now = desk.station.machine.now();
+        match desk.handle(&buffer[..length], from, now).await {
             Ok(Some(answer)) => {
                 if let Err(error) = socket.send_to(&answer, from).await {
                     tracing::debug!(%error, %from, "answering an announcement");
@@ -122,7 +122,7 @@ impl Desk {
         };
         let key = JoinToken::new(token.token.expose()).seal_key();
         // Only to who knows it is it told that the token has expired.
-        let expired = token.expires.is_some_and(|expires| clock::seconds() >= expires);
+        let expired = token.expires.is_some_and(|expires| self.station.seconds() >= expires);
         if expired && envelope.open(&key).is_ok() {
             return Ok(Err(Refusal::ExpiredToken));
         }

@@ -1,10 +1,10 @@
 //! Units as they are: the unit API's client behind [`UnitApi`], and what its words mean here.
 
-use std::error::Error as _;
+use std::sync::Arc;
 
 use outband_control::access::{BadSubject, Chap, Epoch, Grant, Subject};
 use outband_control::api::{self, Inventory, VolumeCreate, VolumeGrow, VolumeInfo, VolumeState};
-use outband_control::client::{Client, ClientError};
+use outband_control::client::{Carrier, Client, ClientError};
 use outband_control::secret::{JoinToken, Secret, UnitSecret};
 use outband_pool_api as pool;
 use uuid::Uuid;
@@ -20,6 +20,10 @@ use crate::work::Connect;
 /// Reaches units over HTTPS, each pinned to the certificate of its sealed STARTUP.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OverHttps;
+
+/// Reaches units by the carrier that the function makes for them: the simulator's way.
+#[derive(Debug)]
+pub struct By<F>(pub F);
 
 /// One unit.
 #[derive(Clone, Debug)]
@@ -40,6 +44,23 @@ impl Connect for OverHttps {
         let token = JoinToken::new(join_token);
         let enrolled =
             Client::enrol(unit.api, fingerprint(unit)?, unit.id, &token, &secret(unit)?).await;
+        enrolled.map(drop).map_err(failure)
+    }
+}
+
+impl<F> Connect for By<F>
+where
+    F: Fn(&UnitRecord) -> Arc<dyn Carrier> + Send + Sync + 'static,
+{
+    type Unit = Remote;
+
+    fn connect(&self, unit: &UnitRecord) -> Result<Remote, UnitError> {
+        Ok(Remote { client: Client::over((self.0)(unit), &secret(unit)?), id: unit.id })
+    }
+
+    async fn enrol(&self, unit: &UnitRecord, join_token: &str) -> Result<(), UnitError> {
+        let token = JoinToken::new(join_token);
+        let enrolled = Client::enrol_over((self.0)(unit), unit.id, &token, &secret(unit)?).await;
         enrolled.map(drop).map_err(failure)
     }
 }

@@ -9,7 +9,6 @@ pub mod allocate;
 pub mod announce;
 pub mod app;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod health;

@@ -7,9 +7,9 @@
 //! a volume is free only once its unit's floor has reached the last epoch drawn: from then on even
 //! a grant that was sent before and arrives late is refused.
 
+use outband_control::machine::Machine;
 use outband_pool_api::{JobState, Phase, Problem};
 
-use crate::clock;
 use crate::problems;
 use crate::records::{
     Holder, HostRecord, JobRecord, Place, Stored, Undo, VolumeRecord, Wish, encode, host_key,
@@ -186,6 +186,7 @@ const ROUNDS: u32 = 12;
 /// Carries one volume to rest. `view` is what the unit reported last, and is kept fresh; `told` hears
 /// of each new report before anything is written that rests on it.
 pub async fn settle<U: UnitApi>(
+    machine: &dyn Machine,
     store: &Shared,
     unit: &U,
     view: &mut UnitView,
@@ -200,7 +201,7 @@ pub async fn settle<U: UnitApi>(
         if steps.is_empty() {
             return Ok(Rest::Settled);
         }
-        let mut work = Work { store, unit, stored, touched: false };
+        let mut work = Work { machine, store, unit, stored, touched: false };
         let rest = work.carry_out(steps, view).await?;
         if work.touched {
             *view = unit.inventory().await?;
@@ -214,6 +215,7 @@ pub async fn settle<U: UnitApi>(
 }
 
 struct Work<'a, U> {
+    machine: &'a dyn Machine,
     store: &'a Shared,
     unit: &'a U,
     stored: Stored<VolumeRecord>,
@@ -358,7 +360,9 @@ impl<U: UnitApi> Work<'_, U> {
     ) -> Result<(), Halt> {
         if let Some(mut job) = self.job().await? {
             let state = if failure.is_some() { JobState::Failed } else { JobState::Done };
-            job.record.phases.push(Phase { name: state.to_string(), at: clock::seconds() });
+            job.record
+                .phases
+                .push(Phase { name: state.to_string(), at: self.machine.since_1970().as_secs() });
             job.record.state = state;
             job.record.error = failure;
             transaction = transaction.when(job.unchanged()).put(&job.key, encode(&job.record));
@@ -402,7 +406,7 @@ impl<U: UnitApi> Work<'_, U> {
             Step::Delete => "volume erased",
             _ => return Ok(()),
         };
-        let phase = Phase { name: name.to_owned(), at: clock::seconds() };
+        let phase = Phase { name: name.to_owned(), at: self.machine.since_1970().as_secs() };
         update::<JobRecord>(self.store, &job.key, |job| {
             job.error = None;
             job.phases.push(phase.clone());

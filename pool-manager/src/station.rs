@@ -151,7 +151,7 @@ async fn ensure_admin_token(station: &Station, state: &StateDir) -> Result<(), T
     if state.read(ADMIN_TOKEN_FILE).map_err(Trouble::File)?.is_some() {
         return Ok(());
     }
-    let token = random::token("oba");
+    let token = random::token(&*station.machine, "oba");
     // In force before it is in the file: a file with a token that does not work would stay.
     station.add_admin_token(&token).await.map_err(Trouble::Store)?;
     let text = format!("{}\n", token.expose());

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outband_pool_api::{JobState, Problem};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 use crate::app::Station;
@@ -56,14 +54,26 @@ pub async fn run<C: Connect>(
     connect: Arc<C>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut clerk = Clerk { station, connect, workers: BTreeMap::new(), tasks: JoinSet::new() };
+    let machine = Arc::clone(&station.machine);
+    let (ending, mut ended) = mpsc::unbounded_channel();
+    let workers = BTreeMap::new();
+    let mut clerk = Clerk { station, connect, workers, stop: stop.clone(), ending };
     let mut changes = clerk.station.store.watch("/", 0);
-    let mut ticks = interval(HEALTH_EVERY);
+    let mut next = machine.now();
     let mut count = 0_u32;
     clerk.wake_all().await;
     loop {
         tokio::select! {
+            biased;
             () = stopped(&mut stop) => break,
+            () = machine.sleep_until(next) => {
+                next = machine.now() + HEALTH_EVERY;
+                count = count.wrapping_add(1);
+                clerk.tick(count).await;
+            }
+            Some(id) = ended.recv() => {
+                clerk.workers.remove(&id);
+            }
             change = changes.next() => match change {
                 Ok(changed) => clerk.wake(changed.iter().map(|change| change.key.as_str())).await,
                 Err(_) => {
@@ -73,21 +83,20 @@ pub async fn run<C: Connect>(
                     clerk.wake_all().await;
                 }
             },
-            _ = ticks.tick() => {
-                count = count.wrapping_add(1);
-                clerk.tick(count).await;
-            }
         }
     }
-    // Cut short wherever they are: the next start goes on from there.
-    clerk.tasks.shutdown().await;
+    // Workers are cut short wherever they are: the next start goes on from there.
+    drop(clerk);
+    while ended.recv().await.is_some() {}
 }
 
 struct Clerk<C> {
     station: Arc<Station>,
     connect: Arc<C>,
     workers: BTreeMap<Uuid, Arc<Notify>>,
-    tasks: JoinSet<Uuid>,
+    stop: watch::Receiver<bool>,
+    /// Hears of workers that have ended; closed when all of them have.
+    ending: mpsc::UnboundedSender<Uuid>,
 }
 
 impl<C: Connect> Clerk<C> {
@@ -123,18 +132,22 @@ impl<C: Connect> Clerk<C> {
             failures: 0,
             link: None,
         };
-        self.tasks.spawn(worker.run());
+        let (ending, mut stop) = (self.ending.clone(), self.stop.clone());
+        self.station.machine.spawn(Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => {}
+                () = worker.run() => {}
+            }
+            // The clerk may be gone.
+            let _ = ending.send(id);
+        }));
         self.workers.insert(id, Arc::clone(&wake));
         wake
     }
 
     async fn tick(&mut self, count: u32) {
-        while let Some(ended) = self.tasks.try_join_next() {
-            if let Ok(id) = ended {
-                self.workers.remove(&id);
-            }
-        }
-        if let Err(error) = self.station.judge_health(Instant::now()).await {
+        if let Err(error) = self.station.judge_health(self.station.machine.now()).await {
             tell(&error);
         }
         if count.is_multiple_of(TIDY_EVERY)
@@ -170,10 +183,11 @@ enum Next {
 }
 
 impl<C: Connect> Worker<C> {
-    async fn run(mut self) -> Uuid {
+    async fn run(mut self) {
+        let machine = Arc::clone(&self.station.machine);
         loop {
             let pause = match self.pass().await {
-                Ok(Next::End) => return self.id,
+                Ok(Next::End) => return,
                 Ok(Next::Look(pause)) => {
                     self.failures = 0;
                     pause
@@ -185,8 +199,12 @@ impl<C: Connect> Worker<C> {
                 }
             };
             // Woken, or over time: it looks again either way.
-            let _ = timeout(pause, self.wake.notified()).await;
+            let _ = machine.timeout(pause, self.wake.notified()).await;
         }
+    }
+
+    fn now(&self) -> Instant {
+        self.station.machine.now()
     }
 
     fn back_off(&mut self) -> Duration {
@@ -200,7 +218,7 @@ impl<C: Connect> Worker<C> {
             return Ok(Next::End);
         };
         let unit = unit.record;
-        let health = self.station.live.health(self.id, Instant::now());
+        let health = self.station.live.health(self.id, self.now());
         let waiting = match health {
             _ if !unit.approved => Some("its unit waits for approval"),
             Health::Left => Some("its unit was stopped"),
@@ -236,8 +254,9 @@ impl<C: Connect> Worker<C> {
         }
         let unsettled = self.unsettled().await?;
         // A unit that started again may report something else.
+        let now = self.now();
         let changed = self.link.as_ref().is_none_or(|(record, _)| record != unit);
-        let due = changed || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
+        let due = changed || self.looked.is_none_or(|looked| now - looked >= LOOK_EVERY);
         if !due && unsettled.is_empty() {
             return Ok(Next::Look(LOOK_EVERY));
         }
@@ -246,7 +265,7 @@ impl<C: Connect> Worker<C> {
         self.station.handle_inventory(unit, view.clone());
         let volumes = if due { self.here().await? } else { unsettled };
         let pause = self.settle_each(&*api, &mut view, &volumes).await?;
-        self.looked = Some(Instant::now());
+        self.looked = Some(self.now());
         Ok(Next::Look(pause))
     }
 
@@ -277,7 +296,8 @@ impl<C: Connect> Worker<C> {
         let mut trouble = None;
         for volume in volumes {
             let name = &volume.record.name;
-            match settle(&self.station.store, api, view, &told, name).await {
+            let Station { machine, store, .. } = &*self.station;
+            match settle(&**machine, store, api, view, &told, name).await {
                 Ok(Rest::Waiting) => pause = WAITING,
                 Ok(rest) => self.tell_rest(&volume.record, rest).await?,
                 Err(error) => {

@@ -6,18 +6,18 @@ mod bind;
 mod volumes;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::{fmt, io};
 
 use outband_control::access::{AccessTable, Epoch};
 use outband_control::api::TargetNames;
 use outband_protocol::keys::Offer;
-use outband_ring::{Ring, RingError, UringConfig, UringRing};
+use outband_ring::{Ring, RingError, UringConfig, UringRing, Wake};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -27,9 +27,8 @@ use crate::media::ReservationPlace;
 use crate::shard::mailbox::{Address, Gate, Message, Reply, SessionInfo, mailbox};
 use crate::shard::{Settings, Shard};
 
-type Handle = <UringRing as Ring>::Handle;
-type Waker = <UringRing as Ring>::Waker;
-type ShardAddress = Address<Handle, Waker>;
+/// Where messages to a shard go.
+type ShardAddress<R = UringRing> = Address<<R as Ring>::Handle, <R as Ring>::Waker>;
 
 /// What a target is started with.
 #[derive(Clone, Debug)]
@@ -102,10 +101,9 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// A running target.
-#[derive(Debug)]
-pub struct Server {
-    shards: Vec<ShardAddress>,
+/// A running target; its shards' rings are of the kernel, or the simulator's.
+pub struct Server<R: Ring = UringRing> {
+    shards: Vec<ShardAddress<R>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     counters: Vec<Arc<Counters>>,
     portals: Vec<SocketAddr>,
@@ -114,6 +112,12 @@ pub struct Server {
     state: Mutex<State>,
     /// One change of the exports at a time: a later snapshot must not be overtaken by an earlier.
     publishing: tokio::sync::Mutex<()>,
+}
+
+impl<R: Ring> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("portals", &self.portals).finish_non_exhaustive()
+    }
 }
 
 /// What the shards have been told.
@@ -184,17 +188,31 @@ impl Server {
             // A shard that has ended by now is met at the first message to it.
             let _ = Sender::send(&start, shards.clone());
         }
-        let state = State { exports, homes: BTreeMap::new() };
-        Ok(Self {
+        let names = config.names.clone();
+        let server = Self::of_shards(shards, exports, portals, names);
+        let reservations = config.reservations.clone();
+        Ok(Self { threads: Mutex::new(threads), counters, reservations, ..server })
+    }
+}
+
+impl<R: Ring> Server<R> {
+    /// Of shards that somebody else has started, with these `exports`, and turns.
+    pub fn of_shards(
+        shards: Vec<ShardAddress<R>>,
+        exports: Exports,
+        portals: Vec<SocketAddr>,
+        names: TargetNames,
+    ) -> Self {
+        Self {
             shards,
-            threads: Mutex::new(threads),
-            counters,
+            threads: Mutex::default(),
+            counters: Vec::new(),
             portals,
-            names: config.names.clone(),
-            reservations: config.reservations.clone(),
-            state: Mutex::new(state),
+            names,
+            reservations: None,
+            state: Mutex::new(State { exports, homes: BTreeMap::new() }),
             publishing: tokio::sync::Mutex::new(()),
-        })
+        }
     }
 
     /// What all shards have done, as of their last turns.
@@ -248,7 +266,7 @@ impl Server {
         }
     }
 
-    fn home_of(&self, target: &str) -> Option<&ShardAddress> {
+    fn home_of(&self, target: &str) -> Option<&ShardAddress<R>> {
         let route = self.lock().exports.targets.get(target).copied();
         route.and_then(|route| self.shards.get(route.shard))
     }
@@ -279,9 +297,9 @@ impl Server {
 }
 
 /// Sends a message and waits for its reply; `None` when the shard has ended.
-async fn ask<T>(
-    shard: &ShardAddress,
-    message: impl FnOnce(Reply<T>) -> Message<Handle>,
+async fn ask<H, W: Wake, T>(
+    shard: &Address<H, W>,
+    message: impl FnOnce(Reply<T>) -> Message<H>,
 ) -> Option<T> {
     let (reply, answer) = oneshot::channel();
     if !shard.send(message(reply)) {
@@ -311,7 +329,7 @@ type Ready = Result<ShardAddress, RingError>;
 /// A ring lives and dies on its own thread.
 fn open_ring(
     ready: &SyncSender<Ready>,
-) -> Option<(UringRing, std::sync::mpsc::Receiver<Message<Handle>>)> {
+) -> Option<(UringRing, std::sync::mpsc::Receiver<Message<OwnedFd>>)> {
     match UringRing::new(UringConfig::default()) {
         Ok(ring) => {
             let (address, receiver) = mailbox(ring.waker());

@@ -1,5 +1,6 @@
 //! The announcer's socket, clock and log.
 
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{Announcer, Heard};
 use crate::control::stopped;
+use crate::machine::SharedMachine;
 use crate::secret::UnitSecret;
 use crate::unit::Unit;
 
@@ -19,60 +21,74 @@ const SHUTDOWNS: usize = 3;
 /// The same refusal is logged again after this.
 const REFUSED_LOG_EVERY: Duration = Duration::from_secs(60);
 
+/// What takes datagrams to the station and back: a socket, or the simulator.
+pub trait Wire: Send + 'static {
+    /// Sends, after looking the station up anew when `look_up`. What is lost is lost.
+    fn send(&mut self, bytes: &[u8], look_up: bool) -> impl Future<Output = ()> + Send;
+
+    /// The length of the next datagram from the station. Safe to drop while it waits.
+    fn receive(&mut self, buffer: &mut [u8]) -> impl Future<Output = usize> + Send;
+}
+
 /// Announces until `stop` changes, then says SHUTDOWN.
 pub(crate) async fn run<U: Unit>(
     mut announcer: Announcer,
-    station: String,
+    mut wire: impl Wire,
     unit: Arc<U>,
     mut enrolled: watch::Receiver<Option<UnitSecret>>,
+    machine: SharedMachine,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut link = Link { station, socket: None, last: None };
+    let mut log = Log::default();
     let mut buffer = [0; DATAGRAM_LEN_MAX + 1];
     loop {
+        // In this order: a station that says much does not keep the unit from saying ALIVE.
         tokio::select! {
+            biased;
             () = stopped(&mut stop) => break,
             Ok(()) = enrolled.changed() => {
                 if let Some(secret) = enrolled.borrow_and_update().as_ref() {
                     announcer.set_key(secret.seal_key());
                 }
             }
-            len = link.receive(&mut buffer) => {
-                if let Some(heard) = announcer.handle_datagram(&buffer[..len], Instant::now()) {
-                    link.log(heard);
+            () = machine.sleep_until(announcer.poll_timeout()) => {
+                let again = announcer.is_announcing();
+                // Randomness only spreads load here.
+                let random = u32::from_be_bytes(machine.random());
+                let now = machine.now();
+                if let Some(bytes) = announcer.poll_transmit(now, random, || unit.load()) {
+                    wire.send(&bytes, again).await;
                 }
             }
-            () = tokio::time::sleep_until(announcer.poll_timeout().into()) => {
-                let again = announcer.is_announcing();
-                let now = Instant::now();
-                if let Some(bytes) = announcer.poll_transmit(now, random(), || unit.load()) {
-                    link.send(&bytes, again).await;
+            len = wire.receive(&mut buffer) => {
+                let now = machine.now();
+                if let Some(heard) = announcer.handle_datagram(&buffer[..len], now) {
+                    log.tell(heard, now);
                 }
             }
         }
     }
     for _ in 0..SHUTDOWNS {
-        link.send(&announcer.shutdown(), false).await;
+        wire.send(&announcer.shutdown(), false).await;
     }
 }
 
-/// Randomness only spreads load here, so none is as good as any.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    let _ = getrandom::fill(&mut bytes);
-    u32::from_be_bytes(bytes)
-}
-
 /// The way to the station, which may be named by a host name that moves.
-struct Link {
+#[derive(Debug)]
+pub(crate) struct Link {
     station: String,
     socket: Option<UdpSocket>,
-    last: Option<(Heard, Instant)>,
 }
 
 impl Link {
-    /// Sends, after looking the station up when `look_up` or when there is no socket yet. What is
-    /// lost here is lost like any datagram: the machine sends another.
+    pub(crate) fn new(station: String) -> Self {
+        Self { station, socket: None }
+    }
+}
+
+impl Wire for Link {
+    /// Looks the station up, too, when there is no socket yet. What is lost here is lost like any
+    /// datagram: the announcer sends another.
     async fn send(&mut self, bytes: &[u8], look_up: bool) {
         if look_up || self.socket.is_none() {
             match connect(&self.station, self.socket.as_ref()).await {
@@ -90,8 +106,7 @@ impl Link {
         }
     }
 
-    /// The length of the next datagram from the station.
-    async fn receive(&self, buffer: &mut [u8]) -> usize {
+    async fn receive(&mut self, buffer: &mut [u8]) -> usize {
         let Some(socket) = &self.socket else {
             return std::future::pending().await;
         };
@@ -103,24 +118,30 @@ impl Link {
             }
         }
     }
+}
 
-    fn log(&mut self, heard: Heard) {
-        let now = Instant::now();
+/// What was last said of the station.
+#[derive(Debug, Default)]
+struct Log {
+    last: Option<(Heard, Instant)>,
+}
+
+impl Log {
+    fn tell(&mut self, heard: Heard, now: Instant) {
         let known =
             self.last.is_some_and(|(last, at)| last == heard && now - at < REFUSED_LOG_EVERY);
         if known {
             return;
         }
         self.last = Some((heard, now));
-        let station = &self.station;
         match heard {
-            Heard::NeedInfo => tracing::info!(station, "the station knows this unit"),
+            Heard::NeedInfo => tracing::info!("the station knows this unit"),
             Heard::Pending => {
-                tracing::info!(station, "waiting for `outband unit approve` on the station");
+                tracing::info!("waiting for `outband unit approve` on the station");
             }
-            Heard::AnnounceAgain => tracing::info!(station, "the station asks who this is"),
+            Heard::AnnounceAgain => tracing::info!("the station asks who this is"),
             Heard::Refused(refusal) => {
-                tracing::warn!(station, %refusal, "the station refuses this unit; trying on");
+                tracing::warn!(%refusal, "the station refuses this unit; trying on");
             }
         }
     }

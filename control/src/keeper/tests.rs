@@ -1,5 +1,6 @@
 use super::*;
 use crate::fake_unit::{FakeUnit, names};
+use crate::machine::Os;
 
 const A: &str = "iqn.2026-01.example:a";
 const B: &str = "iqn.2026-01.example:b";
@@ -12,7 +13,7 @@ struct World {
 async fn world() -> World {
     let store = Arc::new(Store::in_memory().unwrap());
     let unit = Arc::new(FakeUnit::new(Arc::clone(&store)));
-    let keeper = Keeper::open(Arc::clone(&unit), store, names()).await.unwrap();
+    let keeper = Keeper::open(Arc::clone(&unit), store, names(), Os::shared()).await.unwrap();
     unit.take_steps();
     World { unit, keeper: Arc::new(keeper) }
 }
@@ -187,7 +188,7 @@ async fn a_restart_puts_the_stored_table_in_force() {
     world.keeper.grant(grant("v", A, 5)).await.unwrap();
     world.unit.take_steps();
     let (unit, store) = (Arc::clone(&world.unit), Arc::clone(&world.unit.store));
-    let again = Keeper::open(unit, store, names()).await.unwrap();
+    let again = Keeper::open(unit, store, names(), Os::shared()).await.unwrap();
     assert_eq!(world.unit.take_steps(), ["publish v@5 [stored floor 5, granted 5]"]);
     assert_eq!(again.table().await, world.keeper.table().await);
 }

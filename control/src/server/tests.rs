@@ -12,6 +12,7 @@ use crate::access::Epoch;
 use crate::client::{Client, ClientError};
 use crate::control::{Config, Control, Member};
 use crate::fake_unit::{FakeUnit, MIB, names};
+use crate::machine::Os;
 
 const HOST: &str = "iqn.2026-01.example:a";
 const SECRET: &str = "a chap secret";
@@ -51,7 +52,7 @@ async fn world() -> World {
     };
     let store = Store::in_memory().unwrap();
     let unit = Arc::new(FakeUnit::new(Arc::new(Store::in_memory().unwrap())));
-    let control = Control::with_store(store, names(), unit).await.unwrap();
+    let control = Control::with_store(store, names(), unit, Os::shared()).await.unwrap();
     let unit = control.join(config).await.unwrap();
     let (asked, from) = hear(&station, &token().seal_key()).await;
     let Message::Startup(startup) = asked.message.clone() else {

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use outband_control::machine::SharedMachine;
 use outband_pool_api::Event;
-
-use crate::clock;
 
 const KEPT: usize = 1000;
 
-#[derive(Debug, Default)]
-pub struct Events(Mutex<Kept>);
+#[derive(Debug)]
+pub struct Events {
+    machine: SharedMachine,
+    kept: Mutex<Kept>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -19,14 +21,18 @@ struct Kept {
 }
 
 impl Events {
+    pub fn new(machine: SharedMachine) -> Self {
+        Self { machine, kept: Mutex::default() }
+    }
+
     pub fn add(&self, kind: &str, subject: &str, text: impl Into<String>) {
         let text = text.into();
         tracing::info!(kind, subject, "{text}");
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.last += 1;
         let event = Event {
             number: kept.last,
-            at_millis: clock::millis(),
+            at_millis: u64::try_from(self.machine.since_1970().as_millis()).unwrap_or(u64::MAX),
             kind: kind.to_owned(),
             subject: subject.to_owned(),
             text,
@@ -38,18 +44,20 @@ impl Events {
     }
 
     pub fn after(&self, number: u64) -> Vec<Event> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.events.iter().filter(|event| event.number > number).cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use outband_control::machine::Os;
+
     use super::*;
 
     #[test]
     fn the_oldest_event_gives_way() {
-        let events = Events::default();
+        let events = Events::new(Os::shared());
         for number in 0..KEPT + 5 {
             events.add("test", "subject", number.to_string());
         }

@@ -10,20 +10,20 @@ use crate::records::{
     encode, host_key, load, load_all,
 };
 use crate::store::{Compare, Outcome, StoreError, Transaction};
-use crate::{clock, names, problems, random};
+use crate::{names, problems, random};
 
 impl Station {
     pub async fn add_host(&self, who: &Principal, ask: HostRequest) -> Result<NewHost, Problem> {
         who.must_be_admin()?;
         names::check("host", &ask.name)?;
         names::check_iqn(&ask.iqn)?;
-        let token = random::token("obh");
+        let token = random::token(&*self.machine, "obh");
         let record = HostRecord {
             name: ask.name,
             iqn: ask.iqn,
-            secret: random::chap_secret(),
+            secret: random::chap_secret(&*self.machine),
             token: token_key(token.expose()),
-            created: clock::seconds(),
+            created: self.seconds(),
         };
         self.register(&record).await?;
         self.events.add("host-added", &record.name, format!("initiator name {}", record.iqn));

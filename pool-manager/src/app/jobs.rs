@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use outband_control::machine::Machine;
 use outband_pool_api::{Job, JobKind, JobState, Phase, Problem};
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::{Principal, Station, view};
@@ -12,7 +12,7 @@ use crate::records::{
     JOBS, JobRecord, REQUESTS, RequestRecord, VolumeRecord, encode, job_key, load, load_all,
 };
 use crate::store::{Compare, Shared, StoreError, Transaction};
-use crate::{clock, problems, random};
+use crate::{problems, random};
 
 /// Ended jobs that are remembered, with their idempotency keys.
 const ENDED_KEPT: usize = 1000;
@@ -45,14 +45,15 @@ pub(super) struct Begun<'a> {
 
 impl<'a> Begun<'a> {
     pub(super) fn new(
+        machine: &dyn Machine,
         kind: JobKind,
         volume: &VolumeRecord,
         phase: &str,
         asked: Option<&'a Asked>,
     ) -> Self {
-        let created = clock::seconds();
+        let created = machine.since_1970().as_secs();
         let job = JobRecord {
-            id: Uuid::new_v4(),
+            id: machine.uuid(),
             kind,
             state: JobState::Running,
             volume: volume.name.clone(),
@@ -124,16 +125,17 @@ impl Station {
         id: Uuid,
         at_most: Duration,
     ) -> Result<Job, Problem> {
-        let deadline = Instant::now() + at_most;
+        let deadline = self.machine.now() + at_most;
         loop {
             let revision = self.store.list(&job_key(id)).await?.revision;
             let job = self.job(who, id).await?;
-            if job.state != JobState::Running || Instant::now() >= deadline {
+            if job.state != JobState::Running || self.machine.now() >= deadline {
                 return Ok(job);
             }
             let mut watch = self.store.watch(&job_key(id), revision);
             // Too far behind, or over time: the loop looks again either way.
-            let _ = timeout_at(deadline, watch.next()).await;
+            let left = deadline.saturating_duration_since(self.machine.now());
+            let _ = self.machine.timeout(left, watch.next()).await;
         }
     }
 

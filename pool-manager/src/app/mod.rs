@@ -12,8 +12,7 @@ mod units;
 mod view;
 mod volumes;
 
-use std::time::Instant;
-
+use outband_control::machine::{Os, SharedMachine};
 use outband_pool_api::{Event, Problem};
 
 pub use events::Events;
@@ -32,17 +31,34 @@ pub struct Station {
     pub events: Events,
     pub pool: String,
     pub policy: Policy,
+    pub machine: SharedMachine,
 }
 
 impl Station {
     /// Takes up what the store knows.
     pub async fn open(store: Shared, pool: &str, policy: Policy) -> Result<Self, StoreError> {
+        Self::open_on(Os::shared(), store, pool, policy).await
+    }
+
+    /// As [`Self::open`], on a machine that need not be this one.
+    pub async fn open_on(
+        machine: SharedMachine,
+        store: Shared,
+        pool: &str,
+        policy: Policy,
+    ) -> Result<Self, StoreError> {
         let live = Live::default();
-        let now = Instant::now();
+        let now = machine.now();
         for unit in load_all::<UnitRecord>(&store, UNITS).await? {
             live.know(unit.record.id, now, unit.record.left);
         }
-        Ok(Self { store, live, events: Events::default(), pool: pool.to_owned(), policy })
+        let events = Events::new(SharedMachine::clone(&machine));
+        Ok(Self { store, live, events, pool: pool.to_owned(), policy, machine })
+    }
+
+    /// Time of day in whole seconds.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.machine.since_1970().as_secs()
     }
 
     /// For the administrator: hosts' names are in them.

@@ -1,7 +1,5 @@
 //! The pool as a whole.
 
-use std::time::Instant;
-
 use outband_pool_api::{Placement, PoolStatus, Problem, Size, UnitCounts, UnitState, VolumeState};
 
 use super::{Principal, Station, space, view};
@@ -13,7 +11,7 @@ impl Station {
         who.must_be_admin()?;
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let pool = space::pool(&units, &volumes, &self.live, "", Instant::now());
+        let pool = space::pool(&units, &volumes, &self.live, "", self.machine.now());
         let usable: Vec<&UnitSpace> = pool.units.iter().filter(|unit| unit.usable).collect();
         let any = allocate::Request {
             size: 1,

@@ -9,7 +9,7 @@ use crate::records::{
     JOIN_TOKEN, JoinTokenRecord, TOKENS, TokenRecord, VolumeRecord, Wish, encode, load,
 };
 use crate::store::{Compare, Outcome, StoreError, Transaction};
-use crate::{clock, problems, random};
+use crate::{problems, random};
 
 /// Whoever a valid token belongs to. What is not allowed here in so many words is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,7 +79,7 @@ impl Station {
 
     /// A pool has a join token from its first start on.
     pub async fn ensure_join_token(&self) -> Result<(), StoreError> {
-        let record = JoinTokenRecord { token: random::token("obj"), expires: None };
+        let record = JoinTokenRecord { token: random::token(&*self.machine, "obj"), expires: None };
         let put = Transaction::new()
             .when(Compare::Absent(JOIN_TOKEN.to_owned()))
             .put(JOIN_TOKEN, encode(&record));
@@ -98,7 +98,7 @@ impl Station {
     pub async fn valid_join_token(&self) -> Result<Option<JoinToken>, StoreError> {
         let stored = load::<JoinTokenRecord>(&self.store, JOIN_TOKEN).await?;
         let valid = |record: &JoinTokenRecord| {
-            record.expires.is_none_or(|expires| clock::seconds() < expires)
+            record.expires.is_none_or(|expires| self.seconds() < expires)
         };
         let record = stored.map(|stored| stored.record).filter(valid);
         Ok(record.map(|record| JoinToken { token: record.token, expires: record.expires }))
@@ -110,8 +110,8 @@ impl Station {
         valid: Option<Duration>,
     ) -> Result<JoinToken, Problem> {
         who.must_be_admin()?;
-        let expires = valid.map(|valid| clock::seconds().saturating_add(valid.as_secs()));
-        let record = JoinTokenRecord { token: random::token("obj"), expires };
+        let expires = valid.map(|valid| self.seconds().saturating_add(valid.as_secs()));
+        let record = JoinTokenRecord { token: random::token(&*self.machine, "obj"), expires };
         self.store.commit(Transaction::new().put(JOIN_TOKEN, encode(&record))).await?;
         self.events.add("join-token-made", &self.pool, "a new join token; the old one is void");
         Ok(JoinToken { token: record.token, expires })

@@ -126,7 +126,7 @@ impl Station {
 
     /// The secret to give to an approved unit: made once, and stored before it is given away.
     pub async fn secret_for(&self, id: Uuid) -> Result<Option<UnitRecord>, StoreError> {
-        let fresh = Secret::new(random::hex(&random::secret_256()));
+        let fresh = Secret::new(random::hex(&self.machine.random::<32>()));
         update::<UnitRecord>(&self.store, &unit_key(id), |unit| {
             let missing = unit.approved && unit.secret.is_none();
             if missing {

@@ -37,7 +37,7 @@ impl Shown {
             volumes: volumes.into_iter().map(plain).collect(),
             hosts: hosts.into_iter().map(|host| (host.record.name.clone(), host.record)).collect(),
             live: station.live.all(),
-            now: Instant::now(),
+            now: station.machine.now(),
         })
     }
 

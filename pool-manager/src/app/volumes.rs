@@ -1,8 +1,6 @@
 //! Volumes: asked for, grown, given, released, deleted. Each change is one transaction over the
 //! volume's record and a job; the reconciler brings it about.
 
-use std::time::Instant;
-
 use outband_pool_api::{JobKind, Problem, Size, Volume, VolumeRequest};
 use uuid::Uuid;
 
@@ -67,7 +65,7 @@ impl Station {
             .await?
             .ok_or_else(|| problems::not_found("host", host))?;
         let (record, why) = self.record_for(ask, &host.record).await?;
-        let begun = Begun::new(JobKind::Create, &record, &why, asked);
+        let begun = Begun::new(&*self.machine, JobKind::Create, &record, &why, asked);
         let record = VolumeRecord { job: Some(begun.id()), ..record };
         let mut transaction = Transaction::new()
             .when(host.unchanged())
@@ -99,7 +97,7 @@ impl Station {
             volatile: ask.volatile,
             reuse: ask.name.is_none(),
         };
-        let pool = space::pool(&units, &volumes, &self.live, &host.name, Instant::now());
+        let pool = space::pool(&units, &volumes, &self.live, &host.name, self.machine.now());
         let chosen = choose(&pool, &request).map_err(|why| problems::no_place(&why, ask.size.0))?;
         Ok(self.record_of(ask, host, &units, chosen))
     }
@@ -130,7 +128,10 @@ impl Station {
         };
         let new = VolumeRecord {
             id: None,
-            name: ask.name.clone().unwrap_or_else(|| format!("vol-{}", random::suffix())),
+            name: ask
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("vol-{}", random::suffix(&*self.machine))),
             unit,
             size: ask.size.0.checked_next_multiple_of(EXTENT).unwrap_or(ask.size.0),
             write_policy: ask.write_policy,
@@ -272,7 +273,7 @@ impl Station {
                 let already = || problems::conflict("it is as asked for already");
                 return record.job.ok_or_else(already);
             };
-            let begun = Begun::new(kind, &changed, "accepted", None);
+            let begun = Begun::new(&*self.machine, kind, &changed, "accepted", None);
             let job = Some(begun.id());
             let changed = VolumeRecord { job, settled: false, failure: None, ..changed };
             let mut transaction = Transaction::new()
@@ -292,7 +293,7 @@ impl Station {
     async fn room_beside(&self, record: &VolumeRecord) -> Result<u64, Problem> {
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let pool = space::pool(&units, &volumes, &self.live, "", Instant::now());
+        let pool = space::pool(&units, &volumes, &self.live, "", self.machine.now());
         let unit = pool.units.iter().find(|unit| unit.id == record.unit);
         Ok(unit.map_or(0, |unit| if record.volatile { unit.free_volatile } else { unit.free }))
     }

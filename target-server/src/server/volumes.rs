@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use outband_protocol::ids::IscsiName;
+use outband_ring::Ring;
 use uuid::Uuid;
 
 use super::{Home, Server, ask};
@@ -19,30 +20,52 @@ impl Server {
         if spec.is_empty() || !matches!(spec.state, VolumeState::Online | VolumeState::Faulted) {
             return Ok(());
         }
+        let online = spec.state == VolumeState::Online;
+        let config = async |known| {
+            let mut config = self.config(spec, known)?;
+            config.ledgers = self.ledgers(spec).await?;
+            Ok(config)
+        };
+        self.serve(spec.id, spec.pieces.len(), online, |known| config(known)).await
+    }
+}
+
+impl<R: Ring> Server<R> {
+    /// Has a shard serve what `config` makes; it is told how many segments the shard has already,
+    /// of `segments` in all. `online` says that nothing of it is faulted any more.
+    pub async fn serve<F>(
+        &self,
+        id: Uuid,
+        segments: usize,
+        online: bool,
+        config: impl FnOnce(usize) -> F,
+    ) -> io::Result<()>
+    where
+        F: Future<Output = io::Result<VolumeConfig<R::Handle>>>,
+    {
         let _one = self.publishing.lock().await;
-        let known = self.lock().homes.get(&spec.id).copied();
+        let known = self.lock().homes.get(&id).copied();
         let home = known.unwrap_or_else(|| {
             let shard = self.lock().emptiest(self.shards.len());
             Home { shard, segments: 0 }
         });
-        let mut config = self.config(spec, home.segments)?;
-        config.ledgers = self.ledgers(spec).await?;
+        let config = config(home.segments).await?;
         let targets: Vec<_> =
-            config.targets.iter().map(|target| route(home.shard, spec.id, target)).collect();
+            config.targets.iter().map(|target| route(home.shard, id, target)).collect();
         let shard = &self.shards[home.shard];
         let message = Box::new(config);
         match known {
             None => ask(shard, |reply| Message::Attach(message, reply)).await,
             Some(_) => ask(shard, |reply| Message::Update(message, reply)).await,
         };
-        if known.is_some() && spec.state == VolumeState::Online {
+        if known.is_some() && online {
             // The operator may have said `volume recover`; where nothing was faulted, nothing changes.
-            ask(shard, |reply| Message::Recovered(spec.id, reply)).await;
+            ask(shard, |reply| Message::Recovered(id, reply)).await;
         }
         {
             let mut state = self.lock();
-            state.homes.insert(spec.id, Home { shard: home.shard, segments: spec.pieces.len() });
-            state.exports.targets.retain(|_, route| route.volume != spec.id);
+            state.homes.insert(id, Home { shard: home.shard, segments });
+            state.exports.targets.retain(|_, route| route.volume != id);
             state.exports.targets.extend(targets);
         }
         self.tell_exports().await;
@@ -90,7 +113,9 @@ impl Server {
         let subject = subject.parse().expect("a checked volume name is a subject");
         self.names.target(&subject)
     }
+}
 
+impl Server {
     /// `spec` for its shard, which has its first `known` pieces already.
     fn config(&self, spec: &VolumeSpec, known: usize) -> io::Result<VolumeConfig<OwnedFd>> {
         let segments =

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use outband_control::machine::Os;
 use outband_pool_api::{HostRequest, Job, JobState, Size, VolumeRequest, VolumeState};
 use uuid::Uuid;
 
@@ -157,7 +158,7 @@ impl World {
         };
         for volume in volumes {
             let name = &volume.record.name;
-            match settle(&store, &self.unit, &mut view, &|_| (), name).await {
+            match settle(&Os, &store, &self.unit, &mut view, &|_| (), name).await {
                 Ok(Rest::Settled) => self.must_be_so(name).await,
                 Ok(Rest::Gone) => {}
                 Ok(rest) => panic!("{name} is left {rest:?}"),
