@@ -145,6 +145,10 @@ pub struct VolumeInfo {
     pub state: VolumeState,
     /// No grant at or below this epoch is taken any more.
     pub epoch_floor: Epoch,
+    /// No host was ever granted this volume or a part of it, so it reads as zeros. Its floor may be
+    /// above 0 all the same: that of an earlier volume of its name stays.
+    #[serde(default)]
+    pub untouched: bool,
     /// iSCSI target name.
     pub target: String,
     /// Logical unit number under that target.

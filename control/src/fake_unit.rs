@@ -79,6 +79,7 @@ pub(crate) fn volume(name: &str) -> VolumeInfo {
         partitions: vec![part(1), part(2)],
         state: VolumeState::Online,
         epoch_floor: Epoch(0),
+        untouched: false,
         target: names().target(&name.parse().unwrap()),
         lun: 0,
         write_policy: WritePolicy::Normal,

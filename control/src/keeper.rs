@@ -60,9 +60,7 @@ impl<U: Unit> Keeper<U> {
     pub async fn inventory(&self, unit: UnitInfo) -> Result<Inventory, Error> {
         let mut storage = self.unit.inventory().await?;
         let table = self.table().await;
-        for volume in &mut storage.volumes {
-            volume.epoch_floor = volume.epoch_floor.max(table.floor(&volume.name));
-        }
+        storage.volumes.iter_mut().for_each(|volume| take_floor(volume, &table));
         let info = |grant: &Grant| GrantInfo::new(&grant.subject, grant, table.names());
         Ok(Inventory { unit, storage, grants: table.grants().map(info).collect() })
     }
@@ -257,7 +255,7 @@ impl<U: Unit> Keeper<U> {
     }
 
     async fn with_floor(&self, mut volume: VolumeInfo) -> VolumeInfo {
-        volume.epoch_floor = volume.epoch_floor.max(self.table().await.floor(&volume.name));
+        take_floor(&mut volume, &*self.table().await);
         volume
     }
 
@@ -273,6 +271,12 @@ impl<U: Unit> Keeper<U> {
             return Ok(outcome);
         }
         let (store, old, new) = (Arc::clone(&self.store), Arc::clone(&table), Arc::new(next));
+        if cfg!(feature = "seeded-bug-forget-fence") && new.grants().count() < old.grants().count()
+        {
+            *table = Arc::clone(&new);
+            self.unit.publish(new).await;
+            return Ok(outcome);
+        }
         let saved = Arc::clone(&new);
         let saved = self.machine.blocking(move || store.save(&old, &saved)).await;
         saved.ok_or_else(ended_early)??;
@@ -299,6 +303,13 @@ impl<U: Unit> Keeper<U> {
         };
         lock.lock_owned().await
     }
+}
+
+/// The device's floor is this very volume's, and rises before any grant: so it tells whether there
+/// was one. The table's is that of the name.
+fn take_floor(volume: &mut VolumeInfo, table: &AccessTable) {
+    volume.untouched = volume.epoch_floor == Epoch(0) && volume.partitions.is_empty();
+    volume.epoch_floor = volume.epoch_floor.max(table.floor(&volume.name));
 }
 
 fn free(grant: Option<&Grant>) -> Result<(), Error> {

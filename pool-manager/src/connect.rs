@@ -204,6 +204,7 @@ fn volume_view(volume: VolumeInfo, grants: Vec<GrantView>) -> VolumeView {
         },
         partitioned: !volume.partitions.is_empty(),
         floor: volume.epoch_floor.0,
+        untouched: volume.untouched,
         grants,
     }
 }

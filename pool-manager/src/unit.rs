@@ -45,15 +45,17 @@ pub struct VolumeView {
     pub volatile: bool,
     pub readiness: Readiness,
     pub partitioned: bool,
-    /// The highest epoch the volume has ever seen; zero if it was never given to anybody.
+    /// Only epochs above it are taken.
     pub floor: u64,
+    /// It was never given to anybody: no host can have written to it, and it reads as zeros.
+    pub untouched: bool,
     pub grants: Vec<GrantView>,
 }
 
 impl VolumeView {
-    /// No host can have written to it, so it reads as zeros.
+    /// It may become any host's.
     pub fn is_untouched(&self) -> bool {
-        !self.partitioned && self.floor == 0 && self.grants.is_empty()
+        self.untouched && !self.partitioned && self.grants.is_empty()
     }
 }
 

@@ -110,6 +110,7 @@ impl Unit for Shelf {
             partitions: Vec::new(),
             state: OnUnit::Online,
             epoch_floor: Epoch(0),
+            untouched: false,
             lun: 0,
             write_policy: WritePolicy::Normal,
             volatile: false,

@@ -77,6 +77,7 @@ impl UnitCore {
                 VolumeState::Incomplete => ApiState::Incomplete,
             },
             epoch_floor: Epoch(report.epoch_floor),
+            untouched: false,
             target: target(None),
             lun: 0,
             write_policy: match report.write_policy {

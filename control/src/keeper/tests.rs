@@ -192,3 +192,35 @@ async fn a_restart_puts_the_stored_table_in_force() {
     assert_eq!(world.unit.take_steps(), ["publish v@5 [stored floor 5, granted 5]"]);
     assert_eq!(again.table().await, world.keeper.table().await);
 }
+
+#[tokio::test]
+async fn a_later_volume_of_the_same_name_is_untouched_although_the_floor_stays() {
+    let world = world().await;
+    let inventory = async || {
+        let storage = world.keeper.inventory(unit_info()).await.unwrap().storage;
+        let volume = storage.volumes.iter().find(|volume| volume.name == "w").unwrap().clone();
+        (volume.epoch_floor, volume.untouched)
+    };
+    let create: VolumeCreate = serde_json::from_str(r#"{"name":"w","size":1048576}"#).unwrap();
+    world.keeper.create_volume(create.clone()).await.unwrap();
+    assert_eq!(inventory().await, (Epoch(0), false), "it has partitions");
+    world.unit.volumes.lock().unwrap().iter_mut().for_each(|volume| volume.partitions.clear());
+    assert_eq!(inventory().await, (Epoch(0), true));
+    world.keeper.grant(grant("w", A, 5)).await.unwrap();
+    world.keeper.fence(fence("w", A, 5)).await.unwrap();
+    world.keeper.delete_volume(Subject::whole("w").unwrap()).await.unwrap();
+    world.keeper.create_volume(create).await.unwrap();
+    world.unit.volumes.lock().unwrap().iter_mut().for_each(|volume| volume.partitions.clear());
+    assert_eq!(inventory().await, (Epoch(5), true));
+}
+
+fn unit_info() -> UnitInfo {
+    UnitInfo {
+        id: uuid::Uuid::nil(),
+        name: "u".to_owned(),
+        version: "0".to_owned(),
+        portals: Vec::new(),
+        interfaces: Vec::new(),
+        enrolled: true,
+    }
+}

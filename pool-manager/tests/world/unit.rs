@@ -86,6 +86,7 @@ impl Unit {
             readiness: Readiness::Online,
             partitioned: false,
             floor: 0,
+            untouched: true,
             grants: Vec::new(),
         });
     }
@@ -193,6 +194,7 @@ impl UnitApi for Remote {
                 return Err(refused(Refusal::StaleEpoch));
             }
             volume.floor = grant.epoch;
+            volume.untouched = false;
             volume.grants = vec![GrantView { iqn: grant.iqn.clone(), epoch: grant.epoch }];
             let secret = grant.chap.secret.expose().to_owned();
             unit.chap.insert(grant.chap.user.clone(), secret);

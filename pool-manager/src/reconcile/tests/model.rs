@@ -364,6 +364,7 @@ fn view(state: &State, name: &str, volume: &Volume) -> VolumeView {
         readiness: Readiness::Online,
         partitioned: false,
         floor: volume.floor,
+        untouched: volume.floor == 0,
         grants: grants.map(|(iqn, epoch)| GrantView { iqn: iqn.clone(), epoch: *epoch }).collect(),
     }
 }

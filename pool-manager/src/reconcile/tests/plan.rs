@@ -42,6 +42,7 @@ fn seen(floor: u64, grants: &[(&str, u64)]) -> VolumeView {
         readiness: Readiness::Online,
         partitioned: false,
         floor,
+        untouched: floor == 0,
         grants: grants
             .iter()
             .map(|(iqn, epoch)| GrantView { iqn: (*iqn).into(), epoch: *epoch })
