@@ -128,12 +128,18 @@ impl Checker {
     pub fn new(volumes: &[u32]) -> Self {
         let mut checker = Self::default();
         for (volume, blocks) in volumes.iter().enumerate() {
-            for lba in 0..*blocks {
-                let block = Block { values: vec![Self::beginning(Content::Zero, 0)] };
-                checker.blocks.insert((volume, lba), block);
-            }
+            checker.add(volume, *blocks);
         }
         checker
+    }
+
+    /// One more volume of zeros.
+    pub fn add(&mut self, volume: usize, blocks: u32) {
+        let tick = self.tick;
+        for lba in 0..blocks {
+            let block = Block { values: vec![Self::beginning(Content::Zero, tick)] };
+            self.blocks.insert((volume, lba), block);
+        }
     }
 
     fn beginning(content: Content, tick: Tick) -> Value {
@@ -286,9 +292,22 @@ impl Checker {
         repeats: impl Fn(WriteId) -> bool,
         on_disk: impl Fn(usize, u32) -> Content,
     ) -> Result<(), Violation> {
+        self.power_cut_on(|_| true, repeats, on_disk)
+    }
+
+    /// The same for the volumes that are on the machine without power.
+    pub fn power_cut_on(
+        &mut self,
+        is_there: impl Fn(usize) -> bool,
+        repeats: impl Fn(WriteId) -> bool,
+        on_disk: impl Fn(usize, u32) -> Content,
+    ) -> Result<(), Violation> {
         let tick = self.tick();
-        self.volatile.clear();
+        self.volatile.retain(|(volume, _), _| !is_there(*volume));
         for ((volume, lba), block) in &mut self.blocks {
+            if !is_there(*volume) {
+                continue;
+            }
             let (volume, lba, found) = (*volume, *lba, on_disk(*volume, *lba));
             let violation = |why| Violation { volume, lba, found, why };
             block.check_survivor(found).map_err(violation)?;
@@ -300,7 +319,9 @@ impl Checker {
             }));
             block.values = values;
         }
-        self.writes.retain(|id, _| repeats(*id));
+        self.writes.retain(|id, places| {
+            repeats(*id) || places.first().is_some_and(|(volume, _)| !is_there(*volume))
+        });
         Ok(())
     }
 }

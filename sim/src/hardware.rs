@@ -18,6 +18,7 @@ use crate::net::{self, ConnId, ListenerId, Net, News, Side};
 use crate::ring::{RingId, SimHandle};
 use crate::rng::Rng;
 use crate::slot::{Raw, Slot};
+use crate::tag::Content;
 use crate::trace::Trace;
 use crate::world::Alarm;
 
@@ -160,6 +161,30 @@ impl Hardware {
         let ((at, _), event) = self.queue.pop_first()?;
         self.now = at;
         Some(event)
+    }
+
+    /// It is `now`, and nothing of the hardware happens before.
+    pub fn advance(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+    }
+
+    /// What a disk operation that is under way writes, block by block.
+    #[must_use]
+    pub fn writes_of(&self, ring: RingId, op: OpId, block_size: usize) -> Vec<Content> {
+        let slot = self.rings.get(&ring).and_then(|ring| ring.slots.get(&op));
+        match slot.map(|slot| &slot.op) {
+            Some(Op::Write { buf, at, .. }) => {
+                buf[at.clone()].chunks_exact(block_size).map(Content::of).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same of all of them.
+    #[must_use]
+    pub fn writes_under_way(&self, block_size: usize) -> Vec<Content> {
+        let all = self.rings.iter().flat_map(|(id, ring)| ring.slots.keys().map(|op| (*id, *op)));
+        all.flat_map(|(ring, op)| self.writes_of(ring, op, block_size)).collect()
     }
 
     /// When the next event is.

@@ -10,8 +10,10 @@
 //! seed gives the same trace, to the bit: nothing here reads a clock, a random number that is not
 //! the seed's, or the order of a hash map.
 //!
-//! Deliberately absent: real sockets, files, threads and time; and the control side and the station,
-//! whose part in a fence the world plays itself.
+//! [`world`] has one target, and plays control's part in a fence itself; [`pool`] has a station and
+//! units, and there the real ones play it.
+//!
+//! Deliberately absent: real sockets, files, threads and time.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +21,7 @@ pub mod checker;
 pub mod disk;
 pub mod hardware;
 pub mod net;
+pub mod pool;
 pub mod ring;
 pub mod rng;
 pub mod run;

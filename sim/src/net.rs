@@ -515,8 +515,19 @@ impl Net {
 
     /// The target's process ends: its kernel closes what it had.
     pub fn end_process(&mut self, now: Moment, rng: &mut Rng) {
-        self.listeners.clear();
-        let open: Vec<_> = self.conns.keys().copied().collect();
+        self.end_process_at(|_| true, now, rng);
+    }
+
+    /// The same for the target among several that has these portals.
+    pub fn end_process_at(
+        &mut self,
+        is_its: impl Fn(SocketAddr) -> bool,
+        now: Moment,
+        rng: &mut Rng,
+    ) {
+        self.listeners.retain(|_, listener| !is_its(listener.at));
+        let of = |(id, conn): (&ConnId, &Conn)| is_its(conn.target).then_some(*id);
+        let open: Vec<_> = self.conns.iter().filter_map(of).collect();
         for conn in open {
             self.close(conn, Side::Target, now, rng);
         }

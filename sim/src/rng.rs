@@ -68,6 +68,19 @@ impl Rng {
         from[self.index(from.len())]
     }
 
+    /// A position among `weights`, each as likely as it weighs. They must not all be 0.
+    pub fn weighted(&mut self, weights: &[u32]) -> usize {
+        let mut at = self.within(0..weights.iter().map(|weight| u64::from(*weight)).sum());
+        let chosen = weights.iter().position(|weight| match at.checked_sub((*weight).into()) {
+            Some(rest) => {
+                at = rest;
+                false
+            }
+            None => true,
+        });
+        chosen.expect("the number is below the sum of the weights")
+    }
+
     /// A time of the range, down to the nanosecond.
     pub fn time(&mut self, range: Range<Duration>) -> Duration {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).expect("far below 500 years");

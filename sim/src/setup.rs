@@ -84,6 +84,8 @@ pub struct VolumeSetup {
 pub struct HostSetup {
     /// Initiator name.
     pub name: IscsiName,
+    /// What it proves itself with where volumes are exclusive: user and secret.
+    pub chap: (String, String),
     /// Address.
     pub address: IpAddr,
     /// Where it connects to.
@@ -255,6 +257,7 @@ impl Setup {
             let last = u8::try_from(index + 1).expect("few hosts");
             self.hosts.push(HostSetup {
                 name: IscsiName::new(&name).expect("a name"),
+                chap: (name, SECRET.to_owned()),
                 address: IpAddr::V4(Ipv4Addr::new(10, 0, 1, last)),
                 portal: self.portal(rng.index(self.shards)),
                 volume,
@@ -339,7 +342,8 @@ impl Setup {
     }
 }
 
-fn timing() -> Timing {
+/// Times of a session: short, so that much happens.
+pub(crate) fn timing() -> Timing {
     Timing {
         connect: Duration::from_secs(1),
         login: Duration::from_secs(3),
@@ -355,7 +359,7 @@ fn timing() -> Timing {
     }
 }
 
-fn offer(rng: &mut Rng, digests: DigestWish) -> Offer {
+pub(crate) fn offer(rng: &mut Rng, digests: DigestWish) -> Offer {
     let first_burst_len = rng.pick(&[512, 4096, 16 << 10, 256 << 10]);
     Offer {
         header_digest: digests,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outband_control::access::AccessTable;
+use outband_protocol::ids::IscsiName;
 use outband_ring::Ring;
 use outband_target_server::exports::{Exports, Route};
 use outband_target_server::media::WritePolicy;
@@ -52,8 +54,28 @@ impl Target {
         faulted: &BTreeMap<usize, Tick>,
         rng: &mut Rng,
     ) -> Self {
+        let exports = Arc::new(exports(setup, access));
+        let portals: Vec<_> = (0..setup.shards).map(|shard| setup.portal(shard)).collect();
+        let target = Self::bare(setup, hardware, exports, &portals, rng);
+        for (index, volume) in setup.volumes.iter().enumerate() {
+            let config = config(setup, index, volume, faulted.contains_key(&index));
+            target.send(volume.shard, |reply| Message::Attach(Box::new(config), reply));
+        }
+        hardware.borrow_mut().hear_bells();
+        target
+    }
+
+    /// Shards that serve nothing yet, one at each portal.
+    #[must_use]
+    pub fn bare(
+        setup: &Setup,
+        hardware: &Shared,
+        exports: Arc<Exports>,
+        portals: &[SocketAddr],
+        rng: &mut Rng,
+    ) -> Self {
         let (mut rings, mut addresses, mut boxes) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..setup.shards {
+        for _ in portals {
             let ring = SimRing::new(hardware, setup.ring_limit);
             let (address, receiver) = mailbox(ring.waker());
             rings.push(ring);
@@ -61,7 +83,6 @@ impl Target {
             boxes.push(receiver);
         }
         let faults = Arc::new(Mutex::new(Vec::new()));
-        let exports = Arc::new(exports(setup, access));
         let mut shards = Vec::new();
         for (index, (ring, receiver)) in rings.into_iter().zip(boxes).enumerate() {
             let (id, mut random) = (ring.id(), rng.fork());
@@ -74,18 +95,24 @@ impl Target {
             shard.on_fault(Box::new(move |volume| {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push(volume);
             }));
-            let listener = hardware.borrow_mut().listen(setup.portal(index));
+            let listener = hardware.borrow_mut().listen(portals[index]);
             shard.listen(SimHandle::Listener(listener));
             hardware.borrow_mut().want_turn(id);
             shards.push((id, Some(shard)));
         }
-        let target = Self { shards, addresses, faults };
-        for (index, volume) in setup.volumes.iter().enumerate() {
-            let config = config(setup, index, volume, faulted.contains_key(&index));
-            target.send(volume.shard, |reply| Message::Attach(Box::new(config), reply));
-        }
-        hardware.borrow_mut().hear_bells();
-        target
+        Self { shards, addresses, faults }
+    }
+
+    /// Where messages to its shards go.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address<SimHandle, SimWaker>> {
+        self.addresses.clone()
+    }
+
+    /// Whether a ring is one of its shards'.
+    #[must_use]
+    pub fn has(&self, ring: RingId) -> bool {
+        self.shards.iter().any(|(id, _)| *id == ring)
     }
 
     /// Sends a message; the reply comes later.
@@ -200,20 +227,8 @@ fn config(
         len: *len,
         file: Some((SimHandle::Disk(*disk), *at, volume.zero)),
     };
-    let lu = LuConfig {
-        uuid: volume.id,
-        company: LOCAL_COMPANY,
-        serial: volume.id.simple().to_string(),
-        port: TargetPort { target: name.to_string(), portal_group: 1, group: 1, relative: 1 },
-        blocks: volume.blocks.into(),
-        block_size: volume.block_size,
-        physical_block_size: volume.block_size,
-        write_cache: volume.policy == WritePolicy::High,
-        volatile: false,
-        read_only: false,
-        unmap: true,
-        rotational: false,
-    };
+    let write_cache = volume.policy == WritePolicy::High;
+    let lu = logical_unit(volume.id, &name, volume.blocks.into(), volume.block_size, write_cache);
     VolumeConfig {
         id: volume.id,
         write_policy: volume.policy,
@@ -221,5 +236,29 @@ fn config(
         segments: volume.pieces.iter().map(segment).collect(),
         targets: vec![TargetConfig { id: volume.id, name, start: 0, lu }],
         ledgers: Vec::new(),
+    }
+}
+
+/// What the logical unit of a whole volume says of itself.
+pub(crate) fn logical_unit(
+    id: Uuid,
+    target: &IscsiName,
+    blocks: u64,
+    block_size: u32,
+    write_cache: bool,
+) -> LuConfig {
+    LuConfig {
+        uuid: id,
+        company: LOCAL_COMPANY,
+        serial: id.simple().to_string(),
+        port: TargetPort { target: target.to_string(), portal_group: 1, group: 1, relative: 1 },
+        blocks,
+        block_size,
+        physical_block_size: block_size,
+        write_cache,
+        volatile: false,
+        read_only: false,
+        unmap: true,
+        rotational: false,
     }
 }

@@ -18,7 +18,7 @@ use crate::checker::{Checker, Tick, WriteId};
 use crate::hardware::{Event as Happening, Hardware};
 use crate::net::{ConnId, Read, Side, Written};
 use crate::rng::Rng;
-use crate::setup::{HostSetup, SECRET, Setup};
+use crate::setup::{HostSetup, Setup};
 use crate::world::{Alarm, Failure};
 
 /// What a request takes at most, unless it is hasty.
@@ -184,6 +184,16 @@ impl Host {
         self.jobs.values().any(|job| job.write() == Some(id))
     }
 
+    /// Writes that may still happen, as far as it knows.
+    pub fn open_writes(&self) -> impl Iterator<Item = WriteId> {
+        self.jobs.values().filter_map(Job::write).chain(self.ghosts.iter().copied())
+    }
+
+    /// More requests of its own.
+    pub fn want(&mut self, quota: u32) {
+        self.quota = quota;
+    }
+
     /// No more requests of its own.
     pub fn finish(&mut self) {
         self.quota = 0;
@@ -324,10 +334,10 @@ impl Host {
         self.sessions += 1;
         let setup = &self.setup;
         let exclusive = ctx.setup.volumes[setup.volume].exclusive;
-        let name = setup.name.to_string();
+        let (user, secret) = &setup.chap;
         let chap = exclusive.then(|| Credentials {
-            user: name,
-            secret: Secret::new(SECRET.as_bytes().to_vec()),
+            user: user.clone(),
+            secret: Secret::new(secret.as_bytes().to_vec()),
             mutual: None,
         });
         let [.., a, b, c, d] = (self.sessions << 8 | self.index as u64).to_be_bytes();

@@ -44,6 +44,10 @@ pub enum Alarm {
     Think(usize),
     /// Whatever is being waited for should be over.
     Late(u32),
+    /// In a pool: the station (0) or a unit (from 1) starts again.
+    Machine(usize),
+    /// In a pool: a machine is connected again.
+    Heal(usize),
 }
 
 /// Why a seed fails.
@@ -227,7 +231,7 @@ impl World {
             Alarm::Late(wait) if wait == self.waits => {
                 return Err(Failure::Conduct(format!("it takes too long.{}", self.state())));
             }
-            Alarm::Late(_) => {}
+            Alarm::Late(_) | Alarm::Machine(_) | Alarm::Heal(_) => {}
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
-//! Runs seeds: `sim --seed N` or `sim --seeds A..B`.
+//! Runs seeds: `sim --seed N` or `sim --seeds A..B`; with `--pool` those of a pool with its station.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use outband_sim::run::run_altered;
+use outband_sim::pool;
+use outband_sim::run::{Defeat, run_altered};
 
-/// Simulates targets and hosts, and checks every read
+/// Simulates targets and hosts, or whole pools, and checks every read and every grant
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Args {
@@ -16,6 +17,9 @@ struct Args {
     /// Run the seeds from A up to, not including, B, until one fails
     #[arg(long, value_name = "A..B", value_parser = range)]
     seeds: Option<(u64, u64)>,
+    /// A pool with its station and units, instead of one target
+    #[arg(long)]
+    pool: bool,
     /// Go on after a seed that fails
     #[arg(long)]
     keep_going: bool,
@@ -43,32 +47,68 @@ fn main() -> ExitCode {
         log.with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG).init();
     }
     let begun = Instant::now();
-    let (mut seeds, mut ios, mut requests, mut crashes, mut failed) = (0u64, 0, 0, 0, 0u64);
+    let single = start + 1 == end;
+    let mut sums = Sums::default();
     for seed in start..end {
-        match run_altered(seed, args.verbose, |_| {}) {
-            Ok(report) => {
-                ios += report.ios;
-                requests += report.requests;
-                crashes += report.crashes;
-                if start + 1 == end {
-                    println!("SEED={seed} HASH={:016x}", report.hash);
-                }
-            }
+        let run = if args.pool { run_pool } else { run_target };
+        match run(seed, args.verbose, single) {
+            Ok(sum) => sums.add(&sum),
             Err(defeat) => {
                 println!("{defeat}\n");
-                failed += 1;
+                sums.failed += 1;
                 if !args.keep_going {
                     return ExitCode::FAILURE;
                 }
             }
         }
-        seeds += 1;
+        sums.seeds += 1;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let rate = ios as f64 / seconds;
+    let Sums { seeds, failed, requests, inner, crashes } = sums;
+    let rate = inner as f64 / seconds;
+    let what = if args.pool { "calls" } else { "simulated I/Os" };
     println!(
-        "{seeds} seeds in {seconds:.1} s, {failed} failed: {requests} requests, {ios} simulated I/Os \
+        "{seeds} seeds in {seconds:.1} s, {failed} failed: {requests} requests, {inner} {what} \
          ({rate:.0} a second), {crashes} crashes"
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What all seeds have come to.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    seeds: u64,
+    failed: u64,
+    requests: u64,
+    /// Disk operations, or calls of the control plane.
+    inner: u64,
+    crashes: u64,
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.inner += other.inner;
+        self.crashes += other.crashes;
+    }
+}
+
+fn tell(seed: u64, hash: u64, single: bool) {
+    if single {
+        println!("SEED={seed} HASH={hash:016x}");
+    }
+}
+
+fn run_target(seed: u64, aloud: bool, single: bool) -> Result<Sums, Box<Defeat>> {
+    let report = run_altered(seed, aloud, |_| {})?;
+    tell(seed, report.hash, single);
+    let (requests, inner, crashes) = (report.requests, report.ios, report.crashes);
+    Ok(Sums { requests, inner, crashes, ..Sums::default() })
+}
+
+fn run_pool(seed: u64, aloud: bool, single: bool) -> Result<Sums, Box<Defeat>> {
+    let report = pool::run_altered(seed, aloud, |_| {})?;
+    tell(seed, report.hash, single);
+    let (requests, inner, crashes) = (report.requests, report.calls, report.deaths);
+    Ok(Sums { requests, inner, crashes, ..Sums::default() })
 }

@@ -26,7 +26,7 @@ impl Server {
             config.ledgers = self.ledgers(spec).await?;
             Ok(config)
         };
-        self.serve(spec.id, spec.pieces.len(), online, |known| config(known)).await
+        self.serve(spec.id, spec.pieces.len(), online, config).await
     }
 }
 

@@ -1,0 +1,140 @@
+//! Fixed seeds of whole pools, every step of a short story as the last one of the station or of a unit,
+//! and that the simulator finds what it is there to find.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use outband_sim::pool::setup::{Chaos, Setup};
+use outband_sim::pool::{post, run_altered};
+use outband_sim::run::Defeat;
+
+#[cfg(not(any(
+    feature = "seeded-bug-ack-before-flush",
+    feature = "seeded-bug-forget-fence",
+    feature = "seeded-bug-release-without-fence"
+)))]
+mod sound {
+    use outband_sim::pool::{Report, run, run_range};
+
+    use super::*;
+
+    fn check(seeds: Range<u64>) {
+        if let Err(defeat) = run_range(seeds, |_| {}) {
+            panic!("{defeat}");
+        }
+    }
+
+    // Four tests, so that they run side by side.
+
+    #[test]
+    fn seeds_0_to_50_find_nothing() {
+        check(0..50);
+    }
+
+    #[test]
+    fn seeds_50_to_100_find_nothing() {
+        check(50..100);
+    }
+
+    #[test]
+    fn seeds_100_to_150_find_nothing() {
+        check(100..150);
+    }
+
+    #[test]
+    fn seeds_150_to_200_find_nothing() {
+        check(150..200);
+    }
+
+    #[test]
+    fn a_seed_of_a_pool_means_the_same_each_time() {
+        for seed in [1, 2, 3, 5, 8] {
+            assert_eq!(run(seed).unwrap(), run(seed).unwrap());
+        }
+        assert_ne!(run(1).unwrap().hash, run(2).unwrap().hash);
+    }
+
+    /// One unit, one user, two wishes, and nothing that goes wrong by itself.
+    fn story(seed: u64, alter: impl FnOnce(&mut Setup)) -> Report {
+        let run = run_altered(seed, false, |setup| {
+            setup.units = 1;
+            setup.users = 1;
+            setup.wishes = 3;
+            setup.capacity = 6;
+            setup.pause = Duration::from_millis(10);
+            setup.post = post::Faults::none();
+            setup.chaos = Chaos { every: Duration::from_secs(1), peace: 1, ..Chaos::default() };
+            alter(setup);
+        });
+        run.unwrap_or_else(|defeat| panic!("{defeat}"))
+    }
+
+    /// Every step would take a minute: each seed takes its share of them.
+    fn every_step_may_be_the_last(
+        seed: u64,
+        steps: impl Fn(&Report) -> u32,
+        die: impl Fn(&mut Setup, u32),
+    ) {
+        let all = steps(&story(seed, |_| {}));
+        assert!(all > 60, "{all} steps are no story");
+        let share = (0..all).filter(|step| u64::from(*step) % 8 == seed % 8);
+        for step in share.take(60) {
+            let report = story(seed, |setup| die(setup, step));
+            assert_eq!(report.deaths, 1, "at step {step}");
+        }
+    }
+
+    #[test]
+    fn the_station_may_die_after_any_of_its_steps() {
+        for seed in 0..2 {
+            every_step_may_be_the_last(
+                seed,
+                |report| report.steps.0,
+                |setup, step| setup.station_dies_after = Some(step),
+            );
+        }
+    }
+
+    #[test]
+    fn a_unit_may_die_after_any_of_its_steps() {
+        for seed in 2..4 {
+            every_step_may_be_the_last(
+                seed,
+                |report| report.steps.1,
+                |setup, step| setup.unit_dies_after = Some(step),
+            );
+        }
+    }
+}
+
+/// Finds the first seed that fails when things are altered, and how.
+fn first_defeat(seeds: Range<u64>, alter: impl Fn(&mut Setup)) -> Option<Box<Defeat>> {
+    let mut outcomes = seeds.map(|seed| run_altered(seed, false, |setup| alter(setup)));
+    outcomes.find_map(Result::err)
+}
+
+#[test]
+fn a_unit_whose_store_lies_about_syncs_is_found_out() {
+    let defeat = first_defeat(0..20, |setup| {
+        setup.lying = true;
+        setup.chaos.power = 20;
+        setup.chaos.most = 20;
+    });
+    defeat.expect("20 seeds are enough");
+}
+
+/// Run with the feature `seeded-bug-forget-fence`.
+#[cfg(feature = "seeded-bug-forget-fence")]
+#[test]
+fn a_unit_that_does_not_store_its_fences_is_found_out() {
+    let defeat = first_defeat(0..100, |_| {}).expect("100 seeds are enough");
+    assert!(defeat.failure.to_string().contains("is in force again"), "{defeat}");
+}
+
+/// Run with the feature `seeded-bug-release-without-fence`.
+#[cfg(feature = "seeded-bug-release-without-fence")]
+#[test]
+fn a_station_that_releases_without_a_fence_is_found_out() {
+    let defeat = first_defeat(0..100, |_| {}).expect("100 seeds are enough");
+    assert!(defeat.failure.to_string().contains("is meant"), "{defeat}");
+}
