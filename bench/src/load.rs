@@ -41,8 +41,6 @@ pub struct Load {
     pub sessions: u32,
     /// How many of them work; the others answer pings.
     pub active: u32,
-    /// The number of the first session's host: loads that run at once must be different hosts.
-    pub first_host: u32,
     /// Bytes of the volume that are used; `None` is all of it.
     pub span: Option<u64>,
     /// How long to measure.

@@ -23,7 +23,6 @@ fn load(url: &str) -> Load {
         depth: 16,
         sessions: 1,
         active: 1,
-        first_host: 0,
         span: None,
         time: Duration::from_millis(100),
         ramp: Duration::ZERO,

@@ -64,9 +64,6 @@ struct RunArgs {
     /// How many of them work, if not all; the others answer pings
     #[arg(long)]
     active: Option<u32>,
-    /// Number of the first session's host; loads that run at once need different ones
-    #[arg(long, default_value_t = 0)]
-    first_host: u32,
     /// Bytes of the volume to use, if not all
     #[arg(long)]
     span: Option<u64>,
@@ -151,7 +148,6 @@ impl From<RunArgs> for Load {
             depth: args.depth,
             sessions: args.sessions,
             active: args.active.unwrap_or(args.sessions),
-            first_host: args.first_host,
             span: args.span,
             time: seconds(args.seconds),
             ramp: seconds(args.ramp),
@@ -179,7 +175,6 @@ fn filling(url: Url) -> Load {
         depth: 8,
         sessions: 1,
         active: 1,
-        first_host: 0,
         span: None,
         time: Duration::from_secs(3600),
         ramp: Duration::ZERO,

@@ -49,7 +49,7 @@ pub(super) fn run<D: Dialect>(
     let mut tally = Tally::default();
     let mut lanes = Vec::new();
     for number in 0..load.sessions {
-        let (socket, dialect, size) = connect(load.first_host + number)?;
+        let (socket, dialect, size) = connect(number)?;
         socket.set_read_timeout(Some(SILENCE_MAX))?;
         let span = span(load, size)?;
         if load.verify && tally.ledger.is_none() {

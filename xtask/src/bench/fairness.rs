@@ -42,9 +42,7 @@ pub(super) fn run(cores: &Cores) -> Result<Page, Failure> {
         alone.push(modest()?);
         for (samples, greedy) in beside.iter_mut().zip(&GREEDY) {
             let mut command = load(greedy, GREEDY_TIME)?;
-            // Another name of a host: the first session is the modest one's.
-            command.args(["--first-host", "100"]).stdout(Stdio::null());
-            let started = command.spawn();
+            let started = command.stdout(Stdio::null()).spawn();
             let _greedy = Guard(
                 started
                     .map_err(|source| Failure::Io { what: "the greedy session".into(), source })?,

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process;
 
 use outband_protocol::digest;
 use outband_protocol::ids::{Cid, IscsiName, Isid, Tsih};
@@ -114,7 +115,8 @@ fn log_in(
     terms: &Terms,
     number: u32,
 ) -> Result<LoggedIn, StartError> {
-    let name = format!("iqn.2026-11.local.outband.load:{number}");
+    // A host of its own each time: the last run's session may still be ending.
+    let name = format!("iqn.2026-11.local.outband.load:{}:{number}", process::id());
     let [_, high, middle, low] = number.to_be_bytes();
     let mut login = Login::new(Config {
         name: IscsiName::new(&name).map_err(|error| StartError::Refused(error.to_string()))?,
