@@ -1,6 +1,7 @@
 //! Conversations of hosts with a logical unit, checked as a trace. The disk's own numbers come from
 //! `disk`; what a host sends is built with the same `Cdb` the initiator uses.
 
+mod bad_input;
 mod copy;
 mod disk;
 mod primary;

@@ -6,6 +6,7 @@ use outband_ring::{Completion, Op, Ring};
 
 use super::Shard;
 use super::desk::Desk;
+use super::ledger::Ledger;
 use super::peer::Phase;
 use super::token::{ConnKey, Owner, TargetKey};
 use crate::scsi::NexusId;
@@ -38,9 +39,10 @@ impl<R: Ring> Shard<R> {
     /// A reservation has changed.
     pub(super) fn on_reserved(&mut self, change: Reserving) {
         let Reserving { by, target, barred, aborted } = change;
-        let Some(held) = self.desk.targets.get(target) else {
+        let Some(held) = self.desk.targets.get_mut(target) else {
             return;
         };
+        held.ledger.iter_mut().for_each(Ledger::forget_failure);
         let version = held.lu.reservations_version();
         for key in held.sessions.clone() {
             self.abort_preempted(key, target, &aborted);

@@ -424,3 +424,44 @@ fn mode_select_with_the_data_of_mode_sense_is_accepted() {
         assert_eq!(describe(&plan), format!("Good, wanted {len}"));
     }
 }
+
+#[test]
+fn sense_comes_with_descriptors_while_d_sense_is_set() {
+    let control =
+        |descriptor_sense| mode::Control { descriptor_sense, ..Default::default() }.page();
+    let mut talk = Talk::new(disk());
+    talk.join(B);
+    talk.send(B, Cdb::TestUnitReady);
+    let code = |talk: &Talk| talk.unit.sense_data(&sense::LBA_OUT_OF_RANGE)[0];
+    assert_eq!(code(&talk), 0x70);
+    select(&mut talk, A, &control(true));
+    assert_eq!(code(&talk), 0x72);
+    let shown = pages(&mut talk, ModeSense { page: mode::CONTROL, ..SENSE });
+    assert_eq!(shown[0].1[0] & 0x04, 0x04);
+    assert_eq!(describe(&talk.send(B, Cdb::TestUnitReady)), "UnitAttention 2A/01");
+    // REQUEST SENSE has a bit of its own (DESC).
+    let ask = Cdb::RequestSense { descriptors: false, allocation: 252 };
+    assert_eq!(data(talk.send(A, ask))[0], 0x70);
+    talk.unit.reset();
+    assert_eq!(code(&talk), 0x70);
+}
+
+#[test]
+fn the_pages_of_the_way_to_the_unit_name_its_port() {
+    let mut talk = Talk::new(disk());
+    assert_eq!(page(&mut talk, 0x85), [0, 0x85, 0, 0]);
+    let extended = inquiry::Extended::parse(&page(&mut talk, 0x86)).unwrap();
+    assert!(extended.head_of_queue && extended.ordered && extended.simple);
+    assert!(
+        usize::from(extended.sense_len_max)
+            >= sense::LBA_OUT_OF_RANGE.with_information(1).at_cdb(2, None).descriptors().len()
+    );
+    assert_eq!(page(&mut talk, 0x87), [0, 0x87, 0, 4, 0x3F, 0xFF, 0, 0]);
+    let ports = page(&mut talk, 0x88);
+    assert_eq!(ports[4..8], [0, 0, 0, 2]);
+    // One target port descriptor, as page 83h has it too.
+    let len = usize::from(u16::from_be_bytes([ports[14], ports[15]]));
+    assert_eq!(ports.len(), 16 + len);
+    let identification = page(&mut talk, 0x83);
+    assert!(identification.windows(len).any(|window| *window == ports[16..]));
+}

@@ -1,0 +1,360 @@
+//! Reservations between sessions: that a preempted host leaves nothing behind, who is told what, and
+//! what survives a stop, a kill and the end of a grant.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
+
+mod common;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use common::raw::{Raw, config};
+use common::{Target, host, memory};
+use outband_control::access::Epoch;
+use outband_protocol::ids::Itt;
+use outband_protocol::login::initiator::Config;
+use outband_protocol::pdu::TaskAttribute::Simple;
+use outband_protocol::pdu::{Request, Response, ScsiCommand};
+use outband_protocol::scsi::Cdb;
+use outband_protocol::scsi::cdb::{ReserveIn, ReserveOut, ReserveOutAction as Action};
+use outband_protocol::scsi::reserve::{Kind, List, parse_keys, parse_reservation};
+use outband_target_server::media::{Media, ReservationPlace, VolumeSpec, ZeroWith};
+
+const NAME: &str = "iqn.2026-11.local.outband:test:v";
+const GONE: &str = "02 6/2a05";
+
+/// Hosts that say PERSISTENT RESERVE.
+trait Reserves {
+    fn out(&mut self, action: Action, kind: Option<Kind>, list: &List) -> Itt;
+    fn told(&mut self, what: ReserveIn) -> Vec<u8>;
+
+    fn register(&mut self, key: u64, persist: bool) -> Itt {
+        let list = List { service_key: key, persist, ..List::default() };
+        self.out(Action::RegisterAndIgnore, None, &list)
+    }
+
+    fn reserve(&mut self, key: u64, kind: Kind) -> Itt {
+        self.out(Action::Reserve, Some(kind), &List { key, ..List::default() })
+    }
+
+    fn preempt(&mut self, key: u64, other: u64, kind: Kind, abort: bool) -> Itt {
+        let action = if abort { Action::PreemptAndAbort } else { Action::Preempt };
+        self.out(action, Some(kind), &List { key, service_key: other, ..List::default() })
+    }
+
+    fn keys(&mut self) -> Vec<u64> {
+        parse_keys(&self.told(ReserveIn::ReadKeys)).unwrap().1
+    }
+
+    fn held(&mut self) -> Option<(u64, Kind)> {
+        parse_reservation(&self.told(ReserveIn::ReadReservation)).unwrap().1
+    }
+}
+
+impl Reserves for Raw {
+    fn out(&mut self, action: Action, kind: Option<Kind>, list: &List) -> Itt {
+        let list = list.build();
+        let len = u32::try_from(list.len()).unwrap();
+        let command =
+            self.command(&Cdb::PersistentReserveOut(ReserveOut::new(action, kind, len)).build());
+        self.send(
+            Request::Command(ScsiCommand { write: true, expected_len: len, ..command }),
+            &list,
+        );
+        command.itt
+    }
+
+    fn told(&mut self, what: ReserveIn) -> Vec<u8> {
+        let command = self.command(&Cdb::PersistentReserveIn { what, allocation: 4096 }.build());
+        self.send(Request::Command(ScsiCommand { read: true, expected_len: 4096, ..command }), &[]);
+        let said = self.said();
+        match said.response {
+            Response::DataIn(data) if data.status.is_some() => said.data,
+            other => panic!("no data: {other:?}"),
+        }
+    }
+}
+
+/// Says something, and it is done.
+fn does(session: &mut Raw, what: impl FnOnce(&mut Raw) -> Itt) {
+    let itt = what(session);
+    session.ends(itt, "00");
+}
+
+/// Sessions of one host through ports of its own, to a target that serves `v`.
+fn sessions<const N: usize>(portal: SocketAddr) -> [Raw; N] {
+    std::array::from_fn(|at| {
+        let mut session = Raw::to(portal, NAME, "a", u8::try_from(at).unwrap());
+        assert_eq!(session.attentions(), ["02 6/2900"]);
+        session
+    })
+}
+
+async fn target() -> Target {
+    let mut target = Target::start(|_| {});
+    target.volume("v", 4).await;
+    target.grant_sessions("v", "a", 1, 8).await;
+    target
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preempted_host_leaves_no_write_behind() {
+    for abort in [false, true] {
+        let target = target().await;
+        let [mut a, mut b] = sessions(target.portal);
+        let kind = Kind::WriteExclusiveRegistrants;
+        does(&mut a, |a| a.register(1, false));
+        does(&mut b, |b| b.register(2, false));
+        does(&mut a, |a| a.reserve(1, kind));
+        // One waits for its data, and one has not even been asked for it.
+        let late = a.write(0, Simple, &[]);
+        let ttt = a.r2t(late);
+        does(&mut b, |b| b.preempt(2, 1, kind, abort));
+        a.data_out(late, ttt, &[0xAA; 512]);
+        if abort {
+            assert_eq!(a.attentions(), [GONE, "02 6/2f00"]);
+        } else {
+            a.ends(late, "18");
+            assert_eq!(a.attentions(), [GONE]);
+        }
+        let barred = a.write(1, Simple, &[0xAA; 512]);
+        a.ends(barred, "18");
+        for lba in 0..2 {
+            let read = b.read(lba, Simple);
+            let said = b.said();
+            assert!(matches!(&said.response, Response::DataIn(data) if data.itt == read));
+            assert!(said.data.iter().all(|byte| *byte == 0), "block {lba}");
+        }
+        let own = b.write(0, Simple, &[0xBB; 512]);
+        b.ends(own, "00");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preempt_and_abort_ends_the_tasks_of_the_preempted_only() {
+    let target = target().await;
+    let [mut a, mut b, mut c] = sessions(target.portal);
+    for (session, key) in [(&mut a, 1), (&mut b, 2), (&mut c, 3)] {
+        does(session, |session| session.register(key, false));
+    }
+    does(&mut a, |a| a.reserve(1, Kind::WriteExclusiveRegistrants));
+    let mine = a.write(0, Simple, &[]);
+    a.r2t(mine);
+    let other = c.write(2, Simple, &[]);
+    let ttt = c.r2t(other);
+    does(&mut b, |b| b.preempt(2, 1, Kind::WriteExclusiveRegistrants, true));
+    c.data_out(other, ttt, &[3; 512]);
+    c.ends(other, "00");
+    assert_eq!(c.attentions(), [] as [&str; 0]);
+    assert_eq!(a.attentions(), [GONE, "02 6/2f00"]);
+    assert_eq!(b.keys(), [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_outlives_its_session_and_a_lost_unit_reservation_does_not() {
+    let target = target().await;
+    let [mut a, mut b] = sessions(target.portal);
+    let reserve = |session: &mut Raw| {
+        let command = session.command(&Cdb::Reserve6.build());
+        session.send(Request::Command(command), &[]);
+        command.itt
+    };
+    does(&mut a, reserve);
+    let conflict = b.read(0, Simple);
+    b.ends(conflict, "18");
+    drop(a);
+    common::eventually("the session has gone", || {
+        let read = b.read(0, Simple);
+        let end = b.end();
+        async move { end == (read, "00".to_owned()) }
+    })
+    .await;
+
+    let mut a = Raw::to(target.portal, NAME, "a", 0);
+    a.attentions();
+    does(&mut a, |a| a.register(1, false));
+    does(&mut a, |a| a.reserve(1, Kind::ExclusiveAccess));
+    let logout = a.logout();
+    assert!(matches!(a.said().response, Response::Logout(answer) if answer.itt == logout));
+    let conflict = b.read(0, Simple);
+    b.ends(conflict, "18");
+    let mut a = Raw::to(target.portal, NAME, "a", 0);
+    a.attentions();
+    let read = a.read(0, Simple);
+    a.ends(read, "00");
+}
+
+/// A volume `v` in a file.
+fn on(file: &Path) -> VolumeSpec {
+    let mut spec = memory("v", 4);
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(file);
+    let file = file.unwrap();
+    file.set_len(4 << 20).unwrap();
+    spec.pieces[0].media = Media::File(Arc::new(file.into()));
+    spec.pieces[0].zero = ZeroWith::Punch;
+    spec.volatile = false;
+    spec
+}
+
+/// A target that keeps reservations at `place`.
+async fn keeping(place: ReservationPlace, spec: &VolumeSpec) -> Target {
+    let mut target = Target::start(|config| config.reservations = Some(place));
+    target.server.attach(spec).await.unwrap();
+    target.grant_sessions("v", "a", 1, 8).await;
+    target
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_survive_is_there_after_a_restart_and_the_rest_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = on(&dir.path().join("v.img"));
+    let place = || ReservationPlace::Directory(dir.path().join("reservations"));
+    let first = keeping(place(), &spec).await;
+    let [mut a, mut b] = sessions(first.portal);
+    does(&mut a, |a| a.register(1, true));
+    does(&mut b, |b| b.register(2, true));
+    does(&mut a, |a| a.reserve(1, Kind::ExclusiveAccess));
+    // Nobody stops it in order: the threads of the first go on, and nothing more is written.
+    drop((a, b));
+    let second = keeping(place(), &spec).await;
+    let [mut a, mut b] = sessions(second.portal);
+    assert_eq!((a.keys(), a.held()), (vec![1, 2], Some((1, Kind::ExclusiveAccess))));
+    let conflict = b.read(0, Simple);
+    b.ends(conflict, "18");
+    // From now on nothing is to survive.
+    does(&mut b, |b| b.register(3, false));
+    let third = keeping(place(), &spec).await;
+    let [mut a] = sessions(third.portal);
+    assert_eq!((a.keys(), a.held()), (vec![], None));
+    for target in [first, second, third] {
+        target.server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_kept_is_not_answered_as_if_it_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = on(&dir.path().join("v.img"));
+    // A file on which there is no room for anything.
+    let target = keeping(ReservationPlace::File("/dev/full".into()), &spec).await;
+    let [mut a] = sessions(target.portal);
+    // Neither that something is to be kept, nor that nothing is.
+    for persist in [true, false] {
+        let failed = a.register(1, persist);
+        a.ends(failed, "02 4/4400");
+    }
+    does(&mut a, |a| a.register(1, false));
+    let read = a.read(0, Simple);
+    a.ends(read, "00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_grant_ends_its_registrations_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = on(&dir.path().join("v.img"));
+    let place = || ReservationPlace::Directory(dir.path().join("reservations"));
+    let mut target = keeping(place(), &spec).await;
+    let [mut a] = sessions(target.portal);
+    does(&mut a, |a| a.register(1, true));
+    does(&mut a, |a| a.reserve(1, Kind::ExclusiveAccess));
+    target.server.close_gate(NAME.to_owned(), Some(host("a")), Epoch(1)).await;
+    target.access.fence(&"v".parse().unwrap(), &host("a"), Epoch(1));
+    target.server.publish(target.access.clone()).await;
+    target.server.drain(NAME.to_owned(), Some(host("a")), Epoch(1)).await;
+
+    // On this unit, and after its restart.
+    target.grant_sessions("v", "b", 2, 8).await;
+    for target in [target, keeping(place(), &spec).await] {
+        let of =
+            if target.access.grants().any(|grant| grant.host == host("b")) { "b" } else { "a" };
+        let mut next = Raw::to(target.portal, NAME, of, 9);
+        next.attentions();
+        assert_eq!((next.keys(), next.held()), (vec![], None));
+        let write = next.write(0, Simple, &[1; 512]);
+        next.ends(write, "00");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_goes_takes_its_file_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = on(&dir.path().join("v.img"));
+    let files = dir.path().join("reservations");
+    let target = keeping(ReservationPlace::Directory(files.clone()), &spec).await;
+    assert!(files.join(spec.id.to_string()).exists());
+    target.server.detach(spec.id).await;
+    assert!(!files.join(spec.id.to_string()).exists());
+    // Memory has none.
+    target.server.attach(&memory("m", 1)).await.unwrap();
+    assert_eq!(std::fs::read_dir(&files).unwrap().count(), 0);
+}
+
+/// `outband-target serve`, which ends with the test.
+struct Served {
+    child: Child,
+    portal: SocketAddr,
+    target: String,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Served {
+    fn start(file: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_outband-target"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--sessions-per-portal", "4"])
+            .args(["--size", "4M"])
+            .arg(file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        let url = url.trim().strip_prefix("iscsi://").unwrap();
+        let (portal, rest) = url.split_once('/').unwrap();
+        let target = rest.strip_suffix("/0").unwrap().to_owned();
+        Self { child, portal: portal.parse().unwrap(), target }
+    }
+
+    fn session(&self, isid: u8) -> Raw {
+        let config = Config { chap: None, ..config(Some(&self.target), "a", isid) };
+        let mut session = Raw::with(self.portal, config);
+        session.attentions();
+        session
+    }
+}
+
+#[test]
+fn reservations_survive_kill_nine_at_any_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("disk.img");
+    let mut known = Vec::new();
+    for round in 1..=4u8 {
+        let served = Served::start(&file);
+        let mut session = served.session(0);
+        assert_eq!(session.keys(), known, "round {round}");
+        if round > 1 {
+            assert_eq!(session.held(), Some((1, Kind::WriteExclusive)));
+        } else {
+            does(&mut session, |session| session.register(1, true));
+            does(&mut session, |session| session.reserve(1, Kind::WriteExclusive));
+            known.push(1);
+        }
+        // Whatever was answered when the process is killed, is there.
+        for more in 0..3 {
+            let key = u64::from(round) * 10 + more;
+            let mut other = served.session(round * 10 + u8::try_from(more).unwrap());
+            does(&mut other, |other| other.register(key, true));
+            known.push(key);
+        }
+    }
+}
