@@ -174,7 +174,7 @@ mod tests {
                 panic!("no durable write: {op:?}");
             };
             let offset = usize::try_from(*offset).unwrap();
-            let len = fails_after.unwrap_or(at.len());
+            let len = fails_after.unwrap_or_else(|| at.len());
             self.file[offset..offset + len].copy_from_slice(&buf[..len]);
             let result = match fails_after {
                 None => Ok(Done::Bytes(u32::try_from(len).unwrap())),
