@@ -2,7 +2,8 @@
 
 use outband_control::access::{ANY_HOST, AccessTable, Epoch, Grant};
 use outband_control::api::{TARGET_PREFIX, TargetNames};
-use outband_protocol::ids::Lun;
+use outband_protocol::ids::{IscsiName, Isid, Lun};
+use outband_protocol::scsi::reserve::InitiatorPort;
 use outband_target_server::media::{
     Media, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith,
 };
@@ -44,7 +45,8 @@ pub fn logical_unit() -> LogicalUnit {
         unmap: true,
         rotational: false,
     });
-    unit.attach(HOST);
+    let name = IscsiName::new("iqn.2026-11.local.outband:host").expect("a name");
+    unit.attach(HOST, InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, 1]) });
     // The first command of a session is told of the power on; it is not what is measured.
     unit.begin(HOST, &request(&[0; 6], 0));
     unit

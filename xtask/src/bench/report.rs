@@ -146,8 +146,8 @@ impl Comparison {
             format!("{:.0}{mark}", median.iops),
             format!("{:.0}–{:.0}", median.iops_least, median.iops_most),
             format!("{:.0}", median.mib_s),
-            format!("{:.1}", median.p50_us),
-            format!("{:.1}", median.p99_us),
+            waited(median.p50_us),
+            waited(median.p99_us),
             format!("{:.2}", median.server_us),
             format!("{:.2}", median.client_us),
             ratio(self.unit(row)),
@@ -181,6 +181,11 @@ impl Comparison {
         });
         rows.collect()
     }
+}
+
+/// The loop without a protocol looks at the clock for each request at depth 1 only.
+fn waited(us: f64) -> String {
+    if us > 0.0 { format!("{us:.1}") } else { "–".to_owned() }
 }
 
 #[cfg(test)]
