@@ -3,6 +3,7 @@
 //! granted whole or by partitions, never both.
 
 mod grant;
+mod redirect;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub use grant::{ANY_HOST, BadSource, Chap, Epoch, Grant, Mutual, Source};
+pub use redirect::{BadRedirect, Redirect, RedirectAddress};
 pub use subject::{BadSubject, Subject};
 
 use crate::api::TargetNames;
@@ -21,6 +23,7 @@ pub struct AccessTable {
     names: TargetNames,
     grants: BTreeMap<Subject, Grant>,
     floors: BTreeMap<String, Epoch>,
+    redirects: BTreeMap<Subject, Redirect>,
 }
 
 /// What the target may say to a host about credentials.
@@ -91,16 +94,17 @@ impl AccessTable {
     /// A table without grants, for targets named by `names`.
     #[must_use]
     pub fn new(names: TargetNames) -> Self {
-        Self { names, grants: BTreeMap::new(), floors: BTreeMap::new() }
+        Self::restore(names, BTreeMap::new(), BTreeMap::new(), BTreeMap::new())
     }
 
-    /// The table as it was stored; `floors` and `grants` are taken as they are.
-    pub(crate) fn restore(
+    /// The table as it was stored; everything is taken as it is.
+    pub(crate) const fn restore(
         names: TargetNames,
         grants: BTreeMap<Subject, Grant>,
         floors: BTreeMap<String, Epoch>,
+        redirects: BTreeMap<Subject, Redirect>,
     ) -> Self {
-        Self { names, grants, floors }
+        Self { names, grants, floors, redirects }
     }
 
     /// How targets are named here.
@@ -153,10 +157,45 @@ impl AccessTable {
         self.grants.get(subject)
     }
 
-    /// A grant on the volume or on any of its partitions.
+    /// A grant that uses the volume or any of its partitions here. One whose host is sent elsewhere
+    /// uses nothing here.
     #[must_use]
     pub fn any_grant_of(&self, volume: &str) -> Option<&Grant> {
-        self.grants.values().find(|grant| grant.subject.volume() == volume)
+        self.grants.values().find(|grant| {
+            grant.subject.volume() == volume && !self.redirects.contains_key(&grant.subject)
+        })
+    }
+
+    /// Where `host`, coming from `source`, is to be sent instead of the target named `target`.
+    /// `None` also for a host that has no grant on it: it learns nothing.
+    #[must_use]
+    pub fn redirect_for(&self, host: &str, source: IpAddr, target: &str) -> Option<&Redirect> {
+        if self.redirects.is_empty() {
+            return None;
+        }
+        let grant = self.admit(host, source, target).ok()?;
+        self.redirects.get(&grant.subject)
+    }
+
+    /// All redirects.
+    pub fn redirects(&self) -> impl Iterator<Item = (&Subject, &Redirect)> {
+        self.redirects.iter()
+    }
+
+    /// The redirect of exactly `subject`.
+    #[must_use]
+    pub fn redirect_on(&self, subject: &Subject) -> Option<&Redirect> {
+        self.redirects.get(subject)
+    }
+
+    /// From now on hosts with a grant on `subject` are sent elsewhere.
+    pub fn set_redirect(&mut self, subject: Subject, redirect: Redirect) {
+        self.redirects.insert(subject, redirect);
+    }
+
+    /// Takes a redirect back; false when there is none.
+    pub fn clear_redirect(&mut self, subject: &Subject) -> bool {
+        self.redirects.remove(subject).is_some()
     }
 
     /// The highest epoch seen of `volume`; only epochs above it are taken.

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::access::{AccessTable, Epoch, Grant, Subject};
+use crate::access::{AccessTable, Epoch, Grant, Redirect, Subject};
 use crate::api::TargetNames;
 use crate::machine::Machine;
 use crate::secret::UnitSecret;
@@ -26,6 +26,8 @@ const FILE: &str = "control.redb";
 const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
 /// Volume to epoch floor.
 const FLOORS: TableDefinition<'_, &str, u64> = TableDefinition::new("floors");
+/// Subject to redirect, as JSON.
+const REDIRECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("redirects");
 /// What there is one of; the names are below.
 const UNIT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("unit");
 
@@ -39,6 +41,13 @@ const SECRET: &str = "secret";
 #[derive(Debug)]
 pub struct Store {
     database: Database,
+}
+
+/// The access table as it lies in the file.
+struct Stored {
+    grants: Vec<(String, Vec<u8>)>,
+    redirects: Vec<(String, Vec<u8>)>,
+    floors: BTreeMap<String, Epoch>,
 }
 
 /// Why the store did not open or did not do as told.
@@ -129,6 +138,7 @@ impl Store {
             let txn = database.begin_write()?;
             txn.open_table(GRANTS)?;
             txn.open_table(FLOORS)?;
+            txn.open_table(REDIRECTS)?;
             txn.open_table(UNIT)?;
             Ok(txn.commit()?)
         };
@@ -141,30 +151,43 @@ impl Store {
     /// # Errors
     /// When it cannot be read, or is not a table.
     pub fn table(&self, names: TargetNames) -> Result<AccessTable, StoreError> {
-        let (raw, floors) = self.read_table()?;
+        let stored = self.read_table()?;
+        let damaged = |what: &str, error: &dyn std::fmt::Display| {
+            StoreError::Damaged(format!("a {what}: {error}"))
+        };
         let mut grants = BTreeMap::new();
-        for bytes in raw {
-            let grant: Grant = serde_json::from_slice(&bytes)
-                .map_err(|error| StoreError::Damaged(format!("a grant: {error}")))?;
+        for (_, bytes) in stored.grants {
+            let grant: Grant =
+                serde_json::from_slice(&bytes).map_err(|error| damaged("grant", &error))?;
             grants.insert(grant.subject.clone(), grant);
         }
-        Ok(AccessTable::restore(names, grants, floors))
+        let mut redirects = BTreeMap::new();
+        for (subject, bytes) in stored.redirects {
+            let subject: Subject = subject.parse().map_err(|error| damaged("redirect", &error))?;
+            let redirect: Redirect =
+                serde_json::from_slice(&bytes).map_err(|error| damaged("redirect", &error))?;
+            redirects.insert(subject, redirect);
+        }
+        Ok(AccessTable::restore(names, grants, stored.floors, redirects))
     }
 
-    #[expect(clippy::type_complexity, reason = "said once, used once")]
-    fn read_table(&self) -> Result<(Vec<Vec<u8>>, BTreeMap<String, Epoch>), redb::Error> {
+    fn read_table(&self) -> Result<Stored, redb::Error> {
         let txn = self.database.begin_read()?;
-        let grants = txn
-            .open_table(GRANTS)?
-            .iter()?
-            .map(|entry| entry.map(|(_, grant)| grant.value().to_vec()))
-            .collect::<Result<_, _>>()?;
+        let texts = |table| -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+            let entries = txn.open_table::<&str, &[u8]>(table)?;
+            let entry =
+                |(name, value): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &[u8]>)| {
+                    (name.value().to_owned(), value.value().to_vec())
+                };
+            let all = entries.iter()?.map(|each| each.map(entry)).collect::<Result<_, _>>()?;
+            Ok(all)
+        };
         let floors = txn
             .open_table(FLOORS)?
             .iter()?
             .map(|entry| entry.map(|(name, floor)| (name.value().to_owned(), Epoch(floor.value()))))
             .collect::<Result<_, _>>()?;
-        Ok((grants, floors))
+        Ok(Stored { grants: texts(GRANTS)?, redirects: texts(REDIRECTS)?, floors })
     }
 
     /// Makes `new` of what is stored, which is `old`: durably and at once, or not at all.
@@ -177,23 +200,30 @@ impl Store {
         let gone = old.grants().map(|grant| &grant.subject);
         let gone = gone.filter(|subject| new.grant_on(subject).is_none()).collect::<Vec<_>>();
         let raised = new.floors().filter(|(volume, floor)| old.floor(volume) != *floor);
-        Ok(self.write_table(&changed, &gone, raised)?)
+        let moved = new.redirects().filter(|(subject, now)| old.redirect_on(subject) != Some(*now));
+        let moved = moved.map(|(subject, now)| (subject, json(now))).collect::<Vec<_>>();
+        let back = old.redirects().map(|(subject, _)| subject);
+        let back = back.filter(|subject| new.redirect_on(subject).is_none()).collect::<Vec<_>>();
+        Ok(self.write_table((&changed, &gone), (&moved, &back), raised)?)
     }
 
+    /// `grants` and `redirects` are what has changed and what is gone of them.
     fn write_table<'a>(
         &self,
-        changed: &[(&Subject, Vec<u8>)],
-        gone: &[&Subject],
+        grants: (&[(&Subject, Vec<u8>)], &[&Subject]),
+        redirects: (&[(&Subject, Vec<u8>)], &[&Subject]),
         raised: impl Iterator<Item = (&'a str, Epoch)>,
     ) -> Result<(), redb::Error> {
         let txn = self.database.begin_write()?;
         {
-            let mut grants = txn.open_table(GRANTS)?;
-            for subject in gone {
-                grants.remove(subject.to_string().as_str())?;
-            }
-            for (subject, grant) in changed {
-                grants.insert(subject.to_string().as_str(), grant.as_slice())?;
+            for (table, (changed, gone)) in [(GRANTS, grants), (REDIRECTS, redirects)] {
+                let mut table = txn.open_table(table)?;
+                for subject in gone {
+                    table.remove(subject.to_string().as_str())?;
+                }
+                for (subject, value) in changed {
+                    table.insert(subject.to_string().as_str(), value.as_slice())?;
+                }
             }
             let mut floors = txn.open_table(FLOORS)?;
             for (volume, floor) in raised {
@@ -282,8 +312,8 @@ impl Store {
     }
 }
 
-fn json(grant: &Grant) -> Vec<u8> {
-    serde_json::to_vec(grant).expect("a grant is texts and numbers")
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("a grant, or a redirect, is texts and numbers")
 }
 
 fn whole<const N: usize>(bytes: Vec<u8>, name: &str) -> Result<[u8; N], StoreError> {
@@ -320,6 +350,10 @@ mod tests {
         serde_json::from_str(&body).unwrap()
     }
 
+    fn redirect() -> Redirect {
+        Redirect { address: "192.0.2.7".parse().unwrap(), permanent: true }
+    }
+
     #[test]
     fn grants_floors_and_identity_survive_a_reopen() {
         let dir = tempfile::tempdir().unwrap();
@@ -333,6 +367,13 @@ mod tests {
             store.save(&empty, &table).unwrap();
             let before = table.clone();
             table.fence(&"v".parse().unwrap(), "a", Epoch(4));
+            store.save(&before, &table).unwrap();
+            let before = table.clone();
+            table.set_redirect("gone".parse().unwrap(), redirect());
+            table.set_redirect("x.p1".parse().unwrap(), redirect());
+            store.save(&before, &table).unwrap();
+            let before = table.clone();
+            assert!(table.clear_redirect(&"gone".parse().unwrap()));
             store.save(&before, &table).unwrap();
             let identity = store.start(&Os).unwrap();
             store.enrol(&secret).unwrap();

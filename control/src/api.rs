@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::access::{Epoch, Grant, Source, Subject};
+use crate::access::{Epoch, Grant, Redirect, Source, Subject};
 
 /// Names of this API's routes. `{…}` is a path parameter.
 pub mod routes {
@@ -24,6 +24,10 @@ pub mod routes {
     pub const PARTITION: &str = "/v1/volumes/{volume}/partitions/{number}";
     /// `PUT` [`Grant`](super::Grant) to give, `DELETE` to take whatever grant is there.
     pub const GRANT: &str = "/v1/grants/{subject}";
+    /// `GET`: a list of [`RedirectInfo`](super::RedirectInfo).
+    pub const REDIRECTS: &str = "/v1/redirects";
+    /// `PUT` [`Redirect`](super::Redirect) to send hosts elsewhere, `DELETE` to serve them again.
+    pub const REDIRECT: &str = "/v1/redirects/{subject}";
     /// `POST` [`Fence`](super::Fence).
     pub const FENCES: &str = "/v1/fences";
     /// `POST` [`Enrol`](super::Enrol).
@@ -241,6 +245,27 @@ impl GrantInfo {
             sessions_per_portal: grant.sessions_per_portal,
             target: names.target(subject),
         }
+    }
+}
+
+/// A redirect, and what it is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedirectInfo {
+    /// The volume or partition that lives elsewhere.
+    pub subject: Subject,
+    /// iSCSI target name.
+    pub target: String,
+    /// Where hosts are sent.
+    #[serde(flatten)]
+    pub redirect: Redirect,
+}
+
+impl RedirectInfo {
+    /// The redirect of `subject`.
+    #[must_use]
+    pub fn new(subject: &Subject, redirect: &Redirect, names: &TargetNames) -> Self {
+        let (target, redirect) = (names.target(subject), redirect.clone());
+        Self { subject: subject.clone(), target, redirect }
     }
 }
 

@@ -15,10 +15,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::access::{Grant, Subject};
+use crate::access::{Grant, Redirect, Subject};
 use crate::api::{
     Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo, Problem,
-    SessionInfo, VolumeCreate, VolumeGrow, VolumeInfo, routes,
+    RedirectInfo, SessionInfo, VolumeCreate, VolumeGrow, VolumeInfo, routes,
 };
 use crate::secret::{JoinToken, Secret, UnitSecret};
 
@@ -243,6 +243,34 @@ impl Client {
         self.fetch(self.with(Method::POST, routes::FENCES, fence)).await
     }
 
+    /// All redirects.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn redirects(&self) -> Result<Vec<RedirectInfo>, ClientError> {
+        self.fetch(self.request(Method::GET, routes::REDIRECTS)).await
+    }
+
+    /// Sends hosts with a grant on `subject` elsewhere from now on.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn set_redirect(
+        &self,
+        subject: &Subject,
+        redirect: &Redirect,
+    ) -> Result<RedirectInfo, ClientError> {
+        self.fetch(self.with(Method::PUT, &redirect_path(subject), redirect)).await
+    }
+
+    /// Serves those hosts here again.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn clear_redirect(&self, subject: &Subject) -> Result<(), ClientError> {
+        self.done(self.request(Method::DELETE, &redirect_path(subject))).await
+    }
+
     fn request(&self, method: Method, path: &str) -> Call {
         let (path, bearer) = (path.to_owned(), self.bearer.clone());
         Call { method, path, bearer, body: Vec::new() }
@@ -285,4 +313,8 @@ impl Client {
 
 fn grant_path(subject: &Subject) -> String {
     routes::GRANT.replace("{subject}", &subject.to_string())
+}
+
+fn redirect_path(subject: &Subject) -> String {
+    routes::REDIRECT.replace("{subject}", &subject.to_string())
 }

@@ -2,6 +2,7 @@
 //! makes a fence final. Grants: the device's floor, then the store, then the shards. Fences: the gate,
 //! then device and store, then the sessions' end and the drain, then the acknowledgement.
 
+mod redirects;
 #[cfg(test)]
 mod tests;
 
@@ -85,12 +86,19 @@ impl<U: Unit> Keeper<U> {
         if AccessTable::clone(&now).grant(grant.clone())? == Granted::Already {
             return Ok(info);
         }
-        self.ready(&subject).await?;
+        let elsewhere = now.redirect_on(&subject).is_some();
+        if !elsewhere {
+            self.ready(&subject).await?;
+        }
         // The same host under a new epoch: the old one ends first, as under a fence.
         if let Some(old) = now.grant_on(&subject) {
             self.end(&subject, &old.host, old.epoch).await?;
         }
-        let device_floor = self.unit.raise_floor(subject.volume(), grant.epoch).await?;
+        let device_floor = match self.unit.raise_floor(subject.volume(), grant.epoch).await {
+            // The host is sent to where the volume is; no device here has it.
+            Err(UnitError::NotFound(_)) if elsewhere => Epoch::default(),
+            floor => floor?,
+        };
         // A device whose floor is this very epoch, while the store's is below it, got it from this same
         // request, cut short: an epoch is drawn once, so it is nobody else's.
         if device_floor > grant.epoch {
@@ -182,6 +190,10 @@ impl<U: Unit> Keeper<U> {
         let this = Arc::clone(self);
         self.detached(async move {
             let _volume = this.volume(name.volume()).await;
+            if this.table().await.redirect_on(&name).is_some() {
+                let detail = format!("hosts of {name} are sent elsewhere; end that redirect first");
+                return Err(UnitError::Conflict(detail).into());
+            }
             let volume = this.unit.create_volume(request).await?;
             Ok(this.with_floor(volume).await)
         })
@@ -248,7 +260,8 @@ impl<U: Unit> Keeper<U> {
         let this = Arc::clone(self);
         self.detached(async move {
             let _volume = this.volume(part.volume()).await;
-            free(this.table().await.grant_on(&part))?;
+            let table = this.table().await;
+            free(table.grant_on(&part).filter(|_| table.redirect_on(&part).is_none()))?;
             Ok(this.unit.delete_partition(part.volume(), number).await?)
         })
         .await

@@ -22,10 +22,12 @@ use tokio::sync::{Mutex, watch};
 
 pub(crate) use tls::{acceptor, serve};
 
-use crate::access::{ANY_HOST, Grant, Subject};
+use crate::access::{ANY_HOST, Grant, Redirect, Subject};
 use crate::access_store::Store;
 use crate::api::{Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo};
-use crate::api::{SessionInfo, UnitInfo, VolumeCreate, VolumeGrow, VolumeInfo, routes};
+use crate::api::{
+    RedirectInfo, SessionInfo, UnitInfo, VolumeCreate, VolumeGrow, VolumeInfo, routes,
+};
 use crate::error::Error;
 use crate::keeper::{Keeper, ended_early};
 use crate::machine::SharedMachine;
@@ -63,6 +65,8 @@ pub(crate) fn router<U: Unit>(api: Arc<Api<U>>) -> Router {
         .route(routes::PARTITIONS, post(create_partition))
         .route(routes::PARTITION, delete(delete_partition))
         .route(routes::GRANT, put(grant).delete(revoke))
+        .route(routes::REDIRECTS, get(redirects))
+        .route(routes::REDIRECT, put(set_redirect).delete(clear_redirect))
         .route(routes::FENCES, post(fence))
         .route(routes::ENROL, post(enrol))
         .fallback(async || Error::NoRoute)
@@ -175,6 +179,26 @@ async fn revoke<U: Unit>(
     Path(subject): Path<String>,
 ) -> Result<Json<Fenced>, Error> {
     Ok(Json(api.keeper.revoke(subject.parse()?).await?))
+}
+
+async fn redirects<U: Unit>(State(api): Shared<U>) -> Json<Vec<RedirectInfo>> {
+    Json(api.keeper.redirects().await)
+}
+
+async fn set_redirect<U: Unit>(
+    State(api): Shared<U>,
+    Path(subject): Path<String>,
+    Body(redirect): Body<Redirect>,
+) -> Result<Json<RedirectInfo>, Error> {
+    Ok(Json(api.keeper.set_redirect(subject.parse()?, redirect).await?))
+}
+
+async fn clear_redirect<U: Unit>(
+    State(api): Shared<U>,
+    Path(subject): Path<String>,
+) -> Result<StatusCode, Error> {
+    api.keeper.clear_redirect(subject.parse()?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn fence<U: Unit>(

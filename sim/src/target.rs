@@ -9,7 +9,7 @@ use std::time::Duration;
 use outband_control::access::AccessTable;
 use outband_protocol::ids::IscsiName;
 use outband_ring::Ring;
-use outband_target_server::exports::{Exports, Route};
+use outband_target_server::exports::{DEFAULT_GROUP, Exports, Route};
 use outband_target_server::media::WritePolicy;
 use outband_target_server::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
 use outband_target_server::shard::mailbox::{
@@ -96,7 +96,7 @@ impl Target {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push(volume);
             }));
             let listener = hardware.borrow_mut().listen(portals[index]);
-            shard.listen(SimHandle::Listener(listener));
+            shard.listen(SimHandle::Listener(listener), DEFAULT_GROUP);
             hardware.borrow_mut().want_turn(id);
             shards.push((id, Some(shard)));
         }
@@ -187,7 +187,6 @@ fn settings(setup: &Setup, index: usize) -> Settings {
     Settings {
         index,
         offer: setup.offer.clone(),
-        portal_group: 1,
         buffer_bytes: setup.buffer_bytes,
         receive_bytes: 512 << 10,
         tasks: setup.tasks,
@@ -200,7 +199,7 @@ fn settings(setup: &Setup, index: usize) -> Settings {
 }
 
 fn exports(setup: &Setup, access: &AccessTable) -> Exports {
-    let portals = (0..setup.shards).map(|shard| setup.portal(shard)).collect();
+    let portals = (0..setup.shards).map(|shard| setup.portal(shard).into()).collect();
     let mut exports = Exports::new(access.clone(), portals);
     for (index, volume) in setup.volumes.iter().enumerate() {
         let route = Route {

@@ -1,4 +1,4 @@
-//! The local admin: `outband-target device|volume|partition …` speak to the running unit over a Unix
+//! The local admin: `outband-target device|volume|partition|redirect …` speak to the running unit over a Unix
 //! socket in its state directory; with none running they open the state directory themselves.
 //!
 //! One request, one answer, each a line of JSON; the descriptor of a device goes along with its
@@ -7,12 +7,14 @@
 pub mod args;
 mod client;
 mod local;
+mod redirects;
 mod server;
 mod table;
 mod wire;
 
 pub use args::{AdminArgs, AdminCommand, Output};
 pub use client::{AdminError, run};
+pub use redirects::{Kept, Redirects};
 pub use server::AdminSocket;
 
 /// Name of the socket in the state directory.

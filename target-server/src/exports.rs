@@ -18,7 +18,25 @@ pub struct Exports {
     /// Targets by iSCSI name.
     pub targets: BTreeMap<String, Route>,
     /// What SendTargets announces: never a wildcard.
-    pub portals: Vec<SocketAddr>,
+    pub portals: Vec<Portal>,
+}
+
+/// A portal as hosts are told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portal {
+    /// Where hosts connect to.
+    pub address: SocketAddr,
+    /// TargetPortalGroupTag: portals of one network share it.
+    pub group: u16,
+}
+
+/// The portal group of portals that name no network.
+pub const DEFAULT_GROUP: u16 = 1;
+
+impl From<SocketAddr> for Portal {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, group: DEFAULT_GROUP }
+    }
 }
 
 /// Where a target lives.
@@ -38,7 +56,7 @@ pub struct Route {
 
 impl Exports {
     /// Nothing for nobody.
-    pub fn new(access: AccessTable, portals: Vec<SocketAddr>) -> Self {
+    pub fn new(access: AccessTable, portals: Vec<Portal>) -> Self {
         Self { access, targets: BTreeMap::new(), portals }
     }
 
@@ -53,10 +71,12 @@ impl Exports {
         found.map(|(name, route)| (name.as_str(), *route))
     }
 
-    /// The iSCSI names of the targets that `host` may use from `source` and that are there.
+    /// The iSCSI names of the targets that `host` may use from `source` and that are here, or that
+    /// it is sent on from here to.
     pub fn visible_to(&self, host: &IscsiName, source: IpAddr) -> impl Iterator<Item = String> {
-        self.access
-            .visible_to(host.as_str(), source)
-            .filter(|name| self.targets.contains_key(name.as_str()))
+        self.access.visible_to(host.as_str(), source).filter(move |name| {
+            self.targets.contains_key(name.as_str())
+                || self.access.redirect_for(host.as_str(), source, name).is_some()
+        })
     }
 }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use outband_control::access::{ANY_HOST, AccessTable, Chap, Epoch, Grant};
+use outband_control::access::{
+    ANY_HOST, AccessTable, Chap, Epoch, Grant, Redirect, RedirectAddress,
+};
 use outband_control::api::{TARGET_PREFIX, TargetNames};
 use outband_control::secret::Secret;
 use outband_pool_api::Size;
@@ -60,6 +62,12 @@ pub struct ServeArgs {
     /// Prefer CRC32C digests over headers and data
     #[arg(long)]
     digests: bool,
+    /// Send everybody who may log in to this portal instead
+    #[arg(long, value_name = "ADDR")]
+    redirect: Option<RedirectAddress>,
+    /// Hosts are to remember where --redirect sends them
+    #[arg(long, requires = "redirect")]
+    permanent: bool,
     /// When a write is acknowledged: once on stable storage (normal) or once in the cache (high)
     #[arg(long, value_enum, default_value = "normal")]
     write_policy: Policy,
@@ -152,7 +160,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let names = TargetNames::new(TARGET_PREFIX, NO_POOL);
     let place = args.file.as_deref().and_then(beside);
     let mut config = ServerConfig::new(args.listen.clone(), names);
-    config.advertise.clone_from(&args.advertise);
+    config.advertise = args.advertise.iter().map(|address| (*address).into()).collect();
     config.reservations.clone_from(&place);
     if let Some(shards) = args.shards {
         config.shards = usize::from(shards);
@@ -209,6 +217,10 @@ fn access(args: &ServeArgs, spec: &VolumeSpec) -> Result<AccessTable, ServeError
         epoch: Epoch(1),
         sessions_per_portal: args.sessions_per_portal,
     };
+    if let Some(address) = args.redirect.clone() {
+        let redirect = Redirect { address, permanent: args.permanent };
+        table.set_redirect(grant.subject.clone(), redirect);
+    }
     table.grant(grant).expect("the first grant of an empty table is taken");
     Ok(table)
 }

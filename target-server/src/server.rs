@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::counters::{Counters, Totals};
-use crate::exports::Exports;
+use crate::exports::{DEFAULT_GROUP, Exports, Portal};
 use crate::media::ReservationPlace;
 use crate::shard::mailbox::{Address, Gate, Message, Reply, SessionInfo, mailbox};
 use crate::shard::{Settings, Shard};
@@ -35,8 +35,10 @@ type ShardAddress<R = UringRing> = Address<<R as Ring>::Handle, <R as Ring>::Wak
 pub struct ServerConfig {
     /// Where to listen.
     pub portals: Vec<SocketAddr>,
+    /// Portal group tag of each portal, by its place; [`DEFAULT_GROUP`] where none is given.
+    pub groups: Vec<u16>,
     /// What SendTargets says; the bound addresses when empty, which then may not be wildcards.
-    pub advertise: Vec<SocketAddr>,
+    pub advertise: Vec<Portal>,
     /// Threads, one ring each.
     pub shards: usize,
     /// Memory for data in flight, over all shards.
@@ -62,6 +64,7 @@ impl ServerConfig {
     pub fn new(portals: Vec<SocketAddr>, names: TargetNames) -> Self {
         Self {
             portals,
+            groups: Vec::new(),
             advertise: Vec::new(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             buffer_bytes: 256 * 1024 * 1024,
@@ -143,18 +146,22 @@ impl Server {
     pub fn start(config: &ServerConfig, faults: Option<Faults>) -> Result<Self, StartError> {
         outband_ring::probe()?;
         let (listeners, bound) = listen(&config.portals)?;
-        let portals = advertised(&bound, &config.advertise)?;
-        let exports = Exports::new(AccessTable::new(config.names.clone()), portals.clone());
+        let group = |at: usize| config.groups.get(at).copied().unwrap_or(DEFAULT_GROUP);
+        let bound: Vec<_> =
+            (0..).zip(bound).map(|(at, address)| Portal { address, group: group(at) }).collect();
+        let told = advertised(&bound, &config.advertise)?;
+        let portals = told.iter().map(|portal| portal.address).collect();
+        let exports = Exports::new(AccessTable::new(config.names.clone()), told);
         let shared = Arc::new(exports.clone());
         let mut starts = Vec::new();
         let mut shards = Vec::new();
         let mut threads = Vec::new();
         let mut counters = Vec::new();
         for index in 0..config.shards.max(1) {
-            let listeners = listeners.iter().skip(index).step_by(config.shards.max(1));
+            let listeners = listeners.iter().enumerate().skip(index).step_by(config.shards.max(1));
             let listeners: Vec<_> = listeners
-                .map(|listener| listener.try_clone().map(OwnedFd::from))
-                .collect::<Result<_, _>>()
+                .map(|(at, listener)| Ok((OwnedFd::from(listener.try_clone()?), group(at))))
+                .collect::<io::Result<_>>()
                 .map_err(StartError::Thread)?;
             let settings = settings(config, index);
             let (ready, is_ready) = sync_channel(1);
@@ -312,7 +319,6 @@ fn settings(config: &ServerConfig, index: usize) -> Settings {
     Settings {
         index,
         offer: config.offer.clone(),
-        portal_group: 1,
         buffer_bytes: config.buffer_bytes / config.shards.max(1),
         receive_bytes: config.buffer_bytes / config.shards.max(1) / 2,
         tasks: 16 * 1024,
@@ -343,14 +349,14 @@ fn open_ring(
     }
 }
 
-fn run(mut shard: Shard<UringRing>, listeners: Vec<OwnedFd>, faults: Option<Faults>) {
+fn run(mut shard: Shard<UringRing>, listeners: Vec<(OwnedFd, u16)>, faults: Option<Faults>) {
     if let Some(faults) = faults {
         shard.on_fault(Box::new(move |volume| {
             // Nobody listens any more when the unit is stopping.
             let _ = faults.send(volume);
         }));
     }
-    listeners.into_iter().for_each(|listener| shard.listen(listener));
+    listeners.into_iter().for_each(|(listener, group)| shard.listen(listener, group));
     loop {
         match shard.turn() {
             Ok(true) => {}
@@ -380,21 +386,21 @@ fn listen(portals: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>),
 }
 
 /// What hosts are told. A port of 0 in `advertise` means the port of the portal at its place.
-fn advertised(
-    bound: &[SocketAddr],
-    advertise: &[SocketAddr],
-) -> Result<Vec<SocketAddr>, StartError> {
+fn advertised(bound: &[Portal], advertise: &[Portal]) -> Result<Vec<Portal>, StartError> {
     if advertise.is_empty() {
-        return match bound.iter().find(|address| address.ip().is_unspecified()) {
-            Some(wildcard) => Err(StartError::Wildcard(*wildcard)),
+        return match bound.iter().find(|portal| portal.address.ip().is_unspecified()) {
+            Some(wildcard) => Err(StartError::Wildcard(wildcard.address)),
             None => Ok(bound.to_vec()),
         };
     }
     let port =
-        |index: usize| bound.get(index).or_else(|| bound.first()).map_or(0, SocketAddr::port);
-    let fill = |(index, address): (usize, &SocketAddr)| match address.port() {
-        0 => SocketAddr::new(address.ip(), port(index)),
-        _ => *address,
+        |index: usize| bound.get(index).or_else(|| bound.first()).map_or(0, |at| at.address.port());
+    let fill = |(index, portal): (usize, &Portal)| match portal.address.port() {
+        0 => {
+            let address = SocketAddr::new(portal.address.ip(), port(index));
+            Portal { address, ..*portal }
+        }
+        _ => *portal,
     };
     Ok(advertise.iter().enumerate().map(fill).collect())
 }

@@ -11,9 +11,9 @@ use outband_control::{Control, ControlError, interfaces};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-pub use self::config::{Advertised, FileDevice, MemoryDevice, UnitConfig};
+pub use self::config::{Advertised, FileDevice, MemoryDevice, PortalConfig, UnitConfig};
 use crate::admin::{Teller, UnitCore};
-use crate::admin_socket::AdminSocket;
+use crate::admin_socket::{AdminSocket, Kept};
 use crate::media::{AddOptions, Catalog, Holdings, MediaError, ReservationPlace};
 use crate::server::{Server, ServerConfig, StartError};
 
@@ -56,7 +56,8 @@ pub async fn run(
     let control = Control::open(&config.state_dir, names, Arc::clone(&core)).await?;
     start_telling(&holdings, &core).await.map_err(os("start the volumes"))?;
     tokio::spawn(remember_faults(Arc::clone(&holdings), met));
-    let admin = AdminSocket::listen(&config.state_dir, Arc::clone(&holdings))
+    let redirects = Arc::new(Kept::new(Arc::clone(control.keeper()), Handle::current()));
+    let admin = AdminSocket::listen(&config.state_dir, Arc::clone(&holdings), redirects)
         .map_err(os("listen on the admin socket"))?;
     for portal in server.portals() {
         tracing::info!(%portal, "portal");
@@ -131,10 +132,13 @@ async fn remember_faults(holdings: Arc<Holdings>, mut met: mpsc::UnboundedReceiv
 }
 
 fn server_config(config: &UnitConfig, names: &TargetNames) -> ServerConfig {
-    let mut server = ServerConfig::new(config.listen.clone(), names.clone());
+    let portals = config.portals();
+    let listen = portals.iter().map(|portal| portal.address).collect();
+    let mut server = ServerConfig::new(listen, names.clone());
+    server.groups = portals.iter().map(|portal| portal.group).collect();
+    server.advertise = config.advertised();
     let directory = config.state_dir.join("reservations");
     server.reservations = Some(ReservationPlace::Directory(directory));
-    server.advertise = config.advertise.iter().map(|address| address.0).collect();
     if let Some(shards) = config.shards {
         server.shards = usize::from(shards.get());
     }

@@ -5,6 +5,7 @@ mod guest;
 mod image;
 mod login;
 mod patterns;
+mod redirect;
 pub(crate) mod suite;
 mod tools;
 
@@ -19,6 +20,8 @@ use login::Login;
 pub(crate) enum Part {
     /// What `iscsi-ls` and `iscsi-inq` see, and what a host without a grant does not.
     Discovery,
+    /// What they see through a redirected login.
+    Redirect,
     /// libiscsi's smaller tools.
     Tools,
     /// libiscsi's `iscsi-test-cu`.
@@ -38,8 +41,9 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Discovery,
+        Self::Redirect,
         Self::Tools,
         Self::Suite,
         Self::Image,
@@ -53,6 +57,7 @@ impl Part {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Discovery => discovery::run(),
+            Self::Redirect => redirect::run(),
             Self::Tools => tools::run(),
             Self::Suite => suite::run(),
             Self::Image => image::run(Login::Plain),

@@ -230,3 +230,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_redirect_is_told_to_hosts_with_a_grant_and_to_nobody_else() {
+    let mut table = table();
+    let redirect = Redirect { address: "192.0.2.7:3261".parse().unwrap(), permanent: false };
+    table.set_redirect("v".parse().unwrap(), redirect.clone());
+    assert_eq!(table.redirect_for(A, HERE, &target("v")), None, "no grant yet");
+    let sources = vec!["10.0.0.0/8".parse().unwrap()];
+    table.grant(Grant { sources, ..grant("v", A, 1) }).unwrap();
+    assert_eq!(table.redirect_for(A, HERE, &target("v")), Some(&redirect));
+    assert_eq!(table.redirect_for(B, HERE, &target("v")), None);
+    let elsewhere = IpAddr::V4(Ipv4Addr::new(11, 0, 0, 7));
+    assert_eq!(table.redirect_for(A, elsewhere, &target("v")), None);
+    assert_eq!(table.redirect_for(A, HERE, &target("w")), None);
+    assert_eq!(table.any_grant_of("v"), None, "it uses nothing of this unit");
+    assert!(table.clear_redirect(&"v".parse().unwrap()));
+    assert!(!table.clear_redirect(&"v".parse().unwrap()));
+    assert_eq!(table.redirect_for(A, HERE, &target("v")), None);
+    assert!(table.any_grant_of("v").is_some());
+}

@@ -224,3 +224,32 @@ fn unit_info() -> UnitInfo {
         enrolled: true,
     }
 }
+
+#[tokio::test]
+async fn a_volume_that_moved_away_may_go_and_its_grant_tells_where_it_is() {
+    let world = world().await;
+    let v: Subject = "v".parse().unwrap();
+    world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    let held = world.keeper.delete_volume(v.clone()).await.unwrap_err().to_string();
+    assert!(held.contains("fence that grant first"), "{held}");
+    let redirect =
+        crate::access::Redirect { address: "192.0.2.7".parse().unwrap(), permanent: true };
+    let info = world.keeper.set_redirect(v.clone(), redirect.clone()).await.unwrap();
+    assert_eq!(info.target, "iqn.2026-11.local.outband:main:v");
+    assert_eq!(world.keeper.redirects().await, [info]);
+    world.keeper.delete_volume(v.clone()).await.unwrap();
+    let body = r#"{"name":"v","size":4096}"#;
+    let taken = world.keeper.create_volume(serde_json::from_str(body).unwrap()).await;
+    assert!(taken.unwrap_err().to_string().contains("end that redirect first"));
+    // Another host of a volume that was never here.
+    let w: Subject = "w".parse().unwrap();
+    assert!(world.keeper.grant(grant("w", B, 1)).await.is_err());
+    world.keeper.set_redirect(w.clone(), redirect).await.unwrap();
+    world.keeper.grant(grant("w", B, 1)).await.unwrap();
+
+    world.keeper.clear_redirect(v.clone()).await.unwrap();
+    let table = world.keeper.table().await;
+    assert!(table.grant_on(&v).is_none(), "the grant must not find a later volume of that name");
+    assert!(table.grant_on(&w).is_some());
+    assert!(world.keeper.clear_redirect(v).await.unwrap_err().to_string().contains("there is no"));
+}

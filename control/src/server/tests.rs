@@ -222,3 +222,21 @@ async fn a_unit_is_alive_under_its_own_secret_and_says_when_it_stops() {
     world.unit.leave().await;
     while hear(&world.station, &key).await.0.message != Message::Shutdown {}
 }
+
+#[tokio::test]
+async fn hosts_are_sent_elsewhere_by_the_unit_api() {
+    let world = world().await;
+    let (client, _) = world.enrolled().await;
+    let v: Subject = "v".parse().unwrap();
+    let redirect: Redirect =
+        serde_json::from_str(r#"{"address":"192.0.2.7","permanent":true}"#).unwrap();
+    let set = client.set_redirect(&v, &redirect).await.unwrap();
+    assert_eq!(
+        (set.redirect.address.to_string().as_str(), set.redirect.permanent),
+        ("192.0.2.7:3260", true)
+    );
+    assert_eq!(client.redirects().await.unwrap(), [set]);
+    client.clear_redirect(&v).await.unwrap();
+    assert_eq!(client.redirects().await.unwrap(), []);
+    assert_eq!(word(client.clear_redirect(&v).await), "not-found");
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use outband_control::access::{BadSubject, RedirectAddress, Subject};
 use outband_pool_api::Size;
 
 use crate::media::{VolumeName, WritePolicy};
@@ -27,7 +28,7 @@ pub enum Output {
     Json,
 }
 
-/// Devices, volumes and partitions of this machine's unit
+/// Devices, volumes, partitions and redirects of this machine's unit
 #[derive(Subcommand, Clone, Debug)]
 pub enum AdminCommand {
     /// Files and block devices that hold volumes
@@ -50,6 +51,13 @@ pub enum AdminCommand {
         common: AdminArgs,
         #[command(subcommand)]
         command: PartitionCommand,
+    },
+    /// Where hosts are sent whose volume lives at another portal
+    Redirect {
+        #[command(flatten)]
+        common: AdminArgs,
+        #[command(subcommand)]
+        command: RedirectCommand,
     },
 }
 
@@ -108,6 +116,14 @@ pub enum VolumeCommand {
         /// Its new size
         size: Size,
     },
+    /// Change a volume; hosts that use it are told
+    Set {
+        /// Name or id
+        name: String,
+        /// When a write is acknowledged: on stable storage (normal) or in the cache (high)
+        #[arg(long, value_enum)]
+        write_policy: Policy,
+    },
     /// Remove a volume and all its data
     Rm {
         /// Name or id
@@ -158,6 +174,30 @@ pub enum PartitionCommand {
     },
 }
 
+#[derive(Subcommand, Clone, Debug)]
+pub enum RedirectCommand {
+    /// Send hosts that have a grant on a target to another portal
+    Add {
+        /// Volume, VOLUME.pN or target name
+        #[arg(value_name = "TARGET", value_parser = subject)]
+        subject: Subject,
+        /// The portal, for example 192.0.2.7:3260
+        #[arg(value_name = "ADDR")]
+        address: RedirectAddress,
+        /// Hosts are to remember it; if not, they ask here again each time
+        #[arg(long)]
+        permanent: bool,
+    },
+    /// List redirects
+    Ls,
+    /// Serve the hosts of a target here again
+    Rm {
+        /// Volume, VOLUME.pN or target name
+        #[arg(value_name = "TARGET", value_parser = subject)]
+        subject: Subject,
+    },
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Policy {
     Normal,
@@ -189,6 +229,12 @@ impl std::str::FromStr for PartitionName {
         });
         parsed.ok_or_else(|| format!("`{text}` is not a partition; write for example db.p1"))
     }
+}
+
+/// A target name ends with what it serves (`…:pool:volume`).
+fn subject(text: &str) -> Result<Subject, String> {
+    let last = text.rsplit_once(':').map_or(text, |(_, last)| last);
+    last.parse().map_err(|error: BadSubject| error.to_string())
 }
 
 fn block_size(text: &str) -> Result<u32, String> {

@@ -6,9 +6,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use outband_control::access::Redirect;
+
 use super::args::{
-    AdminArgs, AdminCommand, DeviceCommand, Output, PartitionCommand, VolumeCommand,
+    AdminArgs, AdminCommand, DeviceCommand, Output, PartitionCommand, RedirectCommand,
+    VolumeCommand,
 };
+use super::redirects::Stored;
 use super::wire::{Answer, Reply, Request, receive, send};
 use super::{SOCKET, local, table};
 use crate::media::{AddOptions, Catalog, Holdings, MediaError, NewPartition, NewVolume, open_path};
@@ -62,6 +66,7 @@ fn prepare(command: AdminCommand) -> Result<Prepared, AdminError> {
         AdminCommand::Partition { common, command } => {
             Ok((common, partition_request(command), None))
         }
+        AdminCommand::Redirect { common, command } => Ok((common, redirect_request(command), None)),
     }
 }
 
@@ -101,6 +106,9 @@ fn volume_request(command: VolumeCommand) -> Request {
         }
         VolumeCommand::Ls => Request::VolumeLs,
         VolumeCommand::Grow { name, size } => Request::VolumeGrow { name, size: size.0 },
+        VolumeCommand::Set { name, write_policy } => {
+            Request::VolumeSet { name, write_policy: write_policy.into() }
+        }
         VolumeCommand::Rm { name, force } => Request::VolumeRm { name, force },
         VolumeCommand::Recover { name } => Request::VolumeRecover { name },
     }
@@ -124,6 +132,16 @@ fn partition_request(command: PartitionCommand) -> Request {
     }
 }
 
+fn redirect_request(command: RedirectCommand) -> Request {
+    match command {
+        RedirectCommand::Add { subject, address, permanent } => {
+            Request::RedirectAdd { subject, redirect: Redirect { address, permanent } }
+        }
+        RedirectCommand::Ls => Request::RedirectLs,
+        RedirectCommand::Rm { subject } => Request::RedirectRm { subject },
+    }
+}
+
 fn ask(state_dir: &Path, request: Request, fd: Option<OwnedFd>) -> Result<Answer, AdminError> {
     let path = state_dir.join(SOCKET);
     match UnixStream::connect(&path) {
@@ -140,7 +158,8 @@ fn ask(state_dir: &Path, request: Request, fd: Option<OwnedFd>) -> Result<Answer
             ) =>
         {
             let holdings = Holdings::new(Catalog::open(state_dir)?);
-            let answer = local::carry_out(&holdings, request, fd);
+            let redirects = Stored::new(state_dir);
+            let answer = local::carry_out(&holdings, &redirects, request, fd);
             holdings.settle();
             Ok(answer)
         }
@@ -154,6 +173,7 @@ fn show(reply: &Reply, output: Output) -> String {
         (Output::Json, Reply::Devices(rows)) => json(rows),
         (Output::Json, Reply::Volumes(rows)) => json(rows),
         (Output::Json, Reply::Partitions(rows)) => json(rows),
+        (Output::Json, Reply::Redirects(rows)) => json(rows),
         (Output::Json, Reply::Removed(name)) => json(&serde_json::json!({ "removed": name })),
     }
 }

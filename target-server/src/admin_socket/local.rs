@@ -3,10 +3,16 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::wire::{Answer, PartitionRow, Reply, Request};
+use super::redirects::Redirects;
+use super::wire::{Answer, PartitionRow, RedirectRow, Reply, Request};
 use crate::media::{Holdings, MediaError, Report, VolumeReport};
 
-pub(super) fn carry_out(holdings: &Arc<Holdings>, request: Request, fd: Option<OwnedFd>) -> Answer {
+pub(super) fn carry_out(
+    holdings: &Arc<Holdings>,
+    redirects: &dyn Redirects,
+    request: Request,
+    fd: Option<OwnedFd>,
+) -> Answer {
     let needs = "the request came without the device's descriptor";
     let reply = match request {
         Request::DeviceAdd { path, fresh, options } => {
@@ -20,6 +26,19 @@ pub(super) fn carry_out(holdings: &Arc<Holdings>, request: Request, fd: Option<O
         Request::DeviceLs => Ok(Reply::Devices(holdings.report().devices)),
         Request::DeviceRm { device } => {
             holdings.remove_device(&device).map(|()| Reply::Removed(device))
+        }
+        Request::RedirectAdd { subject, redirect } => {
+            redirects.set(&subject, &redirect)?;
+            return Ok(Reply::Redirects(vec![RedirectRow { subject, redirect }]));
+        }
+        Request::RedirectLs => {
+            let row = |(subject, redirect)| RedirectRow { subject, redirect };
+            return Ok(Reply::Redirects(redirects.list()?.into_iter().map(row).collect()));
+        }
+        Request::RedirectRm { subject } => {
+            let is_here = holdings.volume(subject.volume()).is_ok();
+            redirects.clear(&subject, is_here)?;
+            return Ok(Reply::Removed(format!("redirect of {subject}")));
         }
         other => volume_request(holdings, other),
     };
@@ -35,6 +54,11 @@ fn volume_request(holdings: &Arc<Holdings>, request: Request) -> Result<Reply, M
         Request::VolumeGrow { name, size } => {
             let grown = holdings.grow_volume(&name, size)?;
             Ok(one_volume(&holdings.report(), |v| v.id == grown.id))
+        }
+        Request::VolumeSet { name, write_policy } => {
+            let id = holdings.volume(&name)?.id;
+            holdings.set_write_policy(&name, write_policy)?;
+            Ok(one_volume(&holdings.report(), |v| v.id == id))
         }
         Request::VolumeRm { name, force } => {
             holdings.remove_volume(&name, force).map(|()| Reply::Removed(name))

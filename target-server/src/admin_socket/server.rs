@@ -13,6 +13,7 @@ use rustix::net::Shutdown;
 use rustix::net::sockopt::socket_peercred;
 use tracing::{info, warn};
 
+use super::redirects::Redirects;
 use super::wire::{Answer, Request, receive, send};
 use super::{SOCKET, local};
 use crate::media::Holdings;
@@ -30,7 +31,11 @@ pub struct AdminSocket {
 
 impl AdminSocket {
     /// Listens in `state_dir`, whose lock `holdings` has, so that a socket found there is a dead one's.
-    pub fn listen(state_dir: &Path, holdings: Arc<Holdings>) -> io::Result<Self> {
+    pub fn listen(
+        state_dir: &Path,
+        holdings: Arc<Holdings>,
+        redirects: Arc<dyn Redirects>,
+    ) -> io::Result<Self> {
         let path = state_dir.join(SOCKET);
         let beside = path.with_extension("new");
         remove(&beside)?;
@@ -41,7 +46,7 @@ impl AdminSocket {
         let accepting = Arc::clone(&listener);
         let thread = thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || accept(&accepting, &holdings))?;
+            .spawn(move || accept(&accepting, &holdings, &redirects))?;
         Ok(Self { listener, path, thread: Some(thread) })
     }
 }
@@ -64,7 +69,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn accept(listener: &UnixListener, holdings: &Arc<Holdings>) {
+fn accept(listener: &UnixListener, holdings: &Arc<Holdings>, redirects: &Arc<dyn Redirects>) {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -76,9 +81,9 @@ fn accept(listener: &UnixListener, holdings: &Arc<Holdings>) {
                 continue;
             }
         };
-        let holdings = Arc::clone(holdings);
+        let (holdings, redirects) = (Arc::clone(holdings), Arc::clone(redirects));
         let spawned = thread::Builder::new().name("admin client".to_owned()).spawn(move || {
-            if let Err(error) = serve(&stream, &holdings) {
+            if let Err(error) = serve(&stream, &holdings, &*redirects) {
                 warn!(%error, "admin socket: a request was not answered");
             }
         });
@@ -88,7 +93,11 @@ fn accept(listener: &UnixListener, holdings: &Arc<Holdings>) {
     }
 }
 
-fn serve(stream: &UnixStream, holdings: &Arc<Holdings>) -> io::Result<()> {
+fn serve(
+    stream: &UnixStream,
+    holdings: &Arc<Holdings>,
+    redirects: &dyn Redirects,
+) -> io::Result<()> {
     let peer = socket_peercred(stream)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -98,7 +107,7 @@ fn serve(stream: &UnixStream, holdings: &Arc<Holdings>) -> io::Result<()> {
     }
     let (request, fd) = receive::<Request>(stream)?;
     info!(?request, pid = peer.pid.as_raw_nonzero(), uid = peer.uid.as_raw(), "admin request");
-    send(stream, &local::carry_out(holdings, request, fd), None)
+    send(stream, &local::carry_out(holdings, redirects, request, fd), None)
 }
 
 /// Peer credentials count, not only the mode of the socket's file: that one can be opened up by hand.

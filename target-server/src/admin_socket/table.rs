@@ -19,6 +19,14 @@ pub(super) fn of(reply: &Reply) -> String {
             &["PARTITION", "SIZE", "START LBA", "END LBA", "BLOCKS", "ID"],
             partitions.iter().map(partition),
         ),
+        Reply::Redirects(redirects) => table(
+            &["TARGET", "ADDRESS", "FOR"],
+            redirects.iter().map(|row| {
+                let lasts = if row.redirect.permanent { "good" } else { "this login" };
+                let redirect = &row.redirect;
+                vec![row.subject.to_string(), redirect.address.to_string(), lasts.to_owned()]
+            }),
+        ),
         Reply::Removed(name) => format!("removed {name}\n"),
     }
 }

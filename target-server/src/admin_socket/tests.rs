@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Parser;
 
+use super::redirects::Stored;
 use super::*;
 use crate::media::{Catalog, Holdings};
 
@@ -48,6 +50,17 @@ fn check(dir: &Path) {
     assert!(beyond.contains("the volume has 16384 blocks"), "{beyond}");
     assert_eq!(outband(dir, "partition rm db.p1").unwrap(), "removed db.p1\n");
     outband(dir, "volume grow db 16M").unwrap();
+    let high = outband(dir, "volume set db --write-policy high -o json").unwrap();
+    assert!(high.contains("\"high\""), "{high}");
+    let name = "iqn.2026-11.local.outband:main:elsewhere.p2";
+    outband(dir, &format!("redirect add {name} 192.0.2.7 --permanent")).unwrap();
+    let bad = outband(dir, "redirect add elsewhere 192.0.2.7:3260,1").unwrap_err();
+    assert!(bad.contains("not where a host can be sent"), "{bad}");
+    let redirects = outband(dir, "redirect ls").unwrap();
+    assert!(redirects.contains("elsewhere.p2") && redirects.contains("192.0.2.7:3260"));
+    let removed = outband(dir, "redirect rm elsewhere.p2").unwrap();
+    assert_eq!(removed, "removed redirect of elsewhere.p2\n");
+    assert!(outband(dir, "redirect rm elsewhere.p2").unwrap_err().contains("no redirect"));
     let busy = outband(dir, "device rm @/disk").unwrap_err();
     assert!(busy.contains("volume `db`"), "{busy}");
     outband(dir, "volume rm db").unwrap();
@@ -59,7 +72,8 @@ fn a_running_unit_does_what_the_commands_say() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     let holdings = Holdings::new(Catalog::open(&state).unwrap());
-    let socket = AdminSocket::listen(&state, holdings.clone()).unwrap();
+    let socket =
+        AdminSocket::listen(&state, holdings.clone(), Arc::new(Stored::new(&state))).unwrap();
     let mode = std::fs::metadata(state.join(SOCKET)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     check(dir.path());
@@ -100,7 +114,7 @@ fn a_request_that_makes_no_sense_is_dropped_and_the_next_one_answered() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     let holdings = Holdings::new(Catalog::open(&state).unwrap());
-    let _socket = AdminSocket::listen(&state, holdings).unwrap();
+    let _socket = AdminSocket::listen(&state, holdings, Arc::new(Stored::new(&state))).unwrap();
     for nonsense in ["{}\n", "not json\n", "{\"do\":\"format-everything\"}\n"] {
         let mut stream = std::os::unix::net::UnixStream::connect(state.join(SOCKET)).unwrap();
         stream.write_all(nonsense.as_bytes()).unwrap();

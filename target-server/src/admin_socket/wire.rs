@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use outband_control::access::{Redirect, Subject};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::media::{
     AddOptions, DeviceReport, NewPartition, NewVolume, PartitionSpec, VolumeName, VolumeReport,
+    WritePolicy,
 };
 
 /// Longest line either side takes. A unit's volumes fit: a ledger is a MiB.
@@ -44,6 +46,10 @@ pub(super) enum Request {
         name: String,
         size: u64,
     },
+    VolumeSet {
+        name: String,
+        write_policy: WritePolicy,
+    },
     VolumeRm {
         name: String,
         force: bool,
@@ -67,6 +73,14 @@ pub(super) enum Request {
         volume: String,
         number: u16,
     },
+    RedirectAdd {
+        subject: Subject,
+        redirect: Redirect,
+    },
+    RedirectLs,
+    RedirectRm {
+        subject: Subject,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -75,6 +89,7 @@ pub(super) enum Reply {
     Devices(Vec<DeviceReport>),
     Volumes(Vec<VolumeReport>),
     Partitions(Vec<PartitionRow>),
+    Redirects(Vec<RedirectRow>),
     /// Done, and nothing is left to show.
     Removed(String),
 }
@@ -85,6 +100,14 @@ pub(super) struct PartitionRow {
     pub(super) block_size: u32,
     #[serde(flatten)]
     pub(super) partition: PartitionSpec,
+}
+
+/// A redirect, and what it is of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct RedirectRow {
+    pub(super) subject: Subject,
+    #[serde(flatten)]
+    pub(super) redirect: Redirect,
 }
 
 /// The reply, or why there is none, for people.

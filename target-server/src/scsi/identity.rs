@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::copy::LIMITS;
 use super::sbc::{TRANSFER_MAX, TRANSFER_OPTIMAL, UNMAP_BLOCKS_MAX, UNMAP_EXTENTS_MAX};
-use super::{LogicalUnit, Plan, Reply};
+use super::{LogicalUnit, NexusId, Plan, Reply};
 
 /// A company identifier nobody owns: the bit for local assignment is set, as in 02-xx-xx addresses.
 pub const LOCAL_COMPANY: [u8; 3] = [0x02, 0x4F, 0x42];
@@ -66,6 +66,12 @@ pub struct TargetPort {
 }
 
 impl TargetPort {
+    /// The port that portal group `group` is: one further on for each further group.
+    pub(super) fn of_group(&self, group: u16) -> Self {
+        let relative = self.relative.wrapping_add(group.wrapping_sub(self.portal_group));
+        Self { portal_group: group, relative, ..self.clone() }
+    }
+
     /// The SCSI port name (RFC 7143 §4.4.2).
     fn name(&self) -> String {
         format!("{},t,0x{:04x}", self.target, self.portal_group)
@@ -109,12 +115,17 @@ pub(super) fn absent_inquiry(page: Option<u8>, allocation: u16) -> Result<Plan, 
 }
 
 impl LogicalUnit {
-    pub(super) fn inquiry(&self, page: Option<u8>, allocation: u16) -> Result<Plan, Sense> {
+    pub(super) fn inquiry(
+        &self,
+        nexus: NexusId,
+        page: Option<u8>,
+        allocation: u16,
+    ) -> Result<Plan, Sense> {
         let data = match page {
             None => standard(Peripheral::Disk),
             Some(inquiry::SUPPORTED_PAGES) => inquiry::supported_pages(Peripheral::Disk, &PAGES),
             Some(inquiry::SERIAL_NUMBER) => inquiry::serial_number(&self.config.serial),
-            Some(inquiry::IDENTIFICATION) => inquiry::designators(&self.designators()),
+            Some(inquiry::IDENTIFICATION) => inquiry::designators(&self.designators(nexus)),
             Some(inquiry::THIRD_PARTY_COPY) => third_party_page(&LIMITS),
             Some(inquiry::MANAGEMENT_ADDRESSES) => inquiry::management_addresses(),
             Some(inquiry::EXTENDED) => EXTENDED.page(),
@@ -134,13 +145,13 @@ impl LogicalUnit {
         Ok(Reply::data(data, allocation.into()).into())
     }
 
-    fn designators(&self) -> Vec<Designator> {
-        let port = &self.config.port;
+    fn designators(&self, nexus: NexusId) -> Vec<Designator> {
+        let port = self.port_of(nexus);
         let names = names(self.config.company, self.config.uuid);
         let unit = names.into_iter().map(Designator::unit);
-        let [number, group] = [Name::RelativePort(port.relative), Name::PortGroup(port.group)];
-        let ports = [number, group].into_iter().map(Designator::port).chain(self.port_names());
-        let target = Designator::target(Name::Scsi(port.target.clone()));
+        let numbers = [Name::RelativePort(port.relative), Name::PortGroup(port.group)];
+        let ports = numbers.into_iter().chain([Name::Scsi(port.name())]).map(Designator::port);
+        let target = Designator::target(Name::Scsi(port.target));
         unit.chain(ports).chain([target]).collect()
     }
 

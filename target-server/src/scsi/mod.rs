@@ -14,6 +14,8 @@ mod supported;
 mod update;
 mod verify;
 
+use std::collections::BTreeMap;
+
 use outband_protocol::ids::Lun;
 use outband_protocol::scsi::cdb::{Expected, opcode};
 use outband_protocol::scsi::copy::List;
@@ -230,6 +232,8 @@ pub struct LogicalUnit {
     attentions: Attentions,
     copies: Copies,
     reservations: Reservations,
+    /// Portal group of each nexus that did not come by the first one.
+    ports: BTreeMap<NexusId, u16>,
 }
 
 impl LogicalUnit {
@@ -247,6 +251,7 @@ impl LogicalUnit {
             attentions: Attentions::default(),
             copies: Copies::default(),
             reservations: Reservations::default(),
+            ports: BTreeMap::new(),
             config,
         }
     }
@@ -279,11 +284,26 @@ impl LogicalUnit {
         self.reservations.attach(nexus, port);
     }
 
+    /// The session came by portal group `group`, which is a target port of its own (RFC 7143 §4.4.2).
+    pub fn came_by(&mut self, nexus: NexusId, group: u16) {
+        if group != self.config.port.portal_group {
+            self.ports.insert(nexus, group);
+        }
+    }
+
+    /// The target port of a nexus.
+    #[must_use]
+    pub fn port_of(&self, nexus: NexusId) -> TargetPort {
+        let first = &self.config.port;
+        self.ports.get(&nexus).map_or_else(|| first.clone(), |group| first.of_group(*group))
+    }
+
     /// A session ended.
     pub fn detach(&mut self, nexus: NexusId) {
         self.attentions.detach(nexus);
         self.copies.detach(nexus);
         self.reservations.detach(nexus);
+        self.ports.remove(&nexus);
     }
 
     /// The volume has another size.
@@ -292,6 +312,20 @@ impl LogicalUnit {
             self.config.blocks = blocks;
             self.attentions.owe_all(Attention::CapacityChanged, None);
         }
+    }
+
+    /// The operator has chosen another write policy: WCE follows it, and every nexus is told. True
+    /// when the cache has ended, so that what is in it must be written.
+    pub fn set_write_policy(&mut self, write_cache: bool) -> bool {
+        if self.config.write_cache == write_cache {
+            return false;
+        }
+        self.config.write_cache = write_cache;
+        let before = std::mem::replace(&mut self.write_cache, write_cache || self.config.volatile);
+        if before != self.write_cache {
+            self.attentions.owe_all(Attention::ModeChanged, None);
+        }
+        before && !self.write_cache
     }
 
     /// Writes and flushes fail from now on, or work again.
@@ -346,7 +380,7 @@ impl LogicalUnit {
             Cdb::RequestSense { descriptors, allocation } => {
                 Ok(self.request_sense(nexus, descriptors, allocation).into())
             }
-            Cdb::Inquiry { page, allocation } => self.inquiry(page, allocation),
+            Cdb::Inquiry { page, allocation } => self.inquiry(nexus, page, allocation),
             Cdb::ReportLuns { select, allocation } => spc::report_luns(select, allocation),
             Cdb::ModeSense6(fields) | Cdb::ModeSense10(fields) => self.mode_sense(&cdb, &fields),
             Cdb::ModeSelect6(fields) | Cdb::ModeSelect10(fields) => spc::mode_select(cdb, &fields),

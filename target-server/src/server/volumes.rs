@@ -8,7 +8,7 @@ use outband_ring::Ring;
 use uuid::Uuid;
 
 use super::{Home, Server, ask};
-use crate::exports::Route;
+use crate::exports::{DEFAULT_GROUP, Route};
 use crate::media::{Media, Piece, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith};
 use crate::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
 use crate::shard::mailbox::{LedgerConfig, Message, SegmentConfig, TargetConfig, VolumeConfig};
@@ -74,7 +74,7 @@ impl<R: Ring> Server<R> {
 
     /// Serves a volume no longer; returns when the last of its I/O is reaped.
     pub async fn detach(&self, volume: Uuid) {
-        let _one = self.publishing.lock().await;
+        let one = self.publishing.lock().await;
         // Control has fenced every grant before; the routes go before the volume does.
         let (home, targets) = {
             let mut state = self.lock();
@@ -83,6 +83,8 @@ impl<R: Ring> Server<R> {
             (state.homes.remove(&volume), targets)
         };
         self.tell_exports().await;
+        // Sessions are given time to log out, and no fence waits for that.
+        drop(one);
         if let Some(home) = home {
             ask(&self.shards[home.shard], |reply| Message::Detach(volume, reply)).await;
         }
@@ -169,7 +171,7 @@ impl Server {
             serial: id.simple().to_string(),
             port: TargetPort {
                 target: name.clone(),
-                portal_group: spec.place.target_portal_group,
+                portal_group: DEFAULT_GROUP,
                 group: spec.place.target_port_group,
                 relative: spec.place.relative_port,
             },

@@ -285,6 +285,11 @@ impl<R: Ring> Desk<R> {
         }
     }
 
+    /// Whether any I/O of this volume is on its way.
+    pub(crate) fn has_io(&self, volume: VolumeKey) -> bool {
+        self.ios.values().any(|active| active.volume == volume)
+    }
+
     /// Whether any I/O is on its way.
     pub(crate) fn is_idle(&self) -> bool {
         let is_writing = |target: &Target| target.ledger.as_ref().is_some_and(Ledger::is_writing);

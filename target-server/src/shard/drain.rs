@@ -9,6 +9,7 @@ use super::Shard;
 use super::mailbox::{Gate, Message, Reply};
 use super::peer::{Leaving, Phase, Session};
 use super::reserve::Waiting;
+use super::target::Target;
 use super::token::{ConnKey, TargetKey, VolumeKey};
 use crate::exports::Exports;
 
@@ -19,10 +20,29 @@ pub(crate) struct Pending {
     drains: Vec<(Gate, Reply<()>)>,
     /// Volumes to be forgotten.
     detaches: Vec<(VolumeKey, Reply<()>)>,
+    /// Flushes that no connection asked for, by their numbers.
+    flushes: Vec<(u16, Reply<()>)>,
+    numbered: u16,
     /// The stop itself.
     pub(crate) stop: Option<Reply<()>>,
     /// Changes of reservations.
     pub(crate) reserving: Vec<Waiting>,
+}
+
+impl Pending {
+    /// A number for a flush whose end `reply` waits for.
+    pub(crate) fn flush(&mut self, reply: Reply<()>) -> u16 {
+        self.numbered = self.numbered.wrapping_add(1);
+        self.flushes.push((self.numbered, reply));
+        self.numbered
+    }
+
+    /// A flush that no connection asked for has ended. One that failed has faulted its volume.
+    pub(crate) fn flushed(&mut self, number: u16) {
+        if let Some(at) = self.flushes.iter().position(|(asked, _)| *asked == number) {
+            let _ = self.flushes.swap_remove(at).1.send(());
+        }
+    }
 }
 
 impl Gate {
@@ -130,6 +150,18 @@ impl<R: Ring> Shard<R> {
             })
         });
         self.desk.exports = exports;
+        self.send_on();
+    }
+
+    /// Sessions of targets that live elsewhere now are asked to leave; their next login is sent on.
+    fn send_on(&mut self) {
+        let access = &self.desk.exports.access;
+        let moved: Vec<_> =
+            access.redirects().map(|(subject, _)| access.names().target(subject)).collect();
+        let moved = |target: &Target| moved.iter().any(|name| target.name.as_str() == name);
+        let targets = self.desk.targets.values().filter(|target| moved(target));
+        let sessions: Vec<_> = targets.flat_map(|target| target.sessions.clone()).collect();
+        sessions.into_iter().for_each(|key| self.ask_to_leave(key, "its volume has moved"));
     }
 
     /// Ends these sessions and answers when the last of their I/O is reaped (P12).
@@ -172,8 +204,8 @@ impl<R: Ring> Shard<R> {
 
     /// A volume is served no longer: nobody new, and those who are here are asked to leave.
     pub(super) fn detach(&mut self, volume: VolumeKey, reply: Reply<()>) {
+        self.desk.volumes[volume].goes = true;
         for target in self.targets_of(volume) {
-            self.desk.targets[target].goes = true;
             for key in self.desk.targets[target].sessions.clone() {
                 self.ask_to_leave(key, "its volume goes away");
             }
@@ -243,7 +275,8 @@ impl<R: Ring> Shard<R> {
         for (volume, reply) in std::mem::take(&mut self.pending.detaches) {
             let targets = self.targets_of(volume);
             let visited = self.desk.visitors.values().any(|visitor| visitor.is_at(volume));
-            if !visited && targets.iter().all(|key| self.desk.targets[*key].sessions.is_empty()) {
+            let idle = targets.iter().all(|key| self.desk.targets[*key].sessions.is_empty());
+            if idle && !visited && !self.desk.has_io(volume) {
                 self.forget(volume, &targets);
                 let _ = reply.send(());
             } else {
@@ -327,7 +360,7 @@ impl<R: Ring> Shard<R> {
     pub(super) fn stop(&mut self, reply: Reply<()>) {
         self.stopping = true;
         self.pending.stop = Some(reply);
-        for fd in self.listeners.clone() {
+        for (fd, _) in self.listeners.clone() {
             self.desk.ring.close(fd);
         }
         for key in self.peers.keys().collect::<Vec<_>>() {

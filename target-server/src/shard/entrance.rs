@@ -1,9 +1,10 @@
 //! From accept to full feature phase: the login, the one move to the target's shard, and the older
 //! sessions that a new one replaces.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
-use outband_control::access::{Credentials as Known, Denied};
+use outband_control::access::{Credentials as Known, Denied, Redirect};
 use outband_protocol::Body;
 use outband_protocol::ids::{IscsiName, Tsih};
 use outband_protocol::login::target::{Demand, Event, Identity, Login, Settings as LoginSettings};
@@ -55,6 +56,9 @@ impl Peer {
 
     /// Only the final response is missing.
     fn on_ready<R: Ring>(&mut self, identity: Identity, leftover: Vec<u8>, desk: &mut Desk<R>) {
+        if let Some(redirect) = elsewhere(&identity, self.wire.peer.ip(), desk) {
+            return self.redirect(&redirect, desk);
+        }
         let deadline = desk.now + desk.settings.drain_deadline;
         let home = match &identity.target {
             None => desk.settings.index,
@@ -74,6 +78,17 @@ impl Peer {
         }
     }
 
+    /// Sends the initiator to where the target lives now.
+    fn redirect<R: Ring>(&mut self, redirect: &Redirect, desk: &mut Desk<R>) {
+        let Phase::Entering(login) = &mut self.phase else {
+            return;
+        };
+        tracing::info!(peer = %self.wire.peer, address = %redirect.address, "login redirected");
+        login.redirect(&redirect.address.to_string(), redirect.permanent);
+        flush_login(login, &mut self.wire, desk);
+        self.phase = Phase::Refused;
+    }
+
     /// Moves to the shard of its target, once nothing of it is with the kernel.
     pub(crate) fn try_move<R: Ring>(&mut self, desk: &mut Desk<R>) {
         let Phase::Moving(knock) = &self.phase else {
@@ -91,7 +106,13 @@ impl Peer {
         };
         let Knock { login, identity, leftover, .. } = *knock;
         let home = home.map_or(desk.settings.index, |route| route.shard);
-        let message = Message::Adopt(Box::new(Handover { handle, login, identity, leftover }));
+        let message = Message::Adopt(Box::new(Handover {
+            handle,
+            group: self.group,
+            login,
+            identity,
+            leftover,
+        }));
         desk.shards[home].send(message);
         self.phase = Phase::Leaving(super::peer::Leaving::nothing());
     }
@@ -112,16 +133,24 @@ impl Peer {
     }
 }
 
+/// Where a host is to be sent instead, once it has proved who it is: strangers learn nothing.
+fn elsewhere<R: Ring>(identity: &Identity, source: IpAddr, desk: &Desk<R>) -> Option<Redirect> {
+    let target = identity.target.as_ref()?;
+    let access = &desk.exports.access;
+    access.redirect_for(identity.initiator.as_str(), source, target.as_str()).cloned()
+}
+
 /// A fresh login on an accepted socket.
-pub(crate) fn enter<R: Ring>(key: ConnKey, fd: Fd, desk: &Desk<R>) -> Option<Peer> {
+pub(crate) fn enter<R: Ring>(key: ConnKey, fd: Fd, group: u16, desk: &Desk<R>) -> Option<Peer> {
     let (peer, local) = desk.ends(fd)?;
     let settings = LoginSettings {
         offer: desk.settings.offer.clone(),
-        target_portal_group_tag: desk.settings.portal_group,
+        target_portal_group_tag: group,
         alias: None,
     };
     let wire = Wire::new(key, fd, peer, local);
-    Some(Peer::new(key, wire, Phase::Entering(Box::new(Login::new(settings))), desk.now))
+    let phase = Phase::Entering(Box::new(Login::new(settings)));
+    Some(Peer::new(key, wire, group, phase, desk.now))
 }
 
 /// What a host must prove. One that nobody knows is asked like any other, for a secret that
@@ -163,7 +192,7 @@ fn flush_login<R: Ring>(login: &mut Login, wire: &mut Wire, desk: &mut Desk<R>) 
 impl<R: Ring> Shard<R> {
     /// A connection has moved here.
     pub(super) fn adopt(&mut self, handover: Handover<R::Handle>) {
-        let Handover { handle, login, identity, leftover } = handover;
+        let Handover { handle, group, login, identity, leftover } = handover;
         if self.stopping {
             return;
         }
@@ -176,7 +205,7 @@ impl<R: Ring> Shard<R> {
         let knock = Knock { login, identity, leftover, replaces: Vec::new(), deadline };
         let key = self.peers.insert_with_key(|key| {
             let wire = Wire::new(key, fd, peer, local);
-            Peer::new(key, wire, Phase::Waiting(Box::new(knock)), desk.now)
+            Peer::new(key, wire, group, Phase::Waiting(Box::new(knock)), desk.now)
         });
         self.admit(key);
     }
@@ -237,11 +266,11 @@ impl<R: Ring> Shard<R> {
             .desk
             .targets
             .iter()
-            .find(|(_, target)| target.name == *name)
-            .map(|(key, target)| (key, target.goes))
+            .filter(|(_, target)| target.name == *name)
+            .max_by_key(|(_, target)| !self.desk.volumes[target.volume].goes)
             .ok_or(LoginStatus::AUTHORIZATION_FAILURE)?;
-        let (target, goes) = target;
-        if goes {
+        let (target, volume) = (target.0, target.1.volume);
+        if self.desk.volumes[volume].goes {
             return Err(LoginStatus::SERVICE_UNAVAILABLE);
         }
         Ok((target, grant.epoch.0, usize::from(grant.sessions_per_portal).max(1)))
@@ -273,7 +302,10 @@ impl<R: Ring> Shard<R> {
             let reinstated = match self.peers.get(*session).map(|peer| &peer.phase) {
                 Some(Phase::Inside(conn)) => {
                     let held = conn.core.identity();
-                    held.initiator == identity.initiator && held.isid == identity.isid
+                    // Another portal group is another target port, and so another nexus (§4.4.2).
+                    held.initiator == identity.initiator
+                        && held.isid == identity.isid
+                        && self.peers[*session].group == self.peers[key].group
                 }
                 _ => false,
             };
@@ -337,6 +369,7 @@ impl<R: Ring> Shard<R> {
             target.sessions.push(key);
             let Identity { initiator: name, isid, .. } = conn.core.identity().clone();
             target.lu.attach(nexus, InitiatorPort { name, isid });
+            target.lu.came_by(nexus, peer.group);
             tracing::info!(
                 peer = %peer.wire.peer, host = %conn.host, target = %target.name, "logged in"
             );

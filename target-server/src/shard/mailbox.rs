@@ -67,6 +67,8 @@ pub struct Gate {
 pub struct Handover<H> {
     /// The socket.
     pub handle: H,
+    /// The portal group that it came to.
+    pub group: u16,
     /// At the point where only the final Login Response is missing.
     pub login: Login,
     /// Who wants what.

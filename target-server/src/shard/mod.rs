@@ -50,8 +50,6 @@ pub struct Settings {
     pub index: usize,
     /// What is offered at login.
     pub offer: Offer,
-    /// TargetPortalGroupTag of the unit's portals.
-    pub portal_group: u16,
     /// Memory for the data of tasks.
     pub buffer_bytes: usize,
     /// Memory that connections receive into.
@@ -76,7 +74,8 @@ pub struct Settings {
 pub struct Shard<R: Ring> {
     desk: Desk<R>,
     peers: SlotMap<ConnKey, Peer>,
-    listeners: Vec<Fd>,
+    /// Sockets, and the portal group of each.
+    listeners: Vec<(Fd, u16)>,
     mailbox: Receiver<Message<R::Handle>>,
     touched: Vec<ConnKey>,
     returned: Vec<(u64, Buf)>,
@@ -130,10 +129,10 @@ impl<R: Ring> Shard<R> {
         self.counters = Some(counters);
     }
 
-    /// Takes connections from this listening socket from now on.
-    pub fn listen(&mut self, listener: R::Handle) {
+    /// Takes connections from this listening socket, a portal of `group`, from now on.
+    pub fn listen(&mut self, listener: R::Handle, group: u16) {
         let fd = self.desk.ring.adopt(listener);
-        self.listeners.push(fd);
+        self.listeners.push((fd, group));
         self.accept(self.listeners.len() - 1);
     }
 
@@ -180,12 +179,12 @@ impl<R: Ring> Shard<R> {
 
     fn accept(&mut self, portal: usize) {
         let token = Owner::Accept(u32::try_from(portal).expect("a few portals")).token();
-        self.desk.push(token, Op::Accept { listener: self.listeners[portal] });
+        self.desk.push(token, Op::Accept { listener: self.listeners[portal].0 });
     }
 
     fn on_accept(&mut self, portal: u32, completion: Completion) {
         match completion.result {
-            Ok(Done::Accepted(fd)) => self.open(fd),
+            Ok(Done::Accepted(fd)) => self.open(fd, self.listeners[portal as usize].1),
             Ok(_) => {}
             Err(error) if self.stopping => tracing::debug!(%error, "listener closed"),
             Err(error) => tracing::warn!(%error, "accept failed"),
@@ -195,7 +194,7 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    fn open(&mut self, fd: Fd) {
+    fn open(&mut self, fd: Fd, group: u16) {
         if self.peers.len() >= self.desk.settings.connections {
             tracing::warn!(limit = self.desk.settings.connections, "too many connections");
             return self.desk.ring.close(fd);
@@ -207,10 +206,10 @@ impl<R: Ring> Shard<R> {
         tracing::debug!(%peer, "connection accepted");
         let mut entered = true;
         let key = self.peers.insert_with_key(|key| {
-            entrance::enter(key, fd, desk).unwrap_or_else(|| {
+            entrance::enter(key, fd, group, desk).unwrap_or_else(|| {
                 entered = false;
                 let nowhere = wire::Wire::new(key, fd, peer, peer);
-                Peer::new(key, nowhere, Phase::Refused, desk.now)
+                Peer::new(key, nowhere, group, Phase::Refused, desk.now)
             })
         });
         if entered {
@@ -283,6 +282,11 @@ impl<R: Ring> Shard<R> {
                     Whose::Task(key, task) => (key, task),
                     Whose::Visit(key) => {
                         self.on_visit_done(key, done);
+                        continue;
+                    }
+                    Whose::Unit(number) => {
+                        self.pending.flushed(number);
+                        self.answer_drains();
                         continue;
                     }
                 };

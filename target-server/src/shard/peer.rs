@@ -21,6 +21,8 @@ pub(crate) struct Peer {
     pub(crate) key: ConnKey,
     /// The socket.
     pub(crate) wire: Wire,
+    /// The portal group that it came to.
+    pub(crate) group: u16,
     /// How far it has come.
     pub(crate) phase: Phase,
     /// When it was accepted, for the login's deadline.
@@ -103,8 +105,8 @@ pub(crate) struct Session {
 
 impl Peer {
     /// A connection that has just been accepted.
-    pub(crate) fn new(key: ConnKey, wire: Wire, phase: Phase, now: Instant) -> Self {
-        Self { key, wire, phase, opened: now, heard: now, pinged: false, touched: false }
+    pub(crate) fn new(key: ConnKey, wire: Wire, group: u16, phase: Phase, now: Instant) -> Self {
+        Self { key, wire, group, phase, opened: now, heard: now, pinged: false, touched: false }
     }
 
     /// Closes the socket. What the kernel and the media have of it is waited for.

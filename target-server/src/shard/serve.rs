@@ -6,13 +6,14 @@ use super::Shard;
 use super::claims::Claims;
 use super::ledger::Ledger;
 use super::mailbox::{
-    LedgerConfig, Message, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig,
+    LedgerConfig, Message, Reply, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig,
 };
 use super::peer::Phase;
 use super::target::{Target, Volume};
-use super::token::VolumeKey;
+use super::token::{TargetKey, VolumeKey, Whose};
 use crate::layer::{Linear, Segment};
 use crate::scsi::{Kept, LogicalUnit};
+use crate::store::{Io, Work};
 
 impl<R: Ring> Shard<R> {
     /// Everything in the mailbox. A reply that nobody waits for any more is no error.
@@ -28,10 +29,7 @@ impl<R: Ring> Shard<R> {
                     self.attach(*volume);
                     let _ = reply.send(());
                 }
-                Message::Update(volume, reply) => {
-                    self.update(*volume);
-                    let _ = reply.send(());
-                }
+                Message::Update(volume, reply) => self.update(*volume, reply),
                 Message::Detach(id, reply) => match self.volume(id) {
                     Some(volume) => self.detach(volume, reply),
                     None => {
@@ -62,7 +60,8 @@ impl<R: Ring> Shard<R> {
     }
 
     fn volume(&self, id: uuid::Uuid) -> Option<VolumeKey> {
-        self.desk.volumes.iter().find(|(_, volume)| volume.id == id).map(|(key, _)| key)
+        let volumes = &mut self.desk.volumes.iter();
+        volumes.find(|(_, volume)| volume.id == id && !volume.goes).map(|(key, _)| key)
     }
 
     fn attach(&mut self, config: VolumeConfig<R::Handle>) {
@@ -71,6 +70,7 @@ impl<R: Ring> Shard<R> {
             layers: Linear::default(),
             written: 0,
             synced: 0,
+            goes: false,
             faulted: config.faulted,
             claims: Claims::default(),
         };
@@ -83,9 +83,11 @@ impl<R: Ring> Shard<R> {
     }
 
     /// A volume that has grown or was partitioned anew: known targets change size, new ones come.
-    fn update(&mut self, config: VolumeConfig<R::Handle>) {
+    fn update(&mut self, config: VolumeConfig<R::Handle>, reply: Reply<()>) {
         let Some(key) = self.volume(config.id) else {
-            return self.attach(config);
+            self.attach(config);
+            let _ = reply.send(());
+            return;
         };
         self.extend(key, config.segments);
         let wanted: Vec<_> = config.targets.iter().map(|target| target.id).collect();
@@ -98,12 +100,31 @@ impl<R: Ring> Shard<R> {
             .collect();
         self.forget_targets(&gone);
         let mut ledgers = config.ledgers;
-        for target in config.targets {
-            match self.desk.targets.values_mut().find(|known| known.id == target.id) {
-                Some(known) => known.lu.resized(target.lu.blocks),
-                None => self.add_target(key, target, &mut ledgers),
+        let mut cache_ended = None;
+        for config in config.targets {
+            match self.desk.targets.iter_mut().find(|(_, known)| known.id == config.id) {
+                Some((target, known)) => {
+                    known.lu.resized(config.lu.blocks);
+                    if known.lu.set_write_policy(config.lu.write_cache) {
+                        cache_ended = Some(target);
+                    }
+                }
+                None => self.add_target(key, config, &mut ledgers),
             }
         }
+        match cache_ended {
+            Some(target) => self.flush_for(target, reply),
+            None => {
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    /// Without a cache every acknowledged write is on stable storage, those from before too: the
+    /// change is answered when they are (SBC-3 §4.15).
+    fn flush_for(&mut self, target: TargetKey, reply: Reply<()>) {
+        let number = self.pending.flush(reply);
+        self.desk.start(Whose::Unit(number), target, Io::new(Work::Flush, 0, 0));
     }
 
     fn add_target(

@@ -37,8 +37,6 @@ pub(crate) struct Target {
     pub(crate) ledger: Option<Ledger>,
     /// Connections that are logged in, oldest first.
     pub(crate) sessions: Vec<ConnKey>,
-    /// It is being taken away: nobody is let in any more.
-    pub(crate) goes: bool,
     /// Who threw whom out, lately.
     evictions: VecDeque<(Instant, IscsiName)>,
 }
@@ -61,7 +59,6 @@ impl Target {
             tasks: TaskSet::default(),
             ledger: None,
             sessions: Vec::new(),
-            goes: false,
             evictions: VecDeque::new(),
         }
     }
@@ -95,6 +92,8 @@ pub(crate) struct Volume {
     pub(crate) written: u64,
     /// How many of them, from the first on, a sync has covered.
     pub(crate) synced: u64,
+    /// It is being taken away: nobody is let in any more.
+    pub(crate) goes: bool,
     /// A sync failed and the operator has not said `recover` since.
     pub(crate) faulted: bool,
     /// Ranges that tasks have, or want, alone.

@@ -24,6 +24,8 @@ pub(crate) enum Whose {
     Task(ConnKey, TaskId),
     /// A copy of another target.
     Visit(VisitKey),
+    /// The unit itself: a flush, by its number.
+    Unit(u16),
 }
 
 impl From<(ConnKey, TaskId)> for Whose {

@@ -11,6 +11,8 @@ use outband_control::secret::JoinToken;
 use outband_pool_api::Size;
 use serde::Deserialize;
 
+use crate::exports::Portal;
+
 /// `unit.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,10 +21,12 @@ pub struct UnitConfig {
     pub name: String,
     /// Where the unit keeps its identity, its catalog and its grants.
     pub state_dir: PathBuf,
-    /// iSCSI portals.
-    pub listen: Vec<SocketAddr>,
+    /// iSCSI portals of no particular network; one on loopback if no portal is named at all.
+    pub listen: Option<Vec<SocketAddr>>,
     /// How hosts reach those portals; needed where `listen` has a wildcard.
     pub advertise: Vec<Advertised>,
+    /// iSCSI portals that name their network.
+    pub portal: Vec<PortalConfig>,
     /// The pool's name, a part of every target name.
     pub pool: String,
     /// The unit API, which the station calls.
@@ -43,6 +47,19 @@ pub struct UnitConfig {
     pub memory: Vec<MemoryDevice>,
     /// Files taken as devices at the start, and made if they are not there.
     pub file: Vec<FileDevice>,
+}
+
+/// A portal of a network. Portals of one network are one portal group: hosts that reach one of
+/// them reach all.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortalConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How hosts reach it; needed where `listen` is a wildcard.
+    pub advertise: Option<Advertised>,
+    /// What people call the network.
+    pub network: String,
 }
 
 /// A device of memory.
@@ -88,8 +105,9 @@ impl Default for UnitConfig {
         Self {
             name: host_name(),
             state_dir: "/var/lib/outband-target".into(),
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 3260))],
+            listen: None,
             advertise: Vec::new(),
+            portal: Vec::new(),
             pool: "main".to_owned(),
             api_listen: SocketAddr::from(([0, 0, 0, 0], 3261)),
             api_advertise: None,
@@ -118,11 +136,13 @@ impl UnitConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.listen.is_empty() {
+        if self.listen.as_ref().is_some_and(Vec::is_empty) && self.portal.is_empty() {
             return Err("listen names no portal; say for example [\"0.0.0.0:3260\"]".to_owned());
         }
-        let wildcard = self.listen.iter().find(|address| address.ip().is_unspecified());
-        if let (Some(wildcard), true) = (wildcard, self.advertise.is_empty()) {
+        let plain = self.listen.iter().flatten().filter(|_| self.advertise.is_empty());
+        let named = self.portal.iter().filter(|portal| portal.advertise.is_none());
+        let untold = plain.chain(named.map(|portal| &portal.listen));
+        if let Some(wildcard) = untold.into_iter().find(|address| address.ip().is_unspecified()) {
             return Err(format!(
                 "listen has {wildcard}, which no host can connect to; say in advertise which \
                  address hosts are to use"
@@ -141,6 +161,52 @@ impl UnitConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Every portal: where to listen, and its portal group tag. A network has the tag of its first
+    /// mention, so that portals added at the end change none.
+    pub fn portals(&self) -> Vec<Portal> {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 3260));
+        let plain = match (&self.listen, self.portal.is_empty()) {
+            (Some(listen), _) => listen.clone(),
+            (None, true) => vec![loopback],
+            (None, false) => Vec::new(),
+        };
+        let mut networks: Vec<Option<&str>> = Vec::new();
+        let mut group = |network| {
+            let known = networks.iter().position(|known| *known == network);
+            let at = known.unwrap_or_else(|| {
+                networks.push(network);
+                networks.len() - 1
+            });
+            u16::try_from(at + 1).unwrap_or(u16::MAX)
+        };
+        let plain = plain.into_iter().map(|address| (address, None));
+        let named = self.portal.iter().map(|portal| (portal.listen, Some(portal.network.as_str())));
+        let portal = |(address, network)| Portal { address, group: group(network) };
+        plain.chain(named).map(portal).collect()
+    }
+
+    /// How hosts are told of them; empty when just as they listen.
+    pub fn advertised(&self) -> Vec<Portal> {
+        let listens = self.portals();
+        let (plain, named) = listens.split_at(listens.len() - self.portal.len());
+        if self.advertise.is_empty() && self.portal.iter().all(|portal| portal.advertise.is_none())
+        {
+            return Vec::new();
+        }
+        let told = |at: &Portal, told: Advertised| {
+            let port = if told.0.port() == 0 { at.address.port() } else { told.0.port() };
+            Portal { address: SocketAddr::new(told.0.ip(), port), group: at.group }
+        };
+        let mut all = if self.advertise.is_empty() { plain.to_vec() } else { Vec::new() };
+        for (place, address) in self.advertise.iter().enumerate() {
+            // One that listens everywhere may be told of by several addresses.
+            all.extend(plain.get(place).or_else(|| plain.first()).map(|at| told(at, *address)));
+        }
+        let named = named.iter().zip(&self.portal);
+        all.extend(named.map(|(at, portal)| portal.advertise.map_or(*at, |to| told(at, to))));
+        all
     }
 
     /// The pool's join token.
@@ -169,7 +235,7 @@ mod tests {
     #[test]
     fn the_example_works_as_shipped() {
         let config = parse(include_str!("../../examples/unit.toml")).unwrap();
-        assert_eq!(config.listen, [SocketAddr::from(([0, 0, 0, 0], 3260))]);
+        assert_eq!(config.listen.unwrap(), [SocketAddr::from(([0, 0, 0, 0], 3260))]);
     }
 
     #[test]
@@ -185,6 +251,34 @@ mod tests {
         assert!(parse("pool = \"Main\"").unwrap_err().contains("a-z"));
         assert!(parse("advertise = [\"here\"]").unwrap_err().contains("neither"));
         assert!(parse("listen = []").unwrap_err().contains("no portal"));
+    }
+
+    #[test]
+    fn portals_of_one_network_are_one_portal_group() {
+        let shown = |portals: Vec<Portal>| -> Vec<String> {
+            portals.iter().map(|at| format!("{},{}", at.address, at.group)).collect()
+        };
+        let check = |text: &str, listens: &[&str], told: &[&str]| {
+            let config = parse(text).unwrap();
+            assert_eq!(shown(config.portals()), listens, "{text}");
+            assert_eq!(shown(config.advertised()), told, "{text}");
+        };
+        check("", &["127.0.0.1:3260,1"], &[]);
+        let several = "listen = [\"0.0.0.0:3260\"]\nadvertise = [\"10.0.0.5\", \"10.3.0.5:860\"]\n";
+        check(several, &["0.0.0.0:3260,1"], &["10.0.0.5:3260,1", "10.3.0.5:860,1"]);
+        let named = "[[portal]]\nlisten = \"10.1.0.5:3260\"\nnetwork = \"blue\"\n\
+                     [[portal]]\nlisten = \"10.2.0.5:3260\"\nnetwork = \"red\"\n";
+        check(named, &["10.1.0.5:3260,1", "10.2.0.5:3260,2"], &[]);
+        let third = "[[portal]]\nlisten = \"0.0.0.0:3261\"\nadvertise = \"10.1.0.6\"\n\
+                     network = \"blue\"\n";
+        let listens = ["10.1.0.5:3260,1", "10.2.0.5:3260,2", "0.0.0.0:3261,1"];
+        let told = ["10.1.0.5:3260,1", "10.2.0.5:3260,2", "10.1.0.6:3261,1"];
+        check(&format!("{named}{third}"), &listens, &told);
+        let listens = ["0.0.0.0:3260,1", "10.1.0.5:3260,2", "10.2.0.5:3260,3"];
+        let told = ["10.0.0.5:3260,1", "10.3.0.5:860,1", "10.1.0.5:3260,2", "10.2.0.5:3260,3"];
+        check(&format!("{several}{named}"), &listens, &told);
+        let untold = "[[portal]]\nlisten = \"0.0.0.0:3260\"\nnetwork = \"blue\"\n";
+        assert!(parse(untold).unwrap_err().contains("advertise"));
     }
 
     #[test]

@@ -31,6 +31,16 @@ pub(crate) struct Said {
     pub(crate) data: Vec<u8>,
 }
 
+impl Said {
+    /// The task or exchange that a text is of.
+    pub(crate) fn response_itt(&self) -> Itt {
+        match &self.response {
+            Response::Text(text) => text.itt,
+            other => panic!("no text: {other:?}"),
+        }
+    }
+}
+
 /// A session without a mind of its own.
 pub(crate) struct Raw {
     stream: TcpStream,

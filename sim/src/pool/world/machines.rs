@@ -148,7 +148,7 @@ impl World {
         let portals = self.setup.portals(index);
         let names = self.setup.target.names();
         let access = outband_control::access::AccessTable::new(names.clone());
-        let exports = Exports::new(access, portals.clone());
+        let exports = Exports::new(access, portals.iter().map(|portal| (*portal).into()).collect());
         let shared = Arc::new(exports.clone());
         let setup = &self.setup.target;
         let target = Target::bare(setup, &self.hardware, shared, &portals, &mut self.rng);

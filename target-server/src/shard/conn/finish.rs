@@ -1,7 +1,5 @@
 //! How commands end: answered, aborted, or with the whole session.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use outband_protocol::ids::{IscsiName, Itt, TaskId};
 use outband_protocol::keys::{PortalAddress, TargetRecord, TextQueue, send_targets};
@@ -14,6 +12,7 @@ use outband_ring::Buf;
 use super::{
     Conn, DataFault, Desk, Errand, Event, Manage, Reply, Ring, Stage, Targets, Task, Work,
 };
+use crate::exports::Portal;
 use crate::shard::order::Turn;
 use crate::store::StoreError;
 
@@ -263,8 +262,7 @@ impl Conn {
             Targets::Own => own.as_ref() == Some(name),
             Targets::Name(asked) => asked == name,
         };
-        let portal =
-            |address: &SocketAddr| PortalAddress::new(*address, Some(desk.settings.portal_group));
+        let portal = |portal: &Portal| PortalAddress::new(portal.address, Some(portal.group));
         let records: Vec<_> = exports
             .visible_to(&self.host, source)
             .filter_map(|name| IscsiName::new(&name).ok())

@@ -66,8 +66,8 @@ impl<R: Ring> Desk<R> {
                 Ready::Granted(Whose::Task(key, task)) => {
                     self.errands.push(Errand::Granted(key, task));
                 }
-                // A copy claims nothing.
-                Ready::Granted(Whose::Visit(_)) => {}
+                // Copies and flushes claim nothing.
+                Ready::Granted(Whose::Visit(_) | Whose::Unit(_)) => {}
                 Ready::Start(owner, io) => self.start_now(owner, volume, io, false),
             }
         }

@@ -1,0 +1,184 @@
+//! What changes under sessions that are logged in: each of them is told, and none hangs.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::raw::{Raw, Said};
+use common::{Target, host};
+use outband_control::access::{Epoch, Redirect};
+use outband_protocol::ids::Itt;
+use outband_protocol::pdu::TaskAttribute::Simple;
+use outband_protocol::pdu::{AsyncEvent, LogoutResult, Response};
+use outband_target_server::media::{Media, Piece, VolumeSpec, WritePolicy, ZeroWith};
+use uuid::Uuid;
+
+const NAME: &str = "iqn.2026-11.local.outband:test:v";
+
+/// A volume `v` that keeps what it has, and two sessions of one host.
+async fn two() -> (Target, VolumeSpec, Raw, Raw) {
+    let mut target = Target::start(|config| config.logout_wait = Duration::from_secs(1));
+    let mut spec = common::memory("v", 4);
+    spec.volatile = false;
+    target.server.attach(&spec).await.unwrap();
+    target.grant_sessions("v", "a", 1, 8).await;
+    let session = |isid| {
+        let mut session = Raw::to(target.portal, NAME, "a", isid);
+        assert_eq!(session.attentions(), ["02 6/2900"]);
+        session
+    };
+    let (a, b) = (session(1), session(2));
+    (target, spec, a, b)
+}
+
+fn message(said: Said) -> (AsyncEvent, [u16; 3]) {
+    match said.response {
+        Response::Async(message) => (message.event, message.parameters),
+        other => panic!("no asynchronous message: {other:?}"),
+    }
+}
+
+/// WCE as MODE SENSE(6) tells it.
+fn write_cache(session: &mut Raw) -> bool {
+    let command = session.command(&[0x1a, 0x08, 0x08, 0, 64, 0]);
+    let command = outband_protocol::pdu::ScsiCommand { read: true, expected_len: 64, ..command };
+    session.send(outband_protocol::pdu::Request::Command(command), &[]);
+    session.said().data[4 + 2] & 0x04 != 0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_grows_under_io_says_so_to_every_session() {
+    let (mut target, mut spec, mut a, mut b) = two().await;
+    target.grant_sessions("v", "a", 2, 9).await;
+    let disk = Arc::new(target.disk("v", "a").await.unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (busy, stopped) = (Arc::clone(&disk), Arc::clone(&stop));
+    let io = tokio::spawn(async move {
+        let mut done = 0u64;
+        while !stopped.load(Ordering::Relaxed) {
+            busy.write_at((done % 64) * 4096, vec![1; 4096]).await.unwrap();
+            done += 1;
+        }
+        done
+    });
+    let zero = ZeroWith::Writes;
+    for _ in 0..4 {
+        let device = Uuid::new_v4();
+        spec.pieces.push(Piece { device, media: Media::Memory, offset: 0, len: 1 << 20, zero });
+        spec.blocks += 2048;
+        target.server.attach(&spec).await.unwrap();
+        for session in [&mut a, &mut b] {
+            assert_eq!(session.attentions(), ["02 6/2a09"]);
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(io.await.unwrap() > 0);
+    assert_eq!(disk.refresh().await.unwrap().capacity(), 8 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_write_policy_is_told_to_every_session_and_seen_in_the_caching_page() {
+    let (target, mut spec, mut a, mut b) = two().await;
+    assert!(!write_cache(&mut a));
+    for (policy, cached) in [(WritePolicy::High, true), (WritePolicy::Normal, false)] {
+        spec.write_policy = policy;
+        target.server.attach(&spec).await.unwrap();
+        for session in [&mut a, &mut b] {
+            assert_eq!(session.attentions(), ["02 6/2a01"]);
+            assert_eq!(write_cache(session), cached);
+        }
+        target.server.attach(&spec).await.unwrap();
+        assert_eq!(a.attentions(), [""; 0], "the same again is no change");
+        let write = a.write(1, Simple, &[5; 512]);
+        a.ends(write, "00");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_grant_ends_the_tasks_says_so_and_closes() {
+    let (target, _, mut a, mut b) = two().await;
+    let held = a.write(0, Simple, &[]);
+    a.r2t(held);
+    let epoch = Epoch(1);
+    target.server.close_gate(NAME.to_owned(), Some(host("a")), epoch).await;
+    let refused = b.read(0, Simple);
+    b.ends(refused, "18");
+    target.server.drain(NAME.to_owned(), Some(host("a")), epoch).await;
+    for session in [&mut a, &mut b] {
+        let params = session.params();
+        let seconds = |value: u32| u16::try_from(value).unwrap();
+        let times = [0, seconds(params.time_to_wait), seconds(params.time_to_retain)];
+        assert_eq!(message(session.said()), (AsyncEvent::SessionDropped, times));
+        assert!(session.hear().is_none());
+    }
+    assert!(target.server.sessions().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_goes_asks_for_a_logout_and_cuts_off_who_stays() {
+    let (target, spec, mut polite, mut deaf) = two().await;
+    let held = deaf.write(0, Simple, &[]);
+    deaf.r2t(held);
+    let server = Arc::clone(&target.server);
+    let detached = tokio::spawn(async move { server.detach(spec.id).await });
+    for session in [&mut polite, &mut deaf] {
+        assert_eq!(message(session.said()), (AsyncEvent::LogoutRequested, [0, 0, 1]));
+    }
+    // Until then it works as before.
+    let read = polite.read(0, Simple);
+    polite.ends(read, "00");
+    let logout = polite.logout();
+    let Response::Logout(answer) = polite.said().response else { panic!("no logout") };
+    assert_eq!((answer.itt, answer.result), (logout, LogoutResult::Closed));
+    assert!(polite.hear().is_none());
+    assert_eq!(message(deaf.said()), (AsyncEvent::ConnectionDropped, [7, 0, 0]));
+    assert!(deaf.hear().is_none());
+    detached.await.unwrap();
+    assert!(target.server.sessions().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_asks_for_a_logout_and_waits_for_it() {
+    let (target, _, mut a, mut b) = two().await;
+    let server = Arc::clone(&target.server);
+    let stopped = tokio::spawn(async move { server.stop().await });
+    for session in [&mut a, &mut b] {
+        assert_eq!(message(session.said()), (AsyncEvent::LogoutRequested, [0, 0, 1]));
+        session.logout();
+        assert!(matches!(session.said().response, Response::Logout(_)));
+        assert!(session.hear().is_none());
+    }
+    stopped.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_moves_away_asks_for_a_logout_and_sends_the_next_login_on() {
+    use common::raw::{config, log_in};
+    use outband_protocol::login::initiator::Event;
+
+    let (mut target, _, mut a, _b) = two().await;
+    let address = "192.0.2.7:3261";
+    for permanent in [false, true] {
+        let redirect = Redirect { address: address.parse().unwrap(), permanent };
+        target.access.set_redirect("v".parse().unwrap(), redirect);
+        target.server.publish(target.access.clone()).await;
+        let (_, sent) = log_in(target.portal, config(Some(NAME), "a", 3));
+        let address = address.parse().unwrap();
+        assert_eq!(sent, Event::Redirect { address, permanent });
+    }
+    assert_eq!(message(a.said()), (AsyncEvent::LogoutRequested, [0, 0, 1]));
+    a.logout();
+    assert!(matches!(a.said().response, Response::Logout(_)));
+    // Who has no grant on it hears what everybody hears.
+    target.grant("w", "b", 1).await;
+    let (_, stranger) = log_in(target.portal, config(Some(NAME), "b", 3));
+    let refused = outband_protocol::pdu::LoginStatus::AUTHORIZATION_FAILURE;
+    assert_eq!(stranger, Event::Refused(refused));
+    target.access.clear_redirect(&"v".parse().unwrap());
+    target.server.publish(target.access.clone()).await;
+    assert_ne!(Raw::to(target.portal, NAME, "a", 3).itt(), Itt::NONE);
+}
