@@ -41,7 +41,9 @@ pub struct Identity {
     pub session: SessionType,
     /// The initiator's part of the session's name.
     pub isid: Isid,
-    /// Always 0: a new session, perhaps in place of an older one with the same ISID.
+    /// 0 for a new session, perhaps in place of an older one with the same ISID. Else the session
+    /// whose connection of the same CID this one is to replace (§6.3.4); a session has one, so any
+    /// other CID is one too many.
     pub tsih: Tsih,
     /// The connection's name.
     pub cid: Cid,
@@ -294,9 +296,6 @@ impl Login {
             self.refuse(LoginStatus::UNSUPPORTED_VERSION);
         } else if !readable || !same || !stages || self.rounds > LOGIN_ROUNDS_MAX {
             self.refuse(LoginStatus::INITIATOR_ERROR);
-        } else if request.tsih != Tsih(0) {
-            // A session has one connection, so there is none to add to (§6.3.1).
-            self.refuse(LoginStatus::SESSION_DOES_NOT_EXIST);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Conversations between the two logins, cut at every byte size.
 
 mod hostile_target;
+mod key_offences;
 mod odd_initiator;
 
 use std::fmt::Write as _;

@@ -304,9 +304,8 @@ impl Conn {
         let reading = self.reading;
         self.punish(PeerError::DataDigest)?;
         Ok(match reading {
-            Reading::Write { task, .. } | Reading::Unwanted { task, .. } => {
-                self.fail_data(task, DataFault::Digest)
-            }
+            Reading::Write { task, last } => self.on_damaged_write(task, last),
+            Reading::Unwanted { task, .. } => self.fail_data(task, DataFault::Digest),
             Reading::Text(_) => {
                 self.exchange.reset();
                 None

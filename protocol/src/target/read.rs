@@ -80,7 +80,7 @@ impl Conn {
         let sent = match entry.state {
             State::Draining => return self.tasks.free(task),
             State::Executing { sent } => sent,
-            State::Receiving(_) => 0,
+            State::Receiving(_) | State::Failing(_) => 0,
             State::Free | State::Answering => return,
         };
         let Outcome { status, sense, data_in, wanted } = outcome;

@@ -86,9 +86,17 @@ impl Conn {
     fn on_command(&mut self, command: &ScsiCommand, len: u32) -> Result<Event<'static>, PeerError> {
         let &ScsiCommand { order, itt, lun, expected_len, read, write, .. } = command;
         self.check_tag(itt)?;
-        if read && write {
+        if read && write && expected_len > 0 {
             // No command of a disk moves data both ways.
             return Err(PeerError::field("R and W"));
+        }
+        if !read && !write && expected_len > 0 {
+            return Err(PeerError::field("Expected Data Transfer Length"));
+        }
+        // Both with nothing to move mean nothing (§11.3.1).
+        let (read, write) = (read && !write, write && !read);
+        if !write && !command.last {
+            return Err(PeerError::field("F"));
         }
         if !write && len > 0 {
             return Err(PeerError::field("DataSegmentLength"));
@@ -182,7 +190,7 @@ impl Terms {
     /// Bytes that may come without an R2T (§13.10, §13.11, §13.14); an error if the command brings
     /// or announces more.
     fn unsolicited(&self, command: &ScsiCommand, len: u32) -> Result<u32, DataFault> {
-        let more = command.write && !command.last;
+        let more = !command.last;
         if len > 0 && !self.immediate_data || more && self.initial_r2t {
             return Err(DataFault::Unexpected);
         }

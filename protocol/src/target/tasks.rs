@@ -1,6 +1,6 @@
 //! The task table: slots used again and again, found by Initiator Task Tag without an allocation.
 
-use super::write::Write;
+use super::write::{Rest, Write};
 use crate::ids::{Itt, Lun, TaskId};
 use crate::limits::{IMMEDIATE_MAX, TASKS_MAX};
 
@@ -40,6 +40,8 @@ pub(super) enum State {
     Free,
     /// A write whose data is still to come.
     Receiving(Write),
+    /// A write whose data was damaged: the answer waits for what is still on its way.
+    Failing(Rest),
     /// The shell works on it. The read data below `sent` is on its way.
     Executing { sent: u32 },
     /// Completed; the answer waits in the outbox.

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use super::outbox::Reply;
 use super::{Conn, Event, PeerError, Reading, Targets};
 use crate::ids::{Itt, Ttt};
-use crate::keys::{self, Asked, Pairs, Row, Rule, TextBuffer, TextQueue, Used, reserved};
+use crate::keys::{
+    self, Asked, PAIRS_MAX, Pairs, Row, Rule, TextBuffer, TextQueue, Used, reserved,
+};
 use crate::pdu::TextRequest;
 
 /// The exchange under way.
@@ -16,6 +18,10 @@ pub(super) struct Exchange {
     /// What a follow-up has to carry.
     ttt: Ttt,
     names_given: u16,
+    /// Keys of this exchange, none of which may come again.
+    said: Vec<String>,
+    /// MaxRecvDataSegmentLength as said in it; it holds when the exchange is over (§6.4).
+    segment_len: Option<u32>,
     state: State,
 }
 
@@ -32,7 +38,8 @@ enum State {
 impl Default for Exchange {
     fn default() -> Self {
         let state = State::Collecting(TextBuffer::default());
-        Self { itt: Itt::NONE, ttt: Ttt::NONE, names_given: 0, state }
+        let (itt, ttt) = (Itt::NONE, Ttt::NONE);
+        Self { itt, ttt, names_given: 0, said: Vec::new(), segment_len: None, state }
     }
 }
 
@@ -98,6 +105,19 @@ impl Exchange {
 }
 
 impl Conn {
+    /// The next piece of the answer. With the last one what was negotiated comes into force.
+    fn next_part(&mut self) -> Option<Part> {
+        let part = self.exchange.part(self.terms.peer_segment_len_max)?;
+        if part.last {
+            if let Some(len) = self.exchange.segment_len.take() {
+                self.params.max_recv_theirs = len;
+                self.terms.peer_segment_len_max = len;
+            }
+            self.exchange.said.clear();
+        }
+        Some(part)
+    }
+
     /// The text that answers [`Event::SendTargets`]: `TargetName=…`, `TargetAddress=…`, each ended
     /// by a NUL. It is cut into as many PDUs as it takes. `SendTargets=Reject` is an answer, too.
     pub fn answer_targets(&mut self, itt: Itt, text: Vec<u8>) {
@@ -112,7 +132,7 @@ impl Conn {
             rest.write(pair.key, pair.value);
         }
         self.exchange.state = State::Answering { rest, last };
-        if let Some(part) = self.exchange.part(self.terms.peer_segment_len_max) {
+        if let Some(part) = self.next_part() {
             self.outbox.answer(Reply::Text(part));
         }
     }
@@ -132,7 +152,16 @@ impl Conn {
         &mut self,
         request: &TextRequest,
     ) -> Result<Option<Event<'static>>, PeerError> {
-        self.took(request.order);
+        let step = self.text_step(request);
+        match &step {
+            Ok(_) => self.took(request.order),
+            // Nothing of it holds (§7.12); its CmdSN does not count as received (§7.3).
+            Err(_) => self.exchange.reset(),
+        }
+        step
+    }
+
+    fn text_step(&mut self, request: &TextRequest) -> Result<Option<Event<'static>>, PeerError> {
         let itt = request.itt;
         match &mut self.exchange.state {
             State::Collecting(text) => {
@@ -153,9 +182,10 @@ impl Conn {
                 self.exchange.state = State::Answering { rest: answer, last };
             }
             State::Asking { .. } => return Err(PeerError::Text),
-            State::Answering { .. } => {}
+            // Whether this is the last is said anew with each request for more.
+            State::Answering { last, .. } => *last = request.last,
         }
-        if let Some(part) = self.exchange.part(self.terms.peer_segment_len_max) {
+        if let Some(part) = self.next_part() {
             self.outbox.reply(Reply::Text(part))?;
         }
         Ok(None)
@@ -166,6 +196,13 @@ impl Conn {
     fn on_keys(&mut self, text: &[u8], out: &mut TextQueue) -> Result<Option<Targets>, PeerError> {
         let mut which = None;
         for pair in Pairs::parse(text).map_err(|_| PeerError::Text)?.iter() {
+            if self.exchange.said.iter().any(|said| said == pair.key) {
+                return Err(PeerError::Text);
+            }
+            if self.exchange.said.len() >= PAIRS_MAX {
+                return Err(PeerError::TextTooLong);
+            }
+            self.exchange.said.push(pair.key.to_owned());
             let Some((_, row)) = Row::find(pair.key) else {
                 out.write(pair.key, reserved::NOT_UNDERSTOOD);
                 continue;
@@ -177,8 +214,7 @@ impl Conn {
                 },
                 Rule::ReceiveLimit(range) => match keys::number(pair.value) {
                     Some(len) if range.contains(&len) => {
-                        self.params.max_recv_theirs = len;
-                        self.terms.peer_segment_len_max = len;
+                        self.exchange.segment_len = Some(len);
                     }
                     _ => out.write(pair.key, reserved::REJECT),
                 },

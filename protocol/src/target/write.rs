@@ -70,6 +70,30 @@ impl Bursts {
     }
 }
 
+/// Sequences of a damaged write that are still on their way. Its task is answered when each has had
+/// its last PDU (§11.17.1).
+#[derive(Debug)]
+pub(super) struct Rest {
+    unsolicited: bool,
+    bursts: Bursts,
+}
+
+impl Rest {
+    fn is_over(&self) -> bool {
+        !self.unsolicited && self.bursts.count == 0
+    }
+
+    /// Takes note of a Data-Out. True when nothing more is to come behind it.
+    fn take(&mut self, task: TaskId, data: &DataOut) -> bool {
+        if data.last && self.unsolicited && data.ttt == Ttt::NONE {
+            self.unsolicited = false;
+        } else if data.last && self.bursts.count > 0 && data.ttt == ttt(task, self.bursts.first) {
+            self.bursts.pop();
+        }
+        self.is_over()
+    }
+}
+
 /// What the end of a data PDU brings about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Step {
@@ -149,6 +173,20 @@ impl Write {
         Step { ready: last && self.due == self.accepted, ask: self.may_ask() }
     }
 
+    /// What is still to come when a PDU, the `last` of its sequence or not, was damaged.
+    fn rest(&mut self, last: bool) -> Rest {
+        match &mut self.source {
+            Source::Unsolicited { .. } => Rest { unsolicited: !last, bursts: Bursts::new(0) },
+            Source::Solicited(bursts) => {
+                let mut bursts = std::mem::replace(bursts, Bursts::new(0));
+                if last && bursts.count > 0 {
+                    bursts.pop();
+                }
+                Rest { unsolicited: false, bursts }
+            }
+        }
+    }
+
     fn may_ask(&self) -> bool {
         matches!(&self.source, Source::Solicited(bursts) if bursts.asked < self.accepted)
     }
@@ -203,6 +241,12 @@ impl Conn {
         let Some(task) = self.tasks.find(data.itt) else {
             return Ok(());
         };
+        if let Some(State::Failing(rest)) = self.tasks.get_mut(task).map(|entry| &mut entry.state) {
+            if rest.take(task, data) {
+                self.reading = Reading::Unwanted { task, fault: DataFault::Digest };
+            }
+            return Ok(());
+        }
         let Some(write) = self.tasks.receiving(task) else {
             return Ok(());
         };
@@ -243,10 +287,19 @@ impl Conn {
         step.ready.then_some(Event::WriteReady(task))
     }
 
+    /// A PDU with data of `task` was damaged. The shell is told when the last of what is still to
+    /// come for it has come.
+    pub(super) fn on_damaged_write(&mut self, task: TaskId, last: bool) -> Option<Event<'static>> {
+        let rest = self.tasks.receiving(task)?.rest(last);
+        let is_over = rest.is_over();
+        self.tasks.get_mut(task)?.state = State::Failing(rest);
+        if is_over { self.fail_data(task, DataFault::Digest) } else { None }
+    }
+
     /// The data of `task` is no use: what still comes is dropped, and the shell is told.
     pub(super) fn fail_data(&mut self, task: TaskId, fault: DataFault) -> Option<Event<'static>> {
         let entry = self.tasks.get_mut(task)?;
-        let State::Receiving(_) = entry.state else {
+        let (State::Receiving(_) | State::Failing(_)) = entry.state else {
             return None;
         };
         entry.state = State::Executing { sent: 0 };

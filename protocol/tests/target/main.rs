@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod allocations;
+mod clauses;
 mod manage;
 mod offences;
 mod read;

@@ -189,3 +189,76 @@ fn our_ping_is_answered_once() {
         ",
     );
 }
+
+#[test]
+fn a_text_negotiation_comes_into_force_at_its_end_or_not_at_all() {
+    // §6.4: until the last response the old limit holds; §6.2: no key twice in one negotiation.
+    check(
+        session(|params| params.max_recv_theirs = 8192),
+        |world| {
+            world.text(Itt(5), Ttt::NONE, false, false, "MaxRecvDataSegmentLength=512\0");
+            world.settle();
+            world.read(op::READ, 1024);
+            world.settle();
+            world.text(Itt(5), world.last_ttt, false, false, "InitiatorAlias=a\0");
+            world.settle();
+            world.text(Itt(5), world.last_ttt, false, false, "MaxRecvDataSegmentLength=4096\0");
+            world.settle();
+            world.read(op::READ, 1024);
+            world.settle();
+            world.text(Itt(6), Ttt::NONE, false, false, "MaxRecvDataSegmentLength=512\0");
+            world.settle();
+            world.text(Itt(6), world.last_ttt, true, false, "");
+            world.settle();
+            world.read(op::READ, 1024);
+        },
+        "
+        > text 5 MaxRecvDataSegmentLength=512|
+        < text 5 F=0
+        > read 1 1K
+        = command 1
+        < data-in 1 0..1K F GOOD
+        > text 5 InitiatorAlias=a|
+        < text 5 F=0
+        > text 5 MaxRecvDataSegmentLength=4096|
+        < reject ProtocolError
+        > read 2 1K
+        = command 2
+        < data-in 2 0..1K F GOOD
+        > text 6 MaxRecvDataSegmentLength=512|
+        < text 6 F=0
+        > text 6
+        < text 6 F=1
+        > read 3 1K
+        = command 3
+        < data-in 3 0..512
+        < data-in 3 512..1K F GOOD
+        ",
+    );
+}
+
+#[test]
+fn every_key_of_the_login_is_rejected_after_it_and_bad_values_are_too() {
+    use outband_protocol::keys::{Rule, TABLE, Used};
+    for row in &TABLE {
+        let (value, answer) = match (&row.rule, row.used) {
+            (Rule::SendTargets, _) => ("everything", "Reject"),
+            (Rule::ReceiveLimit(_), _) => ("511", "Reject"),
+            (Rule::Declared, Used::Any) => continue,
+            _ => ("1", "Reject"),
+        };
+        let mut world = crate::world::World::new(&session(|_| ()), false, usize::MAX);
+        world.text(Itt(5), Ttt::NONE, true, false, &format!("{}={value}\0", row.name));
+        world.settle();
+        let line = format!("< text 5 F=1 C=0 {}={answer}|", row.name);
+        assert_eq!(world.lines(&line), 1, "{}", row.name);
+    }
+    for text in ["A=1\0A=2\0", "=1\0", "A\0", "a b=1\0", "A=\u{1b}\0"] {
+        let mut world = crate::world::World::new(&session(|_| ()), false, usize::MAX);
+        world.text(Itt(5), Ttt::NONE, true, false, text);
+        world.plain(op::NOTHING);
+        world.settle();
+        assert_eq!(world.lines("< reject ProtocolError"), 1, "{text:?}");
+        assert_eq!(world.lines("< response 1 00"), 1, "the session goes on");
+    }
+}

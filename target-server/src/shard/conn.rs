@@ -59,6 +59,8 @@ pub(crate) struct Conn {
     draining: u32,
     /// Task management that waits for them.
     managing: Vec<Itt>,
+    /// Another connection takes the session over.
+    pub(crate) goes_on: bool,
     /// It was asked to log out, and is cut off then.
     pub(crate) leave_by: Option<Instant>,
     /// A TARGET COLD RESET waits to be answered; it is the last of every session.
@@ -104,6 +106,7 @@ impl Conn {
             tasks: Vec::new(),
             draining: 0,
             managing: Vec::new(),
+            goes_on: false,
             leave_by: None,
             cold: false,
             leaving: None,

@@ -227,7 +227,8 @@ impl<R: Ring> Shard<R> {
         let Some(peer) = self.peers.remove(key) else {
             return;
         };
-        let Phase::Leaving(Leaving { session: Some(session), turns, .. }) = peer.phase else {
+        let Phase::Leaving(Leaving { session: Some(session), turns, goes_on, .. }) = peer.phase
+        else {
             return self.admit_waiting();
         };
         for (task, turn) in turns {
@@ -235,7 +236,9 @@ impl<R: Ring> Shard<R> {
         }
         if let Some(target) = self.desk.targets.get_mut(session.target) {
             target.sessions.retain(|held| *held != key);
-            target.lu.detach(session.nexus);
+            if !goes_on {
+                target.lu.detach(session.nexus);
+            }
         }
         self.desk.counts.sessions -= 1;
         self.settle(session.target);

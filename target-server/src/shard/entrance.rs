@@ -18,7 +18,7 @@ use super::Shard;
 use super::conn::Conn;
 use super::desk::{Desk, Errand};
 use super::mailbox::{Handover, Message};
-use super::peer::{Knock, Peer, Phase};
+use super::peer::{Continues, Knock, Peer, Phase};
 use super::token::{ConnKey, TargetKey};
 use super::wire::Wire;
 
@@ -68,8 +68,14 @@ impl Peer {
         let Phase::Entering(login) = phase else {
             return;
         };
-        let knock =
-            Box::new(Knock { login: *login, identity, leftover, replaces: Vec::new(), deadline });
+        let knock = Box::new(Knock {
+            login: *login,
+            identity,
+            leftover,
+            continues: None,
+            replaces: Vec::new(),
+            deadline,
+        });
         if home == desk.settings.index {
             self.phase = Phase::Waiting(knock);
             desk.errands.push(Errand::Admit(self.key));
@@ -127,6 +133,7 @@ impl Peer {
             peer = %self.wire.peer, host = %knock.identity.initiator, target, %status,
             "login refused"
         );
+        knock.give_up(desk);
         knock.login.refuse(status);
         flush_login(&mut knock.login, &mut self.wire, desk);
         self.phase = Phase::Refused;
@@ -202,7 +209,8 @@ impl<R: Ring> Shard<R> {
             return desk.ring.close(fd);
         };
         let deadline = desk.now + desk.settings.drain_deadline;
-        let knock = Knock { login, identity, leftover, replaces: Vec::new(), deadline };
+        let (continues, replaces) = (None, Vec::new());
+        let knock = Knock { login, identity, leftover, continues, replaces, deadline };
         let key = self.peers.insert_with_key(|key| {
             let wire = Wire::new(key, fd, peer, local);
             Peer::new(key, wire, group, Phase::Waiting(Box::new(knock)), desk.now)
@@ -221,11 +229,23 @@ impl<R: Ring> Shard<R> {
         if waits {
             return;
         }
+        let continues = knock.continues.is_some();
         let Some(name) = &identity.target else {
-            return self.let_in(key, None, 0);
+            // A discovery session is never gone on with.
+            return match identity.tsih {
+                Tsih(0) => self.let_in(key, None, 0),
+                _ => self.refuse(key, LoginStatus::SESSION_DOES_NOT_EXIST),
+            };
         };
         match self.look_up(key, &identity.initiator, name) {
             Err(status) => self.refuse(key, status),
+            Ok((target, epoch, _)) if continues => self.let_in(key, Some(target), epoch),
+            Ok((target, ..)) if identity.tsih != Tsih(0) => {
+                match self.take_over(key, target, &identity) {
+                    Ok(older) => self.replace(key, vec![older]),
+                    Err(status) => self.refuse(key, status),
+                }
+            }
             Ok((target, epoch, sessions)) => {
                 let older = self.replaced_by(key, target, &identity, sessions);
                 if older.is_empty() {
@@ -316,6 +336,40 @@ impl<R: Ring> Shard<R> {
         older
     }
 
+    /// Connection reinstatement (§6.3.4): the connection that this one replaces, its session going
+    /// on. At error recovery level 0 its tasks end without notice.
+    fn take_over(
+        &mut self,
+        key: ConnKey,
+        target: TargetKey,
+        identity: &Identity,
+    ) -> Result<ConnKey, LoginStatus> {
+        let group = self.peers[key].group;
+        for older in self.desk.targets[target].sessions.clone() {
+            let Some(peer) = self.peers.get_mut(older).filter(|peer| peer.group == group) else {
+                continue;
+            };
+            let Phase::Inside(conn) = &mut peer.phase else {
+                continue;
+            };
+            let held = conn.core.identity();
+            let same = held.initiator == identity.initiator && held.isid == identity.isid;
+            if !same || conn.core.tsih() != identity.tsih {
+                continue;
+            }
+            if held.cid != identity.cid {
+                return Err(LoginStatus::TOO_MANY_CONNECTIONS);
+            }
+            conn.goes_on = true;
+            let (nexus, tsih) = (conn.nexus, identity.tsih);
+            if let Some(Phase::Waiting(knock)) = self.peers.get_mut(key).map(|p| &mut p.phase) {
+                knock.continues = Some(Continues { target, nexus, tsih });
+            }
+            return Ok(older);
+        }
+        Err(LoginStatus::SESSION_DOES_NOT_EXIST)
+    }
+
     /// Two clients of one name must not throw each other out for ever.
     fn may_replace(&mut self, target: TargetKey, identity: &Identity, older: &[ConnKey]) -> bool {
         let evicts = older.iter().any(|older| match self.peers.get(*older).map(|p| &p.phase) {
@@ -358,18 +412,26 @@ impl<R: Ring> Shard<R> {
         let Phase::Waiting(knock) = std::mem::replace(&mut peer.phase, Phase::Refused) else {
             return;
         };
-        let Knock { login, leftover, .. } = *knock;
+        let Knock { login, leftover, continues, .. } = *knock;
         let desk = &mut self.desk;
-        let nexus = desk.next_nexus();
-        let core = target::Conn::new(login.admit(next_tsih(nexus.0)));
+        let (nexus, tsih) = match continues {
+            Some(Continues { nexus, tsih, .. }) => (nexus, tsih),
+            None => {
+                let nexus = desk.next_nexus();
+                (nexus, next_tsih(nexus.0))
+            }
+        };
+        let core = target::Conn::new(login.admit(tsih));
         let source = peer.wire.peer.ip();
         let mut conn = Box::new(Conn::new(key, core, target, nexus, source, epoch));
         if let Some(target) = target.map(|target| &mut desk.targets[target]) {
             desk.counts.sessions += 1;
             target.sessions.push(key);
-            let Identity { initiator: name, isid, .. } = conn.core.identity().clone();
-            target.lu.attach(nexus, InitiatorPort { name, isid });
-            target.lu.came_by(nexus, peer.group);
+            if continues.is_none() {
+                let Identity { initiator: name, isid, .. } = conn.core.identity().clone();
+                target.lu.attach(nexus, InitiatorPort { name, isid });
+                target.lu.came_by(nexus, peer.group);
+            }
             tracing::info!(
                 peer = %peer.wire.peer, host = %conn.host, target = %target.name, "logged in"
             );

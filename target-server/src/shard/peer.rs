@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use outband_protocol::ids::TaskId;
+use outband_protocol::ids::{TaskId, Tsih};
 use outband_protocol::login::target::{Identity, Login};
 use outband_ring::Ring;
 
@@ -61,10 +61,34 @@ pub(crate) struct Knock {
     pub(crate) identity: Identity,
     /// Bytes received behind the last Login Request.
     pub(crate) leftover: Vec<u8>,
+    /// The session that goes on with this connection.
+    pub(crate) continues: Option<Continues>,
     /// Sessions that must be gone first.
     pub(crate) replaces: Vec<ConnKey>,
     /// When waiting for them is given up.
     pub(crate) deadline: Instant,
+}
+
+/// A session whose connection is replaced by another one (§6.3.4).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Continues {
+    /// What it is logged in to.
+    pub(crate) target: TargetKey,
+    /// As the logical unit goes on knowing it.
+    pub(crate) nexus: NexusId,
+    /// Its handle.
+    pub(crate) tsih: Tsih,
+}
+
+impl Knock {
+    /// It comes to nothing: a session that was to go on with it is over.
+    fn give_up<R: Ring>(&mut self, desk: &mut Desk<R>) {
+        if let Some(Continues { target, nexus, .. }) = self.continues.take()
+            && let Some(target) = desk.targets.get_mut(target)
+        {
+            target.lu.detach(nexus);
+        }
+    }
 }
 
 /// What is left of a connection that was closed.
@@ -76,6 +100,8 @@ pub(crate) struct Leaving {
     pub(crate) turns: Vec<(TaskId, Turn)>,
     /// The session that ends with it.
     pub(crate) session: Option<Session>,
+    /// The session goes on with another connection.
+    pub(crate) goes_on: bool,
     /// Last words are on their way: the socket is closed once they are sent, or then.
     pub(crate) closes_by: Option<Instant>,
 }
@@ -86,7 +112,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 impl Leaving {
     /// Of a connection that had no session yet, or has moved on.
     pub(crate) const fn nothing() -> Self {
-        Self { ios: 0, turns: Vec::new(), session: None, closes_by: None }
+        Self { ios: 0, turns: Vec::new(), session: None, goes_on: false, closes_by: None }
     }
 }
 
@@ -118,8 +144,11 @@ impl Peer {
                 }
             }
             Phase::Inside(_) => self.end_session(why, desk),
-            _ => {
+            phase => {
                 tracing::info!(peer = %self.wire.peer, %why, "connection closed");
+                if let Phase::Waiting(knock) = phase {
+                    knock.give_up(desk);
+                }
                 self.phase = Phase::Leaving(Leaving::nothing());
             }
         }
@@ -165,8 +194,8 @@ impl Peer {
         };
         tracing::info!(peer = %self.wire.peer, host = %conn.host, %why, "session ended");
         let turns = conn.release(desk);
-        let (ios, session) = (conn.ios, conn.session());
-        self.phase = Phase::Leaving(Leaving { ios, turns, session, closes_by: None });
+        let (ios, session, goes_on) = (conn.ios, conn.session(), conn.goes_on);
+        self.phase = Phase::Leaving(Leaving { ios, turns, session, goes_on, closes_by: None });
     }
 
     /// Whether nobody has anything of it any more.

@@ -17,7 +17,7 @@ use crate::serial::Sn;
 use crate::transmit::{Body, Digests};
 
 /// An initiator that says what it is told to.
-struct Odd {
+pub(super) struct Odd {
     target: Option<Login>,
     verdict: Verdict,
     outcome: Outcome,
@@ -25,7 +25,7 @@ struct Odd {
 }
 
 impl Odd {
-    fn new(demand: Demand) -> Self {
+    pub(super) fn new(demand: Demand) -> Self {
         Self::with(demand, settings())
     }
 
@@ -41,7 +41,7 @@ impl Odd {
 
     /// Sends a request; `stages` is CSG and NSG, `+` for C. Spaces in `text` part the pairs; `@`
     /// stands for the names. Returns the answers as lines.
-    fn say(&mut self, stages: &str, text: &str) -> String {
+    pub(super) fn say(&mut self, stages: &str, text: &str) -> String {
         let names = format!("InitiatorName={INITIATOR} TargetName={TARGET}");
         let text = text.replace('@', &names);
         let mut raw: Vec<u8> = text.bytes().map(|b| if b == b' ' { 0 } else { b }).collect();
@@ -223,6 +223,30 @@ fn chap_that_breaks_the_rules_is_refused_without_a_hint() {
 }
 
 #[test]
+fn chap_values_may_have_1024_bytes_and_no_more() {
+    // §12.1.3; a challenge of one byte is the initiator's own business.
+    for (len, good) in [(1, true), (1023, true), (1024, true), (1025, false)] {
+        for base64 in [false, true] {
+            let challenge = vec![0x5a; len];
+            let spelled = match base64 {
+                true => format!("0b{}", data_encoding::BASE64.encode(&challenge)),
+                false => Hex(&challenge).to_string(),
+            };
+            let mut odd = Odd::new(chap(true));
+            odd.say("S", "@ AuthMethod=CHAP");
+            odd.say("S", "CHAP_A=7");
+            let right = Algorithm::Sha256.response(7, &credentials(true).secret, &[0xc2; 16]);
+            let proof = format!("CHAP_N=host CHAP_R={} CHAP_I=255 CHAP_C={spelled}", Hex(&right));
+            let answer = odd.say("SO", &proof);
+            // Longer text is none; longer binary is no challenge.
+            let refused = if base64 { "< S 0201" } else { "< S 0200" };
+            let expected = if good { "< SO CHAP_N=unit CHAP_R=0x…" } else { refused };
+            assert_eq!(answer, expected, "{len} bytes, base64: {base64}");
+        }
+    }
+}
+
+#[test]
 fn nobody_passes_a_demand_by_a_side_door() {
     for said in [
         vec![("OF", "@")],
@@ -245,12 +269,10 @@ fn nobody_passes_a_demand_by_a_side_door() {
 
 #[test]
 fn every_kind_of_mistake_has_its_status() {
-    const TSIH: fn(&mut LoginRequest) = |request| request.tsih = Tsih(9);
     const VERSION: fn(&mut LoginRequest) = |request| request.version_min = 1;
     const NONE: fn(&mut LoginRequest) = |_| ();
     for (change, stages, text, status) in [
         (VERSION, "SO", "@", "0205"),
-        (TSIH, "SO", "@", "020a"),
         (NONE, "SO", "", "0207"),
         (NONE, "SO", "InitiatorName=iqn.2026-11.a:b", "0207"),
         (NONE, "SO", "TargetName=iqn.2026-11.a:b", "0207"),

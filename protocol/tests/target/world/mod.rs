@@ -149,7 +149,7 @@ pub(crate) struct World {
     run: Option<(Itt, u32, u32)>,
     jobs: BTreeMap<TaskId, Job>,
     sent: BTreeMap<Itt, Sent>,
-    r2ts: VecDeque<R2t>,
+    pub(crate) r2ts: VecDeque<R2t>,
     /// Answered by hand.
     pub(crate) keeps_r2ts: bool,
     pub(crate) cmd_sn: Sn,

@@ -139,6 +139,12 @@ impl Conn {
         for id in &manage.tasks {
             self.end_task(*id, desk);
         }
+        use TaskManagementFunction as F;
+        let of_unit =
+            matches!(manage.function, F::AbortTaskSet | F::ClearTaskSet | F::LogicalUnitReset);
+        if of_unit && manage.lun.number() != Some(0) {
+            return self.core.answer_management(manage.itt, TaskManagementResult::LunDoesNotExist);
+        }
         self.managing.push(manage.itt);
         self.cold |= manage.function == TaskManagementFunction::TargetColdReset;
         let Some(target) = self.target else {

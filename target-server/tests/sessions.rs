@@ -1,0 +1,103 @@
+//! The life of sessions: reinstated, gone on with by another connection, pinged, found dead.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::Target;
+use common::raw::{Raw, config, log_in};
+use outband_protocol::ids::{Cid, Itt, Lun, Tsih};
+use outband_protocol::login::initiator::{Config, Event};
+use outband_protocol::pdu::TaskAttribute::Simple;
+use outband_protocol::pdu::{LoginStatus, NopOut, Request, Response, TaskManagementFunction};
+use outband_protocol::serial::Sn;
+
+const NAME: &str = "iqn.2026-11.local.outband:test:v";
+
+async fn target(ping_after: Duration) -> Target {
+    let mut target = Target::start(|config| config.ping_after = ping_after);
+    target.volume("v", 4).await;
+    target.grant_sessions("v", "a", 1, 8).await;
+    target
+}
+
+fn refused(target: &Target, config: Config, status: LoginStatus) {
+    assert_eq!(log_in(target.portal, config).1, Event::Refused(status));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_with_the_same_isid_ends_the_older_session_and_is_a_new_nexus() {
+    let target = target(Duration::from_secs(60)).await;
+    let mut older = Raw::to(target.portal, NAME, "a", 1);
+    assert_eq!(older.attentions(), ["02 6/2900"]);
+    let held = older.write(0, Simple, &[]);
+    older.r2t(held);
+    let mut other = Raw::to(target.portal, NAME, "a", 2);
+    assert_eq!(other.attentions(), ["02 6/2900"]);
+    let mut newer = Raw::to(target.portal, NAME, "a", 1);
+    assert_ne!(newer.login.tsih, older.login.tsih);
+    assert!(older.hear().is_none());
+    assert_eq!(newer.attentions(), ["02 6/2900"]);
+    other.is_silent();
+    assert_eq!(target.server.sessions().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_reinstated_in_its_session_and_its_tasks_are_gone() {
+    let target = target(Duration::from_secs(60)).await;
+    let mut older = Raw::to(target.portal, NAME, "a", 1);
+    assert_eq!(older.attentions(), ["02 6/2900"]);
+    let held = older.write(0, Simple, &[]);
+    older.r2t(held);
+    let (tsih, cmd_sn) = (older.login.tsih, older.cmd_sn);
+    let again = Config { tsih, cmd_sn, ..config(Some(NAME), "a", 1) };
+    let mut newer = Raw::with(target.portal, again.clone());
+    assert!(older.hear().is_none());
+    assert_eq!((newer.login.tsih, newer.login.cmd_sn), (tsih, cmd_sn));
+    // The same nexus: nothing has happened to it, and what was held is over without notice.
+    assert_eq!(newer.attentions(), [""; 0]);
+    let abort = newer.manage(TaskManagementFunction::AbortTask, held);
+    let Response::TaskManagement(answer) = newer.said().response else { panic!("no answer") };
+    assert_eq!(answer.itt, abort);
+    let read = newer.read(0, Simple);
+    newer.ends(read, "00");
+    assert_eq!(target.server.sessions().await.len(), 1);
+
+    // A session has one connection (MaxConnections=1), and others of that handle do not exist.
+    let second = Config { cid: Cid(8), ..again.clone() };
+    refused(&target, second, LoginStatus::TOO_MANY_CONNECTIONS);
+    let unknown = LoginStatus::SESSION_DOES_NOT_EXIST;
+    refused(&target, Config { tsih: Tsih(tsih.0.wrapping_add(77)), ..again.clone() }, unknown);
+    refused(&target, Config { tsih, ..config(Some(NAME), "a", 2) }, unknown);
+    refused(&target, Config { tsih, ..config(None, "a", 1) }, unknown);
+    newer.is_silent();
+    newer.logout();
+    assert!(matches!(newer.said().response, Response::Logout(_)));
+    assert!(newer.hear().is_none());
+    common::eventually("the session is gone", async || target.server.sessions().await.is_empty())
+        .await;
+    refused(&target, again, unknown);
+    let mut fresh = Raw::to(target.portal, NAME, "a", 1);
+    assert_eq!(fresh.attentions(), ["02 6/2900"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_initiator_is_pinged_and_one_that_does_not_answer_is_dropped() {
+    let target = target(Duration::from_secs(1)).await;
+    let mut alive = Raw::to(target.portal, NAME, "a", 1);
+    let mut dead = Raw::to(target.portal, NAME, "a", 2);
+    for _ in 0..3 {
+        let Response::NopIn(ping) = alive.said().response else { panic!("no ping") };
+        assert_eq!(ping.itt, Itt::NONE);
+        let (order, lun) = (alive.order(true), Lun::ZERO);
+        let answer = NopOut { order, lun, itt: Itt::NONE, ttt: ping.ttt };
+        alive.send(Request::NopOut(answer), &[]);
+    }
+    assert!(matches!(dead.said().response, Response::NopIn(_)));
+    assert!(dead.hear().is_none(), "it has said nothing since");
+    alive.is_silent();
+    assert_eq!(target.server.sessions().await.len(), 1);
+    assert_ne!(alive.cmd_sn, Sn(0));
+}
