@@ -231,7 +231,7 @@ impl<R: Ring> Shard<R> {
             None => peer.leave(&"the initiator closed the connection", desk),
             Some(mut received) => {
                 peer.heard = desk.now;
-                peer.pinged = false;
+                peer.pinged = None;
                 match &mut peer.phase {
                     Phase::Entering(_) => peer.on_login(&received.inbox[..received.len], desk),
                     Phase::Inside(conn) => match conn.on_recv(&mut received, desk) {

@@ -29,8 +29,8 @@ pub(crate) struct Peer {
     pub(crate) opened: Instant,
     /// When it last sent anything.
     pub(crate) heard: Instant,
-    /// We asked whether it is still there.
-    pub(crate) pinged: bool,
+    /// When we asked whether it is still there, if it has not said anything since.
+    pub(crate) pinged: Option<Instant>,
     /// It has something to flush this turn.
     pub(crate) touched: bool,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Continues {
 
 impl Knock {
     /// It comes to nothing: a session that was to go on with it is over.
-    fn give_up<R: Ring>(&mut self, desk: &mut Desk<R>) {
+    pub(crate) fn give_up<R: Ring>(&mut self, desk: &mut Desk<R>) {
         if let Some(Continues { target, nexus, .. }) = self.continues.take()
             && let Some(target) = desk.targets.get_mut(target)
         {
@@ -132,7 +132,7 @@ pub(crate) struct Session {
 impl Peer {
     /// A connection that has just been accepted.
     pub(crate) fn new(key: ConnKey, wire: Wire, group: u16, phase: Phase, now: Instant) -> Self {
-        Self { key, wire, group, phase, opened: now, heard: now, pinged: false, touched: false }
+        Self { key, wire, group, phase, opened: now, heard: now, pinged: None, touched: false }
     }
 
     /// Closes the socket. What the kernel and the media have of it is waited for.

@@ -65,13 +65,18 @@ impl<R: Ring> Shard<R> {
         if quiet >= TICK {
             peer.wire.shrink(&mut self.desk);
         }
-        if quiet >= 2 * ping_after {
-            peer.leave(&"the initiator does not answer", &mut self.desk);
-            self.remove_if_gone(key);
-        } else if quiet >= ping_after && !peer.pinged {
-            conn.core.ping();
-            peer.pinged = true;
-            self.touch(key);
+        match peer.pinged {
+            // Counted from the ping and not from the last word: a look may come late.
+            Some(at) if now.duration_since(at) >= ping_after => {
+                peer.leave(&"the initiator does not answer", &mut self.desk);
+                self.remove_if_gone(key);
+            }
+            None if quiet >= ping_after => {
+                conn.core.ping();
+                peer.pinged = Some(now);
+                self.touch(key);
+            }
+            _ => {}
         }
     }
 }
