@@ -239,6 +239,7 @@ async fn measure(handle: &Handle) -> Result<Geometry, Error> {
         unmapped_reads_zeros: capacity.unmapped_reads_zeros,
         transfer_blocks_max: Geometry::transfer_limit(capacity.block_size, transfer_max),
         unmap_blocks_max: unmap_max.clamp(1, UNMAP_BLOCKS),
+        compare_and_write_max: limits.map_or(0, |limits| limits.compare_and_write_max),
     })
 }
 

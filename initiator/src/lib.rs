@@ -35,6 +35,7 @@ mod pool;
 mod session;
 mod slots;
 mod split;
+mod swap;
 
 pub use config::Config;
 pub use discovery::{Discovery, discover};
@@ -45,3 +46,4 @@ pub use outband_protocol::keys::{DigestWish, PortalAddress, TargetRecord};
 pub use outband_protocol::pdu::LoginStatus;
 pub use outband_protocol::scsi::Sense;
 pub use pool::Pool;
+pub use swap::Swap;

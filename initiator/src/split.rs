@@ -21,6 +21,8 @@ pub struct Geometry {
     pub(crate) transfer_blocks_max: u32,
     /// Most blocks in one UNMAP.
     pub(crate) unmap_blocks_max: u32,
+    /// Most blocks in one COMPARE AND WRITE; none where it is not offered.
+    pub(crate) compare_and_write_max: u8,
 }
 
 /// A run of blocks of one request.
@@ -84,6 +86,7 @@ mod tests {
         unmapped_reads_zeros: true,
         transfer_blocks_max: 16,
         unmap_blocks_max: 64,
+        compare_and_write_max: 1,
     };
 
     fn pieces(offset: u64, len: u64) -> Result<Vec<(u64, u32)>, Error> {

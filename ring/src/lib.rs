@@ -30,6 +30,7 @@ mod pool;
 mod probe;
 mod ring;
 mod slot;
+mod survey;
 mod token;
 mod wake;
 
@@ -46,6 +47,7 @@ pub use op::{Completion, Done, Op, Zero};
 pub use pool::Pool;
 pub use probe::{RingError, probe};
 pub use ring::{UringConfig, UringRing};
+pub use survey::Stretch;
 pub use token::Token;
 pub use wake::UringWaker;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Buf, Errno, Fd, Gather, Token};
+use crate::{Buf, Errno, Fd, Gather, Stretch, Token};
 
 /// One operation with everything it needs, owned. It comes back in its [`Completion`].
 #[derive(Debug)]
@@ -81,6 +81,20 @@ pub enum Op {
         /// What happens to the space.
         how: Zero,
     },
+    /// Finds out where a file holds data and where it has holes (`lseek`), by a thread beside the
+    /// ring. On a block device everything is data.
+    Survey {
+        /// A file or block device.
+        file: Fd,
+        /// In bytes from its start.
+        offset: u64,
+        /// In bytes.
+        len: u64,
+        /// This many stretches are enough, at least one.
+        at_most: usize,
+        /// What was found, from `offset` on without gaps: all of `len`, or `at_most` stretches.
+        found: Vec<Stretch>,
+    },
 }
 
 impl Op {
@@ -95,7 +109,8 @@ impl Op {
             | Self::Read { file: fd, .. }
             | Self::Write { file: fd, .. }
             | Self::Sync { file: fd }
-            | Self::Zero { file: fd, .. } => *fd,
+            | Self::Zero { file: fd, .. }
+            | Self::Survey { file: fd, .. } => *fd,
         }
     }
 
@@ -116,6 +131,9 @@ impl Op {
             }
             Self::Send { gather, .. } => assert!(!gather.is_empty(), "nothing to send"),
             Self::Zero { len, .. } => assert!(*len > 0, "nothing to zero"),
+            Self::Survey { len, at_most, .. } => {
+                assert!(*len > 0 && *at_most > 0, "nothing to find");
+            }
             Self::Accept { .. } | Self::Sync { .. } => {}
         }
     }
@@ -149,6 +167,6 @@ pub enum Done {
     Bytes(u32),
     /// The new connection, already in the ring's table.
     Accepted(Fd),
-    /// Syncs and zeroing.
+    /// Syncs, zeroing and surveys.
     Finished,
 }

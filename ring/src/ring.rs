@@ -17,6 +17,7 @@ use rustix::net::Shutdown;
 
 use crate::probe::{self, RingError};
 use crate::slot::{Name, Prepared, Slots, Tenancy, Tenant};
+use crate::survey::{Answer, Question, Surveyor};
 use crate::wake::{Bell, UringWaker};
 use crate::{Close, Completion, Descriptors, Done, Errno, Fd, Op, Ring, Token, Wake};
 
@@ -82,6 +83,7 @@ pub struct UringRing {
     reaped: VecDeque<(Tenant, i32)>,
     in_flight: usize,
     bell: Bell,
+    surveyor: Surveyor,
     /// Not `Send`.
     thread: PhantomData<*const ()>,
 }
@@ -108,6 +110,7 @@ impl UringRing {
             reaped: VecDeque::with_capacity(asked as usize),
             in_flight: 0,
             bell,
+            surveyor: Surveyor::new(),
             thread: PhantomData,
         })
     }
@@ -184,6 +187,51 @@ impl UringRing {
                 Name::Wake => self.bell.heard(),
             }
         }
+        while self.surveyor.is_busy()
+            && let Some(answer) = self.surveyor.answer()
+        {
+            self.surveyed(answer);
+        }
+    }
+
+    /// Has the thread beside the ring look; no entry of the kernel's is for it.
+    fn survey(&mut self, token: Token, op: Op) -> Result<(), Op> {
+        let Op::Survey { file: fd, offset, len, at_most, .. } = op else {
+            return Err(op);
+        };
+        let file = self.descriptors.get(fd).map(OwnedFd::try_clone);
+        let on = file.as_ref().map(|_| fd);
+        let tenant = self.slots.put(Tenancy { token, op, on })?;
+        self.in_flight += 1;
+        if on.is_some() {
+            self.descriptors.begin(fd);
+        }
+        let asked = match file {
+            None => Err(libc::EBADF),
+            Some(file) => file
+                .and_then(|file| {
+                    let question = Question { tenant, file, offset, len, at_most };
+                    self.surveyor.ask(question, self.bell.waker())
+                })
+                .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        if let Err(errno) = asked {
+            self.reaped.push_back((tenant, -errno));
+        }
+        Ok(())
+    }
+
+    fn surveyed(&mut self, Answer { tenant, found: answer }: Answer) {
+        let result = match answer {
+            Ok(stretches) => {
+                if let Op::Survey { found, .. } = self.slots.op_mut(tenant) {
+                    *found = stretches;
+                }
+                0
+            }
+            Err(errno) => -errno.raw(),
+        };
+        self.reaped.push_back((tenant, result));
     }
 
     /// What the kernel's number means for this operation.
@@ -193,7 +241,7 @@ impl UringRing {
         };
         Ok(match op {
             Op::Accept { .. } => Done::Accepted(self.accepted(result)),
-            Op::Sync { .. } | Op::Zero { .. } => Done::Finished,
+            Op::Sync { .. } | Op::Zero { .. } | Op::Survey { .. } => Done::Finished,
             Op::Recv { .. }
             | Op::RecvInto { .. }
             | Op::Send { .. }
@@ -216,6 +264,12 @@ impl UringRing {
         let deadline = Instant::now() + patience;
         // Its read ends by ringing; `enter`, unlike `wait`, does not start another.
         self.bell.waker().wake();
+        while self.surveyor.is_busy()
+            && let Some(answer) =
+                self.surveyor.wait(deadline.saturating_duration_since(Instant::now()))
+        {
+            self.surveyed(answer);
+        }
         loop {
             self.cancel_where(None);
             while self.next_completion().is_some() {}
@@ -266,6 +320,9 @@ impl Ring for UringRing {
             // when it takes the request.
             let _ = self.look();
             self.reap();
+        }
+        if matches!(op, Op::Survey { .. }) {
+            return self.survey(token, op);
         }
         let fd = op.fd();
         let descriptor = self.descriptors.get(fd).map(AsRawFd::as_raw_fd);

@@ -139,6 +139,11 @@ impl Slots {
         tenancy
     }
 
+    /// The operation in a slot that the kernel does not have.
+    pub(crate) fn op_mut(&mut self, tenant: Tenant) -> &mut Op {
+        &mut self.slot(tenant).tenancy.as_mut().expect("it is in flight").op
+    }
+
     /// How many there are.
     pub(crate) const fn count(&self) -> usize {
         self.all.len()
@@ -240,6 +245,7 @@ impl Slot {
             Op::Zero { offset, len, how, .. } => {
                 opcode::Fallocate::new(fd, *len).offset(*offset).mode(mode(*how)).build()
             }
+            Op::Survey { .. } => unreachable!("a thread is asked, not the kernel"),
         }
     }
 

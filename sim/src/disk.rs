@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use outband_ring::Errno;
+use outband_ring::{Errno, Stretch};
 
 use crate::rng::Rng;
 
@@ -81,6 +81,8 @@ pub enum Asked {
     Sync,
     /// To make a range read as zeros.
     Zero,
+    /// To tell what is there.
+    Survey,
 }
 
 /// What becomes of an operation; drawn when it is submitted.
@@ -193,6 +195,7 @@ impl Disk {
             Asked::Sync => (0, faults.sync_error),
             Asked::Zero if faults.no_zeroing => return Err(Errno::OPNOTSUPP),
             Asked::Zero => (0, faults.write_error),
+            Asked::Survey => (0, 0),
         };
         if rng.chance(error) {
             return Err(Errno::IO);
@@ -213,6 +216,26 @@ impl Disk {
                 self.read_sector(first + index as u64, bytes);
             }
         }
+    }
+
+    /// Where there is something, from `offset` on: all of `len`, or `at_most` stretches.
+    #[must_use]
+    pub fn stretches(&self, offset: u64, len: u64, at_most: usize) -> Vec<Stretch> {
+        let mut found = Vec::<Stretch>::new();
+        for number in self.sector_at(offset)..self.sector_at(offset + len) {
+            let version = self.sectors.get(&number).map(|sector| {
+                sector.cached.last().map_or(&sector.stable, |version| &version.content)
+            });
+            let mapped = version.is_some_and(Option::is_some);
+            if let Some(last) = found.last_mut().filter(|last| last.mapped == mapped) {
+                last.len += self.sector_len as u64;
+            } else if found.len() < at_most {
+                found.push(Stretch { len: self.sector_len as u64, mapped });
+            } else {
+                break;
+            }
+        }
+        found
     }
 
     fn read_sector(&self, number: u64, into: &mut [u8]) {

@@ -322,6 +322,7 @@ impl Hardware {
         let (asked, result) = (slot.asked(), slot.result);
         self.disks[disk].end(op, asked, result, &mut self.rng);
         slot.read(&self.disks[disk], true, &mut self.rng);
+        slot.survey(&self.disks[disk]);
         self.trace.note(self.now, format_args!("disk {disk} {op:?} ends: {result:?}"));
         self.ios += 1;
         let counted = matches!(asked, Asked::Read { .. } | Asked::Write { .. });
@@ -412,6 +413,7 @@ impl fmt::Display for Shown<'_> {
             }
             Op::Sync { .. } => f.write_str("sync"),
             Op::Zero { offset, len, how, .. } => write!(f, "zero {offset}+{len} {how:?}"),
+            Op::Survey { offset, len, .. } => write!(f, "survey {offset}+{len}"),
             _ => f.write_str("socket"),
         }
     }

@@ -49,6 +49,7 @@ impl Slot {
             Op::Read { at, .. } => Asked::Read { len: at.len() },
             Op::Write { at, dsync, .. } => Asked::Write { len: at.len(), dsync: *dsync },
             Op::Zero { .. } => Asked::Zero,
+            Op::Survey { .. } => Asked::Survey,
             _ => Asked::Sync,
         }
     }
@@ -76,6 +77,14 @@ impl Slot {
         if let (Op::Read { offset, buf, at, .. }, Ok(len)) = (&mut self.op, self.result) {
             let into = &mut buf[at.start..at.start + len];
             disk.read(*offset, into, &mut self.seen, all, rng);
+        }
+    }
+
+    /// A survey ends: what it finds is as it is now.
+    pub(crate) fn survey(&mut self, disk: &Disk) {
+        if let (Op::Survey { offset, len, at_most, found, .. }, Ok(_)) = (&mut self.op, self.result)
+        {
+            *found = disk.stretches(*offset, *len, *at_most);
         }
     }
 

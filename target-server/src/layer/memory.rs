@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use outband_ring::Stretch;
+
 /// Bytes that are kept or given back together. Small beside what a volume holds, large beside what
 /// it costs to look one up.
 const CHUNK_LEN: usize = 256 * 1024;
@@ -62,6 +64,25 @@ impl Memory {
                 bytes[from..to].fill(0);
             }
         }
+    }
+
+    /// Which parts of `range` are here: all of it, or `at_most` stretches from its start.
+    pub(crate) fn stretches(&self, range: Range<u64>, at_most: usize) -> Vec<Stretch> {
+        let (mut at, mut found) = (range.start, Vec::new());
+        while at < range.end && found.len() < at_most {
+            let first = at / CHUNK_LEN as u64;
+            let mapped = self.chunks.contains_key(&first);
+            let end = if mapped {
+                let here = self.chunks.range(first..).map(|(chunk, _)| *chunk);
+                (first..).zip(here).take_while(|(chunk, here)| chunk == here).count() as u64 + first
+            } else {
+                self.chunks.range(first..).next().map_or(u64::MAX, |(chunk, _)| *chunk)
+            };
+            let end = end.saturating_mul(CHUNK_LEN as u64).min(range.end);
+            found.push(Stretch { len: end - at, mapped });
+            at = end;
+        }
+        found
     }
 
     /// Bytes that it takes.
@@ -152,6 +173,15 @@ mod tests {
         assert_eq!(memory.held(), 2 * CHUNK_LEN);
         memory.zero(512..end - 512);
         assert_eq!(memory.held(), 2 * CHUNK_LEN, "parts of chunks are filled");
+        let stretch = |len, mapped| Stretch { len, mapped };
+        let chunk = CHUNK_LEN as u64;
+        let all = [stretch(chunk, true), stretch(end - 2 * chunk, false), stretch(chunk, true)];
+        assert_eq!(memory.stretches(0..end, 9), all);
+        assert_eq!(
+            memory.stretches(512..chunk + 512, 2),
+            [stretch(chunk - 512, true), stretch(512, false)]
+        );
+        assert_eq!(memory.stretches(0..end, 1), all[..1]);
         memory.zero(0..end);
         assert_eq!(memory.held(), 0);
     }

@@ -29,6 +29,7 @@ use self::attention::Attentions;
 use self::copy::Copies;
 pub use self::copy::{Course, Party, Piece, Refusal};
 pub use self::identity::{LOCAL_COMPANY, TargetPort, is_named};
+pub(crate) use self::provision::lba_status;
 use self::reservations::Reservations;
 pub use self::reservations::{Damaged, Kept, SLOT_LEN, slot_at};
 
@@ -102,6 +103,9 @@ pub enum Plan {
     OrWrite { lba: u64, blocks: u32, durable: bool, wanted: u64 },
     /// Every block becomes `block`. At least one.
     Fill { lba: u64, blocks: u32, block: Vec<u8> },
+    /// The store says which of the blocks have room behind them, in so many stretches at most;
+    /// [`lba_status`] makes the answer of it. At least one block.
+    Survey { lba: u64, blocks: u64, stretches: usize, allocation: u32 },
     /// Every write that was answered becomes durable.
     Flush,
     /// The blocks become zeros; with `unmap` they may lose their room. At least one range.
@@ -188,6 +192,7 @@ impl Plan {
             Self::Verify { compare: false, .. }
             | Self::VerifyEach { .. }
             | Self::Fill { .. }
+            | Self::Survey { .. }
             | Self::Flush
             | Self::Zero { .. }
             | Self::Reserved { .. } => 0,

@@ -141,6 +141,9 @@ fn describe(plan: &Plan) -> String {
         Plan::Fill { lba, blocks, block } => {
             format!("fill {lba}+{blocks} with {:02X} {}", block[0], block.len())
         }
+        Plan::Survey { lba, blocks, stretches, allocation } => {
+            format!("survey {lba}+{blocks}, {stretches} in {allocation}")
+        }
         Plan::Flush => "flush".to_owned(),
         Plan::Zero { ranges, unmap } => format!("zero {ranges:?}{}", flag(*unmap, " unmap")),
         Plan::Copy { list, wanted } => {

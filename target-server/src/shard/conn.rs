@@ -473,6 +473,7 @@ impl Conn {
             | Work::WriteAndVerify { .. }
             | Work::Fill { .. }
             | Work::VerifyEach { .. } => self.on_series_io(slot, done.buf, desk),
+            Work::Survey { .. } => self.on_survey(slot, &done.found, desk),
             _ => self.moved_all(slot, desk),
         }
     }

@@ -72,6 +72,8 @@ pub(crate) enum Work {
     Fill { block: Vec<u8>, durable: bool },
     /// The medium beside one block.
     VerifyEach { block: Vec<u8> },
+    /// Where the medium has room; the answer is for blocks from `lba` on.
+    Survey { lba: u64, allocation: u32 },
     /// Everything to stable storage.
     Flush,
     /// Ranges to zeros, the one at `next` now; then a flush if `durable`.

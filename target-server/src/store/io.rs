@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::ops::Range;
 
-use outband_ring::{Buf, Done, Errno, Op, Zero};
+use outband_ring::{Buf, Done, Errno, Op, Stretch, Zero};
 
 use super::StoreError;
 use crate::counters::Totals;
@@ -28,6 +28,8 @@ pub enum Work {
     Flush,
     /// The range reads as zeros; `unmap`: and its space may be given back.
     Zero { unmap: bool },
+    /// Which parts of the range have space behind them, of so many stretches at most.
+    Survey { at_most: usize },
 }
 
 /// One I/O on its way through the layers.
@@ -38,7 +40,15 @@ pub struct Io {
     done: u64,
     kind: Kind,
     buf: Option<Buf>,
+    survey: Option<Box<Survey>>,
     retries: u8,
+}
+
+/// What a survey has found so far.
+#[derive(Debug)]
+struct Survey {
+    at_most: usize,
+    found: Vec<Stretch>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +57,7 @@ enum Kind {
     Write { durable: bool },
     Flush,
     Zero { unmap: bool, by_writing: bool },
+    Survey,
 }
 
 /// What an [`Io`] wants next.
@@ -65,23 +76,31 @@ pub struct IoDone {
     pub result: Result<(), StoreError>,
     /// The buffer it was given.
     pub buf: Option<Buf>,
+    /// What a survey has found, without gaps from where it began.
+    pub found: Vec<Stretch>,
 }
 
 impl Io {
     /// `work` on the bytes `at..at + len` of a volume. A buffer is used from its start.
     pub fn new(work: Work, at: u64, len: u64) -> Self {
+        let mut survey = None;
         let (kind, buf) = match work {
             Work::Read(buf) => (Kind::Read, Some(buf)),
             Work::Write { buf, durable } => (Kind::Write { durable }, Some(buf)),
             Work::Flush => (Kind::Flush, None),
             Work::Zero { unmap } => (Kind::Zero { unmap, by_writing: false }, None),
+            Work::Survey { at_most } => {
+                survey = Some(Box::new(Survey { at_most, found: Vec::new() }));
+                (Kind::Survey, None)
+            }
         };
-        Self { at, len, done: 0, kind, buf, retries: 0 }
+        Self { at, len, done: 0, kind, buf, survey, retries: 0 }
     }
 
-    /// The bytes it is about; none for a flush.
+    /// The bytes it reads or changes; none for a flush or a survey.
     pub fn range(&self) -> Range<u64> {
-        self.at..self.at + self.len
+        let len = if self.kind == Kind::Survey { 0 } else { self.len };
+        self.at..self.at + len
     }
 
     /// Gives up before it began.
@@ -105,7 +124,7 @@ impl Io {
                 totals.writes += 1;
                 totals.written_bytes += self.done;
             }
-            Kind::Flush | Kind::Zero { .. } => {}
+            Kind::Flush | Kind::Zero { .. } | Kind::Survey => {}
         }
     }
 
@@ -139,7 +158,9 @@ impl Io {
             match run.media {
                 Media::Memory { memory, at } => {
                     self.in_memory(memory, at, len);
-                    self.done += len;
+                    if self.kind != Kind::Survey {
+                        self.done += len;
+                    }
                 }
                 Media::File { file, offset, zero } => return self.on_file(file, offset, len, zero),
             }
@@ -160,7 +181,33 @@ impl Io {
                 memory.write(at, &buf[here()]);
             }
             Kind::Zero { .. } => memory.zero(at..at + len),
+            Kind::Survey => {
+                let found = memory.stretches(at..at + len, self.still_wanted());
+                self.add_found(found);
+            }
             Kind::Flush => {}
+        }
+    }
+
+    /// Stretches that a survey may still find.
+    fn still_wanted(&self) -> usize {
+        self.survey.as_ref().map_or(0, |survey| survey.at_most - survey.found.len())
+    }
+
+    /// Adds stretches where they adjoin the last. With as many as were wanted, it is over.
+    fn add_found(&mut self, more: Vec<Stretch>) {
+        let Some(survey) = &mut self.survey else {
+            return;
+        };
+        for stretch in more {
+            match survey.found.last_mut() {
+                Some(last) if last.mapped == stretch.mapped => last.len += stretch.len,
+                _ => survey.found.push(stretch),
+            }
+        }
+        self.done = survey.found.iter().map(|stretch| stretch.len).sum();
+        if survey.found.len() >= survey.at_most {
+            self.len = self.done;
         }
     }
 
@@ -185,6 +232,10 @@ impl Io {
                 Op::Zero { file, offset, len, how }
             }
             Kind::Flush => Op::Sync { file },
+            Kind::Survey => {
+                let at_most = self.still_wanted();
+                Op::Survey { file, offset, len, at_most, found: Vec::new() }
+            }
         })
     }
 
@@ -196,6 +247,12 @@ impl Io {
         volume: &Linear,
     ) -> Result<(), StoreError> {
         let (len, asked) = match op {
+            Op::Survey { len, found, .. } => {
+                // What cannot be found out counts as mapped (SBC-4: "or has an unknown state").
+                let unknown = || vec![Stretch { len, mapped: true }];
+                self.add_found(if result.is_ok() { found } else { unknown() });
+                return Ok(());
+            }
             Op::Read { buf, at, .. } | Op::Write { buf, at, .. } => {
                 self.buf = Some(buf);
                 (at.len() as u64, at.len())
@@ -243,7 +300,9 @@ impl Io {
             _ if errno.kind() == ErrorKind::StorageFull => Err(StoreError::NoSpace),
             // The write or the sync in it: nobody can tell, so the worse is assumed.
             Kind::Write { durable: true } => Err(StoreError::Sync(errno)),
-            Kind::Write { durable: false } | Kind::Zero { .. } => Err(StoreError::Write(errno)),
+            Kind::Write { durable: false } | Kind::Zero { .. } | Kind::Survey => {
+                Err(StoreError::Write(errno))
+            }
         }
     }
 
@@ -253,7 +312,8 @@ impl Io {
             Kind::Zero { .. } => None,
             _ => self.buf.take(),
         };
-        Step::Done(IoDone { result, buf })
+        let found = self.survey.take().map_or_else(Vec::new, |survey| survey.found);
+        Step::Done(IoDone { result, buf, found })
     }
 }
 

@@ -181,6 +181,22 @@ impl Raw {
         self.send(Request::DataOut(pdu), data);
     }
 
+    /// The data of an R2T, in as many PDUs as it takes.
+    pub(crate) fn burst(&mut self, itt: Itt, ttt: Ttt, offset: u32, data: &[u8]) {
+        let exp_stat_sn = self.exp_stat_sn;
+        let segment = self.login.params.max_recv_theirs as usize;
+        let (mut data_sn, mut at) = (Sn(0), offset);
+        let count = data.len().div_ceil(segment);
+        for (number, piece) in data.chunks(segment).enumerate() {
+            let last = number + 1 == count;
+            let (lun, offset) = (Lun::ZERO, at);
+            let pdu = DataOut { last, lun, itt, ttt, exp_stat_sn, data_sn, offset };
+            self.send(Request::DataOut(pdu), piece);
+            data_sn = data_sn.next();
+            at += u32::try_from(piece.len()).unwrap();
+        }
+    }
+
     pub(crate) fn manage(&mut self, function: TaskManagementFunction, referenced: Itt) -> Itt {
         let (order, itt) = (self.order(true), self.itt());
         let request = TaskManagementRequest {

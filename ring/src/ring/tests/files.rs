@@ -126,3 +126,46 @@ fn an_error_of_the_file_comes_with_the_buffer() {
     assert_eq!(result, Err(Errno::BADF));
     assert!(matches!(op, Op::Write { buf, .. } if buf.iter().all(|byte| *byte == 9)));
 }
+
+#[test]
+fn a_survey_tells_data_from_holes() {
+    let mut ring = ring_of(4);
+    let outside = tempfile::tempfile().expect("temporary file");
+    outside.set_len(512 * KIB as u64).expect("a length");
+    let file = ring.adopt(outside.try_clone().expect("a descriptor").into());
+    let (written, _) = write(&mut ring, file, 64 * KIB as u64, filled(64 * KIB, 1), false);
+    assert_eq!(written, Ok(Done::Bytes(65536)));
+    let mut survey = |offset, len, at_most| {
+        let op = Op::Survey { file, offset, len, at_most, found: Vec::new() };
+        let (Ok(Done::Finished), Op::Survey { found, .. }) = run(&mut ring, op) else {
+            panic!("no survey of {offset}+{len}");
+        };
+        found.iter().map(|stretch| (stretch.len, stretch.mapped)).collect::<Vec<_>>()
+    };
+    let (half, all) = (64 * KIB as u64, 512 * KIB as u64);
+    assert_eq!(survey(0, all, 9), [(half, false), (half, true), (6 * half, false)]);
+    assert_eq!(survey(0, all, 2), [(half, false), (half, true)], "that was enough");
+    assert_eq!(survey(half + 4096, 8192, 9), [(8192, true)]);
+    assert_eq!(survey(all, 4096, 9), [(4096, false)], "behind the end there is nothing");
+}
+
+#[test]
+fn a_ring_that_goes_waits_for_its_surveys() {
+    let mut ring = ring_of(4);
+    let (file, _outside) = file(&mut ring);
+    for token in 0..3 {
+        let op = Op::Survey { file, offset: 0, len: 4096, at_most: 1, found: Vec::new() };
+        ring.push(Token(token), op).expect("room");
+    }
+    assert_eq!(ring.in_flight(), 3);
+    drop(ring);
+}
+
+#[test]
+fn a_survey_of_a_closed_file_fails() {
+    let mut ring = ring_of(4);
+    let (file, _outside) = file(&mut ring);
+    ring.close(file);
+    let op = Op::Survey { file, offset: 0, len: 4096, at_most: 1, found: Vec::new() };
+    assert_eq!(run(&mut ring, op).0, Err(Errno::BADF));
+}

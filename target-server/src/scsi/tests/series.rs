@@ -260,6 +260,30 @@ fn pre_fetch_checks_its_range_and_keeps_nothing() {
 }
 
 #[test]
+fn lba_status_asks_for_as_many_stretches_as_there_is_room_for() {
+    let status = |lba, allocation| Cdb::GetLbaStatus { lba, allocation };
+    check(
+        disk(),
+        |talk| {
+            talk.send(A, status(0, 24));
+            talk.send(A, status(511, 0));
+            talk.send(A, status(9, 56));
+            talk.send(A, status(9, u32::MAX));
+            talk.send(A, status(512, 24));
+            talk.send(A, status(u64::MAX, 24));
+        },
+        "
+        survey 0+512, 1 in 24
+        survey 511+1, 1 in 0
+        survey 9+503, 3 in 56
+        survey 9+503, 256 in 4294967295
+        IllegalRequest 21/00 at 2
+        IllegalRequest 21/00 at 2
+        ",
+    );
+}
+
+#[test]
 fn without_provisioning_every_block_is_mapped() {
     let mut talk = Talk::new(LuConfig { unmap: false, ..disk() });
     let told = data(talk.send(A, Cdb::GetLbaStatus { lba: 9, allocation: 64 }));

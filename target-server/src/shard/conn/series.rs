@@ -1,12 +1,13 @@
 //! Commands that are a series of reads and writes: COMPARE AND WRITE and ORWRITE, with nobody
-//! between; WRITE AND VERIFY; WRITE SAME; VERIFY with one block for all.
+//! between; WRITE AND VERIFY; WRITE SAME; VERIFY with one block for all. And GET LBA STATUS.
 
 use outband_protocol::ids::TaskId;
 use outband_protocol::scsi::sense::MISCOMPARE_DURING_VERIFY;
 use outband_protocol::scsi::{Sense, Status};
-use outband_ring::Buf;
+use outband_ring::{Buf, Stretch};
 
 use super::{Conn, Desk, Io, Plan, Ring, Stage, Work, store};
+use crate::scsi::lba_status;
 use crate::shard::task::Update;
 use crate::store::StoreError;
 
@@ -45,6 +46,11 @@ impl Conn {
             }
             Plan::VerifyEach { lba, blocks, block } => {
                 (Work::VerifyEach { block }, lba, whole(blocks))
+            }
+            Plan::Survey { lba, blocks, stretches, allocation } => {
+                self.task_at(slot).work = Work::Survey { lba, allocation };
+                let work = store::Work::Survey { at_most: stretches };
+                return self.go_on(slot, Io::new(work, at(lba), blocks * u64::from(block)), desk);
             }
             _ => return,
         };
@@ -218,6 +224,24 @@ impl Conn {
             }
         }
         self.go_on(slot, Io::new(store::Work::Write { buf, durable }, at, len), desk);
+    }
+
+    /// The store has told where it has room.
+    pub(super) fn on_survey<R: Ring>(
+        &mut self,
+        slot: usize,
+        found: &[Stretch],
+        desk: &mut Desk<R>,
+    ) {
+        let (Some(target), task) = (self.target, self.task_at(slot)) else {
+            return;
+        };
+        let Work::Survey { lba, allocation } = task.work else {
+            return;
+        };
+        let found: Vec<_> = found.iter().map(|stretch| (stretch.len, stretch.mapped)).collect();
+        let block = desk.targets[target].lu.block_size();
+        self.reply(slot, lba_status(lba, block, &found, allocation), desk);
     }
 
     /// What was just written is read again, beside what was sent if that is to be compared.

@@ -101,7 +101,7 @@ fn memory_is_read_and_written_on_the_spot() {
     let mut write = Io::new(Work::Write { buf, durable: false }, 4096, 4096);
     assert_eq!(end(&mut write, &mut volume), Ok(()));
     let mut read = Io::new(Work::Read(Buf::zeroed(8192)), 0, 8192);
-    let Step::Done(IoDone { result: Ok(()), buf: Some(buf) }) = read.step(&mut volume) else {
+    let Step::Done(IoDone { result: Ok(()), buf: Some(buf), .. }) = read.step(&mut volume) else {
         panic!("memory answers at once");
     };
     assert!(buf[..4096].iter().all(|byte| *byte == 0) && buf[4096..8192].iter().all(|b| *b == 7));
