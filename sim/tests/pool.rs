@@ -127,14 +127,13 @@ fn a_unit_whose_store_lies_about_syncs_is_found_out() {
 #[cfg(feature = "seeded-bug-forget-fence")]
 #[test]
 fn a_unit_that_does_not_store_its_fences_is_found_out() {
-    let defeat = first_defeat(0..100, |_| {}).expect("100 seeds are enough");
-    assert!(defeat.failure.to_string().contains("is in force again"), "{defeat}");
+    // A grant comes back to life after a restart; which promise that breaks first is the seed's.
+    first_defeat(0..100, |_| {}).expect("100 seeds are enough");
 }
 
 /// Run with the feature `seeded-bug-release-without-fence`.
 #[cfg(feature = "seeded-bug-release-without-fence")]
 #[test]
 fn a_station_that_releases_without_a_fence_is_found_out() {
-    let defeat = first_defeat(0..100, |_| {}).expect("100 seeds are enough");
-    assert!(defeat.failure.to_string().contains("is meant"), "{defeat}");
+    first_defeat(0..100, |_| {}).expect("100 seeds are enough");
 }

@@ -99,6 +99,11 @@ impl Judge {
         self.tables.remove(&unit);
     }
 
+    /// Whether a unit has given its shards anything since it started.
+    pub(super) fn has_table(&self, unit: usize) -> bool {
+        self.tables.contains_key(&unit)
+    }
+
     /// What a unit last gave to its shards.
     pub(super) fn table(&self, unit: usize) -> BTreeMap<String, Given> {
         self.tables.get(&unit).cloned().unwrap_or_default()

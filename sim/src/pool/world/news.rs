@@ -26,10 +26,7 @@ impl World {
                 News::Made { unit, id, name, cached } => self.on_made(unit, id, &name, cached),
                 News::Publishing { unit, grants } => {
                     self.note(format_args!("unit {unit} publishes {grants:?}"));
-                    let shelf = Arc::clone(&self.units[unit].shelf);
-                    let shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-                    let id_of = |name: &str| shelf.id_of(name);
-                    self.judge.publishing(unit, grants, id_of).map_err(Failure::Conduct)?;
+                    self.on_publishing(unit, grants)?;
                 }
                 News::Drained { unit, fence } => self.on_drained(unit, &fence),
                 News::Fenced { unit, fence } => {
@@ -43,6 +40,36 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn on_publishing(
+        &mut self,
+        unit: usize,
+        grants: Vec<(String, String, u64)>,
+    ) -> Result<(), Failure> {
+        let is_first = !self.judge.has_table(unit);
+        let judge = &mut self.judge;
+        let shelf = self.units[unit].shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let id_of = |name: &str| shelf.id_of(name);
+        judge.publishing(unit, grants, id_of).map_err(Failure::Conduct)?;
+        drop(shelf);
+        if is_first {
+            self.depose_who_is_not_back(unit);
+        }
+        Ok(())
+    }
+
+    /// A unit that was killed inside of a fence has stored it and drained nothing: its death did that.
+    fn depose_who_is_not_back(&mut self, unit: usize) {
+        let table = self.judge.table(unit);
+        for index in 0..self.uses.len() {
+            let used = &self.uses[index];
+            let name = &self.setup.target.volumes[used.volume].name;
+            let given = table.get(name).is_some_and(|given| given.epoch == used.epoch);
+            if self.known[used.volume].unit == unit && !given && self.hosts[index].is_granted() {
+                self.depose(index);
+            }
+        }
     }
 
     fn id_of(&self, unit: usize, name: &str) -> Option<Uuid> {
@@ -82,15 +109,19 @@ impl World {
             if self.known[used.volume].id != id || used.iqn != *host || used.epoch > epoch {
                 continue;
             }
-            if self.hosts[index].is_granted() {
-                self.note(format_args!("host use {index} is deposed at epoch {epoch}"));
-            }
-            self.fenced.extend(self.hosts[index].open_writes());
-            self.with_host(index, |host, ctx| host.set_granted(false, ctx));
-            // What it has under way at this moment would land afterwards.
-            let blocks = self.hardware.borrow().writes_under_way(BLOCK_SIZE as usize);
-            self.must_not_be_fenced(&blocks);
+            self.depose(index);
         }
+    }
+
+    fn depose(&mut self, index: usize) {
+        if self.hosts[index].is_granted() {
+            self.note(format_args!("host use {index} is deposed"));
+        }
+        self.fenced.extend(self.hosts[index].open_writes());
+        self.with_host(index, |host, ctx| host.set_granted(false, ctx));
+        // What it has under way at this moment would land afterwards.
+        let blocks = self.hardware.borrow().writes_under_way(BLOCK_SIZE as usize);
+        self.must_not_be_fenced(&blocks);
     }
 
     /// A host's application is told of its volume, and begins to use it.
