@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -139,4 +139,14 @@ pub(crate) fn built(name: &str) -> Result<PathBuf, Failure> {
         return Ok(path);
     }
     Err(Failure::wrong(format!("{} is missing: cargo build --workspace", path.display())))
+}
+
+/// A folder in cargo's target folder, for what is to be found there later.
+pub(crate) fn kept(name: &str) -> Result<PathBuf, Failure> {
+    let own = env::current_exe().map_err(Failure::at(Path::new("xtask")))?;
+    // The program lies in the folder of its profile.
+    let target = own.ancestors().nth(2).expect("cargo put it two folders deep");
+    let folder = target.join("xtask").join(name);
+    fs::create_dir_all(&folder).map_err(Failure::at(&folder))?;
+    Ok(folder)
 }

@@ -46,14 +46,15 @@ pub(crate) fn read_only(folder: &Path) -> Result<Report, Failure> {
     against(folder, "--memory 64MiB --read-only", "ALL.ReadOnly")
 }
 
+/// What the suite says is left in `folder`.
 fn against(folder: &Path, volume: &str, what: &str) -> Result<Report, Failure> {
-    let file = folder.join("volume.img");
+    let short_lived = self::folder()?;
+    let file = short_lived.path().join("volume.img");
     let file = file.to_str().expect("the temporary folder's name is text");
     let mut arguments: Vec<&str> = volume.split(' ').collect();
     arguments.iter_mut().filter(|word| **word == "FILE").for_each(|word| *word = file);
     arguments.push("--any-host");
-    let _ = std::fs::remove_file(file);
-    let target = Target::listening(folder, &arguments, &ANY_PORTS)?;
+    let target = Target::listening(short_lived.path(), &arguments, &ANY_PORTS)?;
     let subject = Subject { urls: target.urls(), folder };
     let report = subject.run(what).map_err(|failure| target.explain(failure))?;
     target.stop()?;

@@ -9,9 +9,10 @@ use super::archive::Archive;
 use super::packages::Tree;
 use super::{libraries, modules};
 use crate::failure::Failure;
+use crate::process::kept;
 
 /// Raised when what is in the image changes, so that one that was kept is not used.
-const EDITION: &str = "outband-guest-2";
+const EDITION: &str = "guest-2";
 
 const PROGRAMS: [&str; 13] = [
     "bin/busybox",
@@ -69,7 +70,7 @@ pub(crate) struct Image {
 impl Image {
     /// The one that was kept, or a new one.
     pub(crate) fn ready() -> Result<Self, Failure> {
-        let folder = kept()?.join(EDITION);
+        let folder = kept(EDITION)?;
         let image = Self { kernel: folder.join("kernel"), shared: folder.join("shared.cpio") };
         if image.shared.is_file() {
             return Ok(image);
@@ -107,13 +108,6 @@ impl Image {
         };
         write().map_err(Failure::at(path))
     }
-}
-
-/// Cargo's target folder: two above this program.
-fn kept() -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe().map_err(Failure::at(Path::new("xtask")))?;
-    let target = own.ancestors().nth(2).map(Path::to_path_buf);
-    target.ok_or_else(|| Failure::wrong(format!("{} lies in no target folder", own.display())))
 }
 
 fn fill(tree: &Tree, out: impl Write) -> Result<(), Failure> {
