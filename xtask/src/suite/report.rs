@@ -80,21 +80,23 @@ impl Test {
     }
 
     fn hear(&mut self, line: &str) {
-        if let Some((_, reason)) = line.split_once("[SKIPPED] ") {
+        if !line.trim().is_empty() {
+            self.said.push(line.trim_end().to_owned());
+        }
+        // What follows the outcome is of the family's clean-up.
+        if self.outcome != Outcome::Unfinished {
+            return;
+        }
+        if line.starts_with("passed") {
+            let whole = self.reasons.is_empty();
+            self.outcome = if whole { Outcome::Passed } else { Outcome::Skipped };
+        } else if line.starts_with("FAILED") {
+            self.outcome = Outcome::Failed;
+        } else if let Some((_, reason)) = line.split_once("[SKIPPED] ") {
             let reason = reason.trim().to_owned();
             if !self.reasons.contains(&reason) {
                 self.reasons.push(reason);
             }
-        }
-        // What a family's clean-up says follows "passed" on its line.
-        if self.outcome == Outcome::Unfinished && line.starts_with("passed") {
-            let whole = self.reasons.is_empty();
-            self.outcome = if whole { Outcome::Passed } else { Outcome::Skipped };
-        } else if self.outcome == Outcome::Unfinished && line.starts_with("FAILED") {
-            self.outcome = Outcome::Failed;
-        }
-        if !line.trim().is_empty() {
-            self.said.push(line.trim_end().to_owned());
         }
     }
 
@@ -114,7 +116,8 @@ mod tests {
 Suite: ModeSense6
   Test: Control ...    [WARNING] BUSY_TIMEOUT_PERIOD is undefined.
 passed
-  Test: Residuals ...passed    [FAILED] PRIN command: failed with sense.
+  Test: Residuals ...passed    [SKIPPED] PERSISTENT RESERVE IN is not implemented.
+    [SKIPPED] PERSISTENT RESERVE IN is not implemented.
 Suite: GetLBAStatus
   Test: BeyondEol ...    [FAILED] GET_LBA_STATUS successful but should have failed
 FAILED

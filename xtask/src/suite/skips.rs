@@ -1,5 +1,5 @@
-//! The tests of `iscsi-test-cu` that a fixed, writable disk leaves out, each with its reason. Any
-//! other skip is a gap.
+//! The tests of `iscsi-test-cu` that a fixed, writable disk leaves out, and two that follow from what
+//! it says of itself, each with its reason. Any other skip is a gap.
 
 use super::{Outcome, Report, Test};
 
@@ -45,6 +45,8 @@ const SKIPS: [Skip; 10] = [
         why: NO_ZERO,
     },
     Skip { family: "NoMedia", names: &[], says: "not removable", why: FIXED },
+    Skip { family: "WriteSame10", names: &["ZeroBlocks"], says: "0-blocks", why: NO_BLOCKS },
+    Skip { family: "WriteSame16", names: &["ZeroBlocks"], says: "0-blocks", why: NO_BLOCKS },
     Skip {
         family: "ReadOnly",
         names: &["ReadOnlySBC"],
