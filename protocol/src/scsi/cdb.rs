@@ -2,6 +2,7 @@
 //! Values are only read here; whether they are acceptable is the device server's to say.
 
 mod block;
+mod defects;
 mod host;
 mod maintenance;
 pub mod opcode;
@@ -10,6 +11,7 @@ mod state;
 pub mod usage;
 
 pub use self::block::WriteSame;
+pub use self::defects::ReadDefects;
 pub use self::host::Expected;
 pub use self::maintenance::{SupportedOpcodes, Which};
 pub use self::reserve::{ReserveIn, ReserveOut, ReserveOutAction};
@@ -134,6 +136,8 @@ pub enum Cdb {
     ModeSelect10(ModeSelect),
     ReadCapacity10,
     ReadCapacity16 { allocation: u32 },
+    ReadDefectData10(ReadDefects),
+    ReadDefectData12(ReadDefects),
     Read6(Transfer),
     Read10(Transfer),
     Read12(Transfer),
@@ -214,6 +218,8 @@ impl Cdb {
                 block::parse_lba_status(cdb)
             }
             opcode::SERVICE_ACTION_IN_16 => Self::ReadCapacity16 { allocation: u32_at(cdb, 10) },
+            opcode::READ_DEFECT_DATA_10 => Self::ReadDefectData10(ReadDefects::parse_10(cdb)),
+            opcode::READ_DEFECT_DATA_12 => Self::ReadDefectData12(ReadDefects::parse_12(cdb)),
             opcode::MAINTENANCE_IN => maintenance::parse(cdb)?,
             opcode::PERSISTENT_RESERVE_IN => reserve::parse_in(cdb),
             opcode::PERSISTENT_RESERVE_OUT => reserve::parse_out(cdb),
@@ -290,6 +296,8 @@ impl Cdb {
                 cdb[1] = SERVICE_READ_CAPACITY_16;
                 put(&mut cdb, 10, allocation.to_be_bytes());
             }
+            Self::ReadDefectData10(fields) => fields.build_10(&mut cdb),
+            Self::ReadDefectData12(fields) => fields.build_12(&mut cdb),
             Self::Read6(transfer) | Self::Write6(transfer) => build_transfer_6(&mut cdb, &transfer),
             Self::Read10(transfer)
             | Self::Read12(transfer)
@@ -370,6 +378,8 @@ impl Cdb {
             Self::ModeSelect10(_) => opcode::MODE_SELECT_10,
             Self::ReadCapacity10 => opcode::READ_CAPACITY_10,
             Self::ReadCapacity16 { .. } | Self::GetLbaStatus { .. } => opcode::SERVICE_ACTION_IN_16,
+            Self::ReadDefectData10(_) => opcode::READ_DEFECT_DATA_10,
+            Self::ReadDefectData12(_) => opcode::READ_DEFECT_DATA_12,
             Self::Read6(_) => opcode::READ_6,
             Self::Read10(_) => opcode::READ_10,
             Self::Read12(_) => opcode::READ_12,

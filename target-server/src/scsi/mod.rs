@@ -3,6 +3,7 @@
 
 mod attention;
 mod copy;
+mod defects;
 mod identity;
 mod provision;
 mod reservations;
@@ -393,6 +394,8 @@ impl LogicalUnit {
             Cdb::ReadCapacity16 { allocation } => {
                 Ok(Reply::data(self.capacity().long().to_vec(), allocation).into())
             }
+            Cdb::ReadDefectData10(fields) => Ok(defects::none(&fields, 4)),
+            Cdb::ReadDefectData12(fields) => Ok(defects::none(&fields, 8)),
             Cdb::Read6(fields)
             | Cdb::Read10(fields)
             | Cdb::Read12(fields)

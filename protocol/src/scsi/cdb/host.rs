@@ -81,6 +81,9 @@ impl Cdb {
             Self::ReadCapacity16 { allocation } | Self::GetLbaStatus { allocation, .. } => {
                 Expected::In(allocation.into())
             }
+            Self::ReadDefectData10(fields) | Self::ReadDefectData12(fields) => {
+                Expected::In(fields.allocation.into())
+            }
             Self::Read6(transfer)
             | Self::Read10(transfer)
             | Self::Read12(transfer)

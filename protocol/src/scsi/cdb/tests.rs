@@ -9,6 +9,7 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
     let verify = |lba, blocks, check| Verify { lba, blocks, protect: 0, dpo: false, check };
     let sync = |lba, blocks, immed| Synchronize { lba, blocks, immed };
     let same = |lba, blocks| WriteSame { lba, blocks, ..WriteSame::default() };
+    let defects = ReadDefects { primary: true, grown: true, format: 5, ..ReadDefects::default() };
     let sense = ModeSense {
         no_descriptor: true,
         long_lba: false,
@@ -35,6 +36,14 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
         (
             &[0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0],
             Cdb::ReadCapacity16 { allocation: 32 },
+        ),
+        (
+            &[0x37, 0, 0x1D, 0, 0, 0, 0, 1, 2, 0],
+            Cdb::ReadDefectData10(ReadDefects { allocation: 0x102, ..defects }),
+        ),
+        (
+            &[0xB7, 0x1D, 0, 0, 0, 7, 0, 0, 1, 2, 0, 0],
+            Cdb::ReadDefectData12(ReadDefects { index: 7, allocation: 0x102, ..defects }),
         ),
         (&[0x08, 0x1F, 0xFF, 0xFF, 1, 0], Cdb::Read6(at(0x1F_FFFF, 1))),
         (&[0x0A, 0, 0, 7, 0, 0], Cdb::Write6(at(7, 256))),
@@ -301,6 +310,14 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
     let primary = prop_oneof![
         Just(Cdb::TestUnitReady),
         Just(Cdb::ReadCapacity10),
+        any::<(bool, bool, u16)>().prop_map(|(primary, grown, allocation)| {
+            let allocation = allocation.into();
+            let fields = ReadDefects { primary, grown, format: 5, index: 0, allocation };
+            Cdb::ReadDefectData10(fields)
+        }),
+        any::<(bool, bool, u32, u32)>().prop_map(|(primary, grown, index, allocation)| {
+            Cdb::ReadDefectData12(ReadDefects { primary, grown, format: 2, index, allocation })
+        }),
         any::<(bool, u8)>()
             .prop_map(|(descriptors, allocation)| Cdb::RequestSense { descriptors, allocation }),
         any::<(Option<u8>, u16)>().prop_map(|(page, allocation)| Cdb::Inquiry { page, allocation }),

@@ -193,6 +193,7 @@ pub static COMMANDS: &[Usage] = &[
         .ignoring(1, 0x01).ignoring(6, GROUP),
     Usage::new("SYNCHRONIZE CACHE(10)", &[SYNCHRONIZE_CACHE_10, 0x02, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0])
         .ignoring(1, 0x05).ignoring(6, GROUP).slow(60),
+    Usage::new("READ DEFECT DATA(10)", &[READ_DEFECT_DATA_10, 0, 0x1F, 0, 0, 0, 0, 0xFF, 0xFF, 0]).reads(),
     Usage::new("WRITE SAME(10)", &[WRITE_SAME_10, 0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0])
         .ignoring(6, GROUP).slow(60),
     Usage::new("UNMAP", &[UNMAP, 0x01, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0])
@@ -259,6 +260,7 @@ pub static COMMANDS: &[Usage] = &[
         .ignoring(1, 0x01).ignoring(10, GROUP),
     Usage::new("VERIFY(12)", &[VERIFY_12, 0xF6, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).reads()
         .ignoring(1, 0x01).ignoring(10, GROUP),
+    Usage::new("READ DEFECT DATA(12)", &[READ_DEFECT_DATA_12, 0x1F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0]).reads(),
 ];
 
 /// GROUP NUMBER, five bits in SBC-3 and six in SBC-4.

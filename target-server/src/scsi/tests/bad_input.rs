@@ -69,6 +69,8 @@ fn at_blocks(row: &Usage, lba: u64, blocks: u32) -> Option<[u8; 16]> {
             cdb[1..4].copy_from_slice(&lba[1..]);
             cdb[4] = u8::try_from(blocks).ok()?;
         }
+        // Its four bytes are an index into a list.
+        12 if row.opcode() == opcode::READ_DEFECT_DATA_12 => return None,
         10 | 12 if data[2..6] == [0xFF; 4] => {
             cdb[2..6].copy_from_slice(&short?.to_be_bytes());
             let blocks = blocks.to_be_bytes();

@@ -1,7 +1,7 @@
 //! What every device does: INQUIRY, REPORT LUNS, MODE SENSE and MODE SELECT, and other numbers.
 
 use outband_protocol::scsi::capacity::Capacity;
-use outband_protocol::scsi::cdb::{ModeSelect, ModeSense, PageControl};
+use outband_protocol::scsi::cdb::{ModeSelect, ModeSense, PageControl, ReadDefects};
 use outband_protocol::scsi::inquiry::{
     self, Association, BlockLimits, Designator, Name, Peripheral, Provisioning, Rotation, Standard,
 };
@@ -115,6 +115,17 @@ fn the_capacity_is_told_by_both_commands() {
     let long = Capacity::parse_long(&long).unwrap();
     assert_eq!((long.blocks, long.block_size, long.physical_exponent), (4096, 512, 3));
     assert_eq!(data(talk.send(A, Cdb::ReadCapacity16 { allocation: 12 })).len(), 12);
+}
+
+#[test]
+fn the_lists_of_defects_are_there_and_empty() {
+    let mut talk = Talk::new(disk());
+    let grown = ReadDefects { grown: true, format: 5, allocation: 32, ..ReadDefects::default() };
+    assert_eq!(data(talk.send(A, Cdb::ReadDefectData10(grown))), [0, 0x0D, 0, 0]);
+    let primary = ReadDefects { primary: true, grown: false, index: 9, ..grown };
+    assert_eq!(data(talk.send(A, Cdb::ReadDefectData12(primary))), [0, 0x15, 0, 0, 0, 0, 0, 0]);
+    let short = ReadDefects { allocation: 2, ..grown };
+    assert_eq!(data(talk.send(A, Cdb::ReadDefectData12(short))), [0, 0x0D]);
 }
 
 #[test]

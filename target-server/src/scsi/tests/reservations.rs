@@ -4,7 +4,9 @@ mod kept;
 mod preempt;
 mod unit;
 
-use outband_protocol::scsi::cdb::{ReserveIn, ReserveOut, ReserveOutAction as Action, StartStop};
+use outband_protocol::scsi::cdb::{
+    ReadDefects, ReserveIn, ReserveOut, ReserveOutAction as Action, StartStop,
+};
 use outband_protocol::scsi::reserve::{
     FullStatus, Kind, List, MoveList, TransportId, parse_full_status, parse_keys, parse_reservation,
 };
@@ -181,6 +183,7 @@ fn every_command_conflicts_as_the_tables_of_the_standards_say() {
         (Cdb::RequestSense { descriptors: false, allocation: 18 }, true, true),
         (Cdb::ReadCapacity10, true, true),
         (Cdb::ReadCapacity16 { allocation: 32 }, true, true),
+        (Cdb::ReadDefectData10(ReadDefects::default()), true, false),
         (prin(ReserveIn::ReadKeys), true, true),
         (prin(ReserveIn::ReadFullStatus), true, true),
         (Cdb::ReportTargetPortGroups { extended: false, allocation: 64 }, true, true),
