@@ -15,7 +15,7 @@ pub use self::defects::ReadDefects;
 pub use self::host::Expected;
 pub use self::maintenance::{SupportedOpcodes, Which};
 pub use self::reserve::{ReserveIn, ReserveOut, ReserveOutAction};
-pub use self::state::{START_STOP_FLAGS_AT, StartStop};
+pub use self::state::{START_STOP_FLAGS_AT, SendDiagnostic, StartStop};
 
 use super::sense::{INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense};
 use super::{put, u16_at, u32_at, u64_at};
@@ -172,6 +172,7 @@ pub enum Cdb {
     Reserve6,
     Release6,
     StartStopUnit(StartStop),
+    SendDiagnostic(SendDiagnostic),
     PreventAllowMediumRemoval { prevent: u8 },
 }
 
@@ -226,6 +227,7 @@ impl Cdb {
             opcode::RESERVE_6 => Self::Reserve6,
             opcode::RELEASE_6 => Self::Release6,
             opcode::START_STOP_UNIT => state::parse_start_stop(cdb),
+            opcode::SEND_DIAGNOSTIC => state::parse_diagnostic(cdb),
             opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => {
                 Self::PreventAllowMediumRemoval { prevent: cdb[4] & 0x03 }
             }
@@ -359,6 +361,7 @@ impl Cdb {
             }
             Self::PersistentReserveOut(fields) => reserve::build_out(&mut cdb, &fields),
             Self::StartStopUnit(fields) => state::build_start_stop(&mut cdb, &fields),
+            Self::SendDiagnostic(fields) => state::build_diagnostic(&mut cdb, &fields),
             Self::PreventAllowMediumRemoval { prevent } => cdb[4] = prevent & 0x03,
         }
         cdb
@@ -413,6 +416,7 @@ impl Cdb {
             Self::Reserve6 => opcode::RESERVE_6,
             Self::Release6 => opcode::RELEASE_6,
             Self::StartStopUnit(_) => opcode::START_STOP_UNIT,
+            Self::SendDiagnostic(_) => opcode::SEND_DIAGNOSTIC,
             Self::PreventAllowMediumRemoval { .. } => opcode::PREVENT_ALLOW_MEDIUM_REMOVAL,
         }
     }
@@ -421,7 +425,7 @@ impl Cdb {
     #[must_use]
     pub const fn length_at(&self) -> u16 {
         match (self, length(self.opcode())) {
-            (Self::Inquiry { .. }, _) => 3,
+            (Self::Inquiry { .. } | Self::SendDiagnostic(_), _) => 3,
             (Self::CompareAndWrite(_), _) => 13,
             (Self::PersistentReserveOut(_), _) => 5,
             (_, Some(6)) => 4,

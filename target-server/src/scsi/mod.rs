@@ -342,13 +342,18 @@ impl LogicalUnit {
     /// LOGICAL UNIT RESET or TARGET RESET: mode parameters are as at the start, and every nexus
     /// is told, the one that asked too (SAM-5 §6.3.3). Ending the commands is the shard's part.
     pub fn reset(&mut self) {
-        self.write_cache = self.config.write_cache || self.config.volatile;
-        self.write_protect = false;
+        self.default_state();
         self.copies.clear();
-        self.descriptor_sense = false;
-        self.stopped = false;
         self.reservations.reset();
         self.attentions.owe_all(Attention::Reset, None);
+    }
+
+    /// What hosts can change, as it was at the start.
+    fn default_state(&mut self) {
+        self.write_cache = self.config.write_cache || self.config.volatile;
+        self.write_protect = false;
+        self.descriptor_sense = false;
+        self.stopped = false;
     }
 
     /// Commands of `nexus` were ended by another one.
@@ -437,6 +442,7 @@ impl LogicalUnit {
             Cdb::Reserve6 => Ok(self.reserve_6(nexus, false)),
             Cdb::Release6 => Ok(self.reserve_6(nexus, true)),
             Cdb::StartStopUnit(fields) => self.start_stop(&fields),
+            Cdb::SendDiagnostic(fields) => state::send_diagnostic(&fields),
             Cdb::PreventAllowMediumRemoval { prevent } => state::prevent_removal(prevent),
         }
     }

@@ -1,7 +1,7 @@
-//! The state of the medium and the way to it: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, REPORT
-//! TARGET PORT GROUPS.
+//! The state of the medium and the way to it: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, SEND
+//! DIAGNOSTIC, REPORT TARGET PORT GROUPS.
 
-use outband_protocol::scsi::cdb::{START_STOP_FLAGS_AT, StartStop, opcode};
+use outband_protocol::scsi::cdb::{START_STOP_FLAGS_AT, SendDiagnostic, StartStop, opcode};
 use outband_protocol::scsi::port_groups::{self, ACTIVE_OPTIMIZED_KNOWN, AccessState, PortGroup};
 use outband_protocol::scsi::sense::{INVALID_FIELD_IN_CDB, Sense};
 
@@ -41,6 +41,18 @@ pub(super) const fn runs_while_stopped(opcode: u8) -> bool {
 pub(super) fn prevent_removal(prevent: u8) -> Result<Plan, Sense> {
     if prevent > 1 {
         return Err(INVALID_FIELD_IN_CDB.at_cdb(4, Some(1)));
+    }
+    Ok(Reply::good().into())
+}
+
+/// The default self-test finds nothing wrong: whatever is, commands are told of. There are no other tests,
+/// and no pages to be sent (SPC-4 §6.42).
+pub(super) fn send_diagnostic(fields: &SendDiagnostic) -> Result<Plan, Sense> {
+    if fields.code != 0 {
+        return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(7)));
+    }
+    if fields.len != 0 {
+        return Err(INVALID_FIELD_IN_CDB.at_cdb(3, None));
     }
     Ok(Reply::good().into())
 }

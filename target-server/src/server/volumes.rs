@@ -65,8 +65,11 @@ impl<R: Ring> Server<R> {
         {
             let mut state = self.lock();
             state.homes.insert(id, Home { shard: home.shard, segments });
-            state.exports.targets.retain(|_, route| route.volume != id);
+            let old = state.exports.targets.extract_if(.., |_, route| route.volume == id);
+            let mut gone: Vec<Uuid> = old.map(|(_, route)| route.target).collect();
+            gone.retain(|old| targets.iter().all(|(_, route)| route.target != *old));
             state.exports.targets.extend(targets);
+            self.forget_reservations(gone);
         }
         self.tell_exports().await;
         Ok(())
@@ -88,6 +91,11 @@ impl<R: Ring> Server<R> {
         if let Some(home) = home {
             ask(&self.shards[home.shard], |reply| Message::Detach(volume, reply)).await;
         }
+        self.forget_reservations(targets);
+    }
+
+    /// These targets are gone for good.
+    fn forget_reservations(&self, targets: Vec<Uuid>) {
         if let Some(place) = &self.reservations {
             targets.into_iter().for_each(|target| place.remove(target));
         }

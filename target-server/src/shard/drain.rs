@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use outband_control::access::Grant;
 use outband_protocol::ids::IscsiName;
 use outband_ring::Ring;
 
@@ -169,17 +170,23 @@ impl<R: Ring> Shard<R> {
         for key in self.sessions_of(&gate) {
             self.dismiss(key, "its grant has ended");
         }
-        self.forget_registrations(&gate);
+        self.end_grant(&gate);
         self.pending.drains.push((gate, reply));
         self.answer_drains();
     }
 
-    /// What a host has registered goes with its grant: whoever is granted the volume next finds it
-    /// free.
-    fn forget_registrations(&mut self, gate: &Gate) {
+    /// What a host has registered and set goes with its grant: whoever is granted the volume next
+    /// finds it free. A fence that comes again when it is granted anew takes nothing away.
+    fn end_grant(&mut self, gate: &Gate) {
+        let access = &self.desk.exports.access;
+        let is_newer = |grant: &Grant| {
+            grant.epoch.0 > gate.epoch && access.names().target(&grant.subject) == gate.target
+        };
         let meant = self.desk.targets.iter().find(|(_, one)| one.name.as_str() == gate.target);
-        if let Some(key) = meant.map(|(key, _)| key) {
-            self.desk.targets[key].lu.forget_registrations(gate.host.as_deref());
+        if let Some((key, _)) = meant
+            && !access.grants().any(is_newer)
+        {
+            self.desk.targets[key].lu.grant_ended(gate.host.as_deref());
             self.desk.keep(key);
         }
     }

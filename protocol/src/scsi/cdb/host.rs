@@ -121,6 +121,7 @@ impl Cdb {
             Self::ReportSupportedTaskManagement { allocation, .. }
             | Self::ReportTargetPortGroups { allocation, .. } => Expected::In(allocation.into()),
             Self::PersistentReserveIn { allocation, .. } => Expected::In(allocation.into()),
+            Self::SendDiagnostic(fields) => Expected::Out(fields.len.into()),
             Self::PersistentReserveOut(fields) => Expected::Out(fields.len.into()),
         }
     }

@@ -1,6 +1,6 @@
-//! START STOP UNIT and PREVENT ALLOW MEDIUM REMOVAL (SBC-3 §5.25, §5.14): the state of the medium.
+//! START STOP UNIT (SBC-3 §5.25) and SEND DIAGNOSTIC (SPC-4 §6.42): the state of the device.
 
-use super::Cdb;
+use super::{Cdb, put, u16_at};
 
 /// The fields of START STOP UNIT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,6 +15,39 @@ pub struct StartStop {
     pub load_eject: bool,
     /// START.
     pub start: bool,
+}
+
+/// The fields of SEND DIAGNOSTIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SendDiagnostic {
+    /// SELF-TEST CODE; 0 leaves it to SELFTEST.
+    pub code: u8,
+    /// PF: the list is in the standard's format.
+    pub page_format: bool,
+    /// SELFTEST: the default self-test.
+    pub self_test: bool,
+    /// DEVOFFL and UNITOFFL: the test may disturb others.
+    pub offline: u8,
+    /// PARAMETER LIST LENGTH.
+    pub len: u16,
+}
+
+pub(super) fn parse_diagnostic(cdb: &[u8; 16]) -> Cdb {
+    Cdb::SendDiagnostic(SendDiagnostic {
+        code: cdb[1] >> 5,
+        page_format: cdb[1] & 0x10 != 0,
+        self_test: cdb[1] & 0x04 != 0,
+        offline: cdb[1] & 0x03,
+        len: u16_at(cdb, 3),
+    })
+}
+
+pub(super) fn build_diagnostic(cdb: &mut [u8; 16], fields: &SendDiagnostic) {
+    cdb[1] = fields.code << 5
+        | u8::from(fields.page_format) << 4
+        | u8::from(fields.self_test) << 2
+        | fields.offline & 0x03;
+    put(cdb, 3, fields.len.to_be_bytes());
 }
 
 /// Where POWER CONDITION, NO_FLUSH, LOEJ and START are.

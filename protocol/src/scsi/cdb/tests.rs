@@ -162,6 +162,16 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
                 start: true,
             }),
         ),
+        (
+            &[0x1D, 0x54, 0, 1, 2, 0],
+            Cdb::SendDiagnostic(SendDiagnostic {
+                code: 2,
+                page_format: true,
+                self_test: true,
+                offline: 0,
+                len: 258,
+            }),
+        ),
         (&[0x1E, 0, 0, 0, 1, 0], Cdb::PreventAllowMediumRemoval { prevent: 1 }),
     ];
     for (bytes, cdb) in table {
@@ -405,6 +415,12 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
             let [immed, no_flush, load_eject, start] = flags;
             Cdb::StartStopUnit(StartStop { immed, power_condition, no_flush, load_eject, start })
         }),
+        (0u8..8, any::<[bool; 2]>(), 0u8..4, any::<u16>()).prop_map(
+            |(code, flags, offline, len)| {
+                let [page_format, self_test] = flags;
+                Cdb::SendDiagnostic(SendDiagnostic { code, page_format, self_test, offline, len })
+            }
+        ),
         (0u8..4).prop_map(|prevent| Cdb::PreventAllowMediumRemoval { prevent }),
     ];
     prop_oneof![primary, medium, more, maintenance, state]

@@ -177,6 +177,7 @@ pub static COMMANDS: &[Usage] = &[
     Usage::new("RELEASE(6)", &[RELEASE_6, 0, 0, 0, 0, 0]).by_its_fields(),
     Usage::new("MODE SENSE(6)", &[MODE_SENSE_6, 0x08, 0xFF, 0xFF, 0xFF, 0]).reads(),
     Usage::new("START STOP UNIT", &[START_STOP_UNIT, 0x01, 0, 0, 0xF7, 0]).by_its_fields(),
+    Usage::new("SEND DIAGNOSTIC", &[SEND_DIAGNOSTIC, 0xF7, 0, 0xFF, 0xFF, 0]),
     Usage::new("PREVENT ALLOW MEDIUM REMOVAL", &[PREVENT_ALLOW_MEDIUM_REMOVAL, 0, 0, 0, 0x03, 0]).by_its_fields(),
     Usage::new("READ CAPACITY(10)", &[READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0]).always()
         .ignoring(1, 0x01).ignoring(2, 0xFF).ignoring(3, 0xFF).ignoring(4, 0xFF).ignoring(5, 0xFF)

@@ -158,8 +158,10 @@ impl LogicalUnit {
         self.reservations.record(self.config.uuid, number)
     }
 
-    /// A grant has ended, and with it the registrations made under it.
-    pub fn forget_registrations(&mut self, initiator: Option<&str>) {
+    /// A grant has ended, and with it the registrations made under it. Whoever is granted the volume
+    /// next finds the mode parameters as they were at the start, too, and the medium running.
+    pub fn grant_ended(&mut self, initiator: Option<&str>) {
+        self.default_state();
         for (nexus, attention) in self.reservations.forget(initiator) {
             self.attentions.owe(nexus, attention);
         }

@@ -1,6 +1,6 @@
 //! START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, and the way to the medium.
 
-use outband_protocol::scsi::cdb::StartStop;
+use outband_protocol::scsi::cdb::{SendDiagnostic, StartStop};
 use outband_protocol::scsi::port_groups::{self, AccessState};
 
 use super::*;
@@ -95,6 +95,27 @@ fn a_fixed_disk_is_neither_ejected_nor_put_to_sleep() {
         IllegalRequest 24/00 at 4.1
         IllegalRequest 24/00 at 4.1
         Good
+        ",
+    );
+}
+
+#[test]
+fn the_default_self_test_is_passed_and_there_is_no_other() {
+    check(
+        disk(),
+        |talk| {
+            let plain = SendDiagnostic::default();
+            talk.send(A, Cdb::SendDiagnostic(plain));
+            talk.send(A, Cdb::SendDiagnostic(SendDiagnostic { self_test: true, ..plain }));
+            talk.send(A, Cdb::SendDiagnostic(SendDiagnostic { code: 1, ..plain }));
+            let pages = SendDiagnostic { page_format: true, len: 4, ..plain };
+            talk.send(A, Cdb::SendDiagnostic(pages));
+        },
+        "
+        Good
+        Good
+        IllegalRequest 24/00 at 1.7
+        IllegalRequest 24/00 at 3
         ",
     );
 }

@@ -187,12 +187,15 @@ fn what_a_host_registered_goes_with_its_grant() {
     talk.out(B, Action::Register, None, &list.build());
     talk.reserve(A, 1, Kind::WriteExclusiveRegistrants);
     let version = talk.unit.reservations_version();
-    talk.unit.forget_registrations(Some("iqn.2026-11.local.nobody"));
+    talk.unit.grant_ended(Some("iqn.2026-11.local.nobody"));
     assert_eq!(talk.unit.reservations_version(), version);
-    talk.unit.forget_registrations(Some(port(A).name.as_str()));
+    talk.unit.grant_ended(Some(port(A).name.as_str()));
     assert!(talk.unit.reservations_version() > version);
     assert_eq!((talk.held(), talk.keys().1), (None, vec![2]));
     assert_eq!(talk.told(B), RELEASED);
-    talk.unit.forget_registrations(None);
+    talk.send(B, Cdb::StartStopUnit(StartStop::default()));
+    assert_eq!(talk.told(B), "NotReady 04/02");
+    talk.unit.grant_ended(None);
     assert_eq!(talk.keys().1, [] as [u64; 0]);
+    assert_eq!(talk.told(B), "Good");
 }
