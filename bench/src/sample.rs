@@ -43,6 +43,7 @@ pub fn logical_unit() -> LogicalUnit {
         volatile: false,
         read_only: false,
         unmap: true,
+        atomic: true,
         rotational: false,
     });
     let name = IscsiName::new("iqn.2026-11.local.outband:host").expect("a name");
@@ -78,6 +79,7 @@ pub fn volume(number: u32, media: Media, len: u64) -> VolumeSpec {
         partitions: Vec::new(),
         epoch_floor: 0,
         place: Place::default(),
+        journal: None,
     }
 }
 

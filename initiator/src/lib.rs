@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod atomic;
 mod config;
 mod copy;
 mod discovery;

@@ -232,6 +232,7 @@ fn config(
         id: volume.id,
         write_policy: volume.policy,
         faulted,
+        journal: None,
         segments: volume.pieces.iter().map(segment).collect(),
         targets: vec![TargetConfig { id: volume.id, name, start: 0, lu }],
         ledgers: Vec::new(),
@@ -258,6 +259,7 @@ pub(crate) fn logical_unit(
         volatile: false,
         read_only: false,
         unmap: true,
+        atomic: false,
         rotational: false,
     }
 }

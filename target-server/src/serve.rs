@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::media::{
-    Media, MediaError, Piece, Place, RawDevice, ReservationPlace, VolumeName, VolumeSpec,
+    Media, MediaError, Piece, Place, RawDevice, ReservationPlace, Sidecar, VolumeName, VolumeSpec,
     VolumeState, WritePolicy, ZeroWith,
 };
 use crate::server::{Server, ServerConfig, StartError};
@@ -155,7 +155,7 @@ fn block_size(text: &str) -> Result<u32, String> {
 /// Serves until SIGTERM or SIGINT. The first line on standard output is the volume's URL.
 pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let access = |spec: &VolumeSpec| access(&args, spec);
-    let spec = volume(&args)?;
+    let (spec, sidecar) = volume(&args)?;
     let access = access(&spec)?;
     let names = TargetNames::new(TARGET_PREFIX, NO_POOL);
     let place = args.file.as_deref().and_then(beside);
@@ -185,7 +185,9 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     if let Some(place) = place {
         place.remove_if_empty(spec.id);
     }
-    Ok(())
+    drop(spec);
+    let removed = sidecar.map_or(Ok(()), Sidecar::remove_if_empty);
+    removed.map_err(os("remove the journal beside the file"))
 }
 
 fn print_urls(server: &Server, spec: &VolumeSpec) -> io::Result<()> {
@@ -239,8 +241,8 @@ fn secret(path: &Path) -> Result<Secret, ServeError> {
 }
 
 /// The file or memory as a volume of one piece.
-fn volume(args: &ServeArgs) -> Result<VolumeSpec, ServeError> {
-    let (piece, what, raw) = match (&args.file, args.memory) {
+fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError> {
+    let (mut piece, what, raw) = match (&args.file, args.memory) {
         (Some(path), _) => {
             let raw = RawDevice::open(path, args.size.map(|size| size.0))?;
             let what = path.display().to_string();
@@ -265,9 +267,16 @@ fn volume(args: &ServeArgs) -> Result<VolumeSpec, ServeError> {
         let block = block.max(smallest);
         return Err(ServeError::Size { what, bytes: piece.len, block });
     }
+    let id = identity(args.file.as_deref());
+    let sidecar = match &raw {
+        Some(raw) => sidecar(args, raw, id)?,
+        None => None,
+    };
+    // The same file is the same device at the next start, and another file is not.
+    piece.device = sidecar.as_ref().map_or(piece.device, |sidecar| sidecar.spec().device);
     let name = args.name.clone().unwrap_or_else(|| name_of(args.file.as_deref()));
-    Ok(VolumeSpec {
-        id: identity(args.file.as_deref()),
+    let spec = VolumeSpec {
+        id,
         name,
         block_size: block,
         // Memory has no blocks of its own.
@@ -285,7 +294,32 @@ fn volume(args: &ServeArgs) -> Result<VolumeSpec, ServeError> {
         partitions: Vec::new(),
         epoch_floor: 0,
         place: Place::default(),
-    })
+        journal: sidecar.as_ref().filter(|_| !args.read_only).map(|sidecar| sidecar.spec().clone()),
+    };
+    Ok((spec, sidecar))
+}
+
+/// The journal beside a file. Where none can be made there are no atomic writes; but what is in one
+/// that is there must be finished before the file is served.
+fn sidecar(args: &ServeArgs, raw: &RawDevice, volume: Uuid) -> Result<Option<Sidecar>, ServeError> {
+    let Some(file) = &args.file else {
+        return Ok(None);
+    };
+    let is_there = Sidecar::is_beside(file);
+    if args.read_only && !is_there {
+        return Ok(None);
+    }
+    match Sidecar::open(file, raw, volume) {
+        Ok(sidecar) => Ok(sidecar),
+        Err(source) if is_there => {
+            Err(ServeError::Os { doing: "finish what the journal beside the file holds", source })
+        }
+        Err(error) => {
+            let file = file.display();
+            tracing::warn!(%file, %error, "no journal beside the file: WRITE ATOMIC is not offered");
+            Ok(None)
+        }
+    }
 }
 
 /// Reservations survive beside the file: whoever takes it along can take them too. Beside a device

@@ -1,6 +1,7 @@
 //! Command descriptor blocks (SPC-4 §4.2, SBC-3 §5): every command a unit knows, read and written.
 //! Values are only read here; whether they are acceptable is the device server's to say.
 
+mod atomic;
 mod block;
 mod defects;
 mod host;
@@ -66,6 +67,24 @@ impl Transfer {
     fn flags(&self) -> u8 {
         self.protect << 5 | u8::from(self.dpo) << 4 | u8::from(self.fua) << 3
     }
+}
+
+/// The fields of WRITE ATOMIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriteAtomic {
+    /// The first block.
+    pub lba: u64,
+    /// How many.
+    pub blocks: u16,
+    /// ATOMIC BOUNDARY: atomic between multiples of so many blocks, and not across; zero for the
+    /// whole write.
+    pub boundary: u16,
+    /// WRPROTECT.
+    pub protect: u8,
+    /// Do not keep the blocks in a cache.
+    pub dpo: bool,
+    /// Force unit access. A write that is atomic over power loss is on the medium anyway.
+    pub fua: bool,
 }
 
 /// The fields of VERIFY, and of WRITE AND VERIFY.
@@ -146,6 +165,7 @@ pub enum Cdb {
     Write10(Transfer),
     Write12(Transfer),
     Write16(Transfer),
+    WriteAtomic16(WriteAtomic),
     Verify10(Verify),
     Verify12(Verify),
     Verify16(Verify),
@@ -239,6 +259,7 @@ impl Cdb {
             opcode::WRITE_10 => Self::Write10(parse_transfer(cdb)),
             opcode::WRITE_12 => Self::Write12(parse_transfer(cdb)),
             opcode::WRITE_16 => Self::Write16(parse_transfer(cdb)),
+            opcode::WRITE_ATOMIC_16 => Self::WriteAtomic16(atomic::parse(cdb)),
             opcode::VERIFY_10 => Self::Verify10(parse_verify(cdb)),
             opcode::VERIFY_12 => Self::Verify12(parse_verify(cdb)),
             opcode::VERIFY_16 => Self::Verify16(parse_verify(cdb)),
@@ -311,6 +332,7 @@ impl Cdb {
                 cdb[1] = transfer.flags();
                 put_range(&mut cdb, transfer.lba, transfer.blocks);
             }
+            Self::WriteAtomic16(write) => atomic::build(&mut cdb, &write),
             Self::Verify10(verify)
             | Self::Verify12(verify)
             | Self::Verify16(verify)
@@ -391,6 +413,7 @@ impl Cdb {
             Self::Write10(_) => opcode::WRITE_10,
             Self::Write12(_) => opcode::WRITE_12,
             Self::Write16(_) => opcode::WRITE_16,
+            Self::WriteAtomic16(_) => opcode::WRITE_ATOMIC_16,
             Self::Verify10(_) => opcode::VERIFY_10,
             Self::Verify12(_) => opcode::VERIFY_12,
             Self::Verify16(_) => opcode::VERIFY_16,

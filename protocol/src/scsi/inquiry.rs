@@ -311,6 +311,9 @@ pub struct BlockLimits {
     pub write_same_max: u64,
     /// WSNZ: WRITE SAME refuses a length of zero, which else means to the end of the medium.
     pub write_same_nonzero: bool,
+    /// MAXIMUM ATOMIC TRANSFER LENGTH; zero when WRITE ATOMIC is not there. Its alignment, granularity
+    /// and boundaries are zero always: any blocks will do, and no boundary can be given.
+    pub atomic_max: u32,
 }
 
 /// UGAVALID.
@@ -333,6 +336,7 @@ impl BlockLimits {
         data[4] = u8::from(self.write_same_nonzero);
         data[5] = self.compare_and_write_max;
         put(&mut data, 36, self.write_same_max.to_be_bytes());
+        put(&mut data, 44, self.atomic_max.to_be_bytes());
         data
     }
 
@@ -356,6 +360,7 @@ impl BlockLimits {
             compare_and_write_max: data[5],
             write_same_max: if len >= 44 { u64_at(data, 36) } else { 0 },
             write_same_nonzero: data[4] & 0x01 != 0,
+            atomic_max: field(44),
         })
     }
 }

@@ -190,7 +190,7 @@ impl SimUnit {
             let shelf = lock(&self.shelf);
             (shelf.device, shelf.disk)
         };
-        let config = |known| ready(Ok(volume_config(&target, kept, known, device, disk)));
+        let config = |_, known| ready(Ok(volume_config(&target, kept, known, device, disk)));
         let served = self.server.serve(kept.id, kept.pieces.len(), true, config).await;
         served.expect("making the config does no I/O");
         let (unit, id, name) = (self.index, kept.id, name.to_owned());
@@ -244,6 +244,7 @@ fn volume_config(
             WritePolicy::High => media::WritePolicy::High,
         },
         faulted: false,
+        journal: None,
         segments: kept.pieces.iter().skip(known).map(segment).collect(),
         targets: vec![TargetConfig { id: kept.id, name, start: 0, lu }],
         ledgers: Vec::new(),

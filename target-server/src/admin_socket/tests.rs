@@ -41,7 +41,7 @@ fn check(dir: &Path) {
     let volumes: serde_json::Value = serde_json::from_str(&volumes).unwrap();
     let volume = &volumes[0];
     assert_eq!((&volume["name"], &volume["blocks"]), (&"db".into(), &16384.into()));
-    assert_eq!((&volume["start_lba"], &volume["end_lba"]), (&8192.into(), &24575.into()));
+    assert_eq!((&volume["start_lba"], &volume["end_lba"]), (&16384.into(), &32767.into()));
     assert_eq!(volume["state"], "online");
     outband(dir, "partition create db --size 2M").unwrap();
     let partitions = outband(dir, "partition grow db.p1 4M").unwrap();
@@ -98,7 +98,7 @@ fn without_a_unit_the_commands_open_the_state_directory_themselves() {
 fn a_refused_device_leaves_no_file_behind() {
     let dir = tempfile::tempdir().unwrap();
     let refused = outband(dir.path(), "device add @/tiny --size 1M").unwrap_err();
-    assert!(refused.contains("at least 5 MiB"), "{refused}");
+    assert!(refused.contains("at least 9 MiB"), "{refused}");
     assert!(!dir.path().join("tiny").exists());
 }
 

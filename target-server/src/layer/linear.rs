@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::Memory;
 use crate::media::ZeroWith;
+use crate::media::journal::IntentPlace;
 
 /// One piece of a volume on one device, as a shard has it.
 #[derive(Debug)]
@@ -134,6 +135,29 @@ impl Linear {
             Place::Memory(memory) => Media::Memory { memory, at: within },
         };
         Run { len, media }
+    }
+
+    /// The devices and places that `len` bytes at `at` lie on. Nothing of it is in memory.
+    pub(crate) fn places(&self, mut at: u64, len: u64) -> Vec<IntentPlace> {
+        let end = at + len;
+        let mut places = Vec::new();
+        while at < end {
+            let index = self.ends.partition_point(|end| *end <= at);
+            let segment = &self.segments[index];
+            let within = at - (self.ends[index] - segment.len);
+            let len = (end - at).min(segment.len - within);
+            if let Place::File { offset, .. } = segment.place {
+                let len = u32::try_from(len).expect("an atomic write is at most 128 KiB");
+                places.push(IntentPlace { device: segment.device, at: offset + within, len });
+            }
+            at += len;
+        }
+        places
+    }
+
+    /// Whether all of it is this shard's memory.
+    pub(crate) fn is_memory(&self) -> bool {
+        self.files.is_empty()
     }
 
     /// For a flush that has synced `done` files: the next one.

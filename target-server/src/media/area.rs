@@ -9,6 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::blocks::{ALIGN, Blocks};
+use super::journal::JOURNAL_LEN;
 use super::record::{BadRecord, Geometry, Ledger, SUPERBLOCK_LEN, Superblock};
 use super::{MIB, ZeroWith};
 
@@ -59,6 +60,7 @@ impl Area {
         ledger: &Ledger,
     ) -> Result<Self, AreaError> {
         wipe(&*blocks, geometry.size)?;
+        blocks.zero(geometry.journal_at(), JOURNAL_LEN)?;
         let device = Uuid::new_v4();
         let superblock =
             Superblock { compat: 0, ro_compat: 0, device, unit, generation: 0, geometry };

@@ -33,6 +33,10 @@ pub enum Broken {
     Disagreement,
     #[error("another volume has the same name; remove one of them by its id")]
     NameClash,
+    #[error(
+        "an atomic write that was cut short cannot be finished; look after its devices and say `volume recover`"
+    )]
+    Unfinished,
 }
 
 /// One device's record of one volume is put back (`Some`) or forgotten.

@@ -3,6 +3,7 @@
 //!
 //! Order of a change: the volume's other devices, its home device (the commit), then the unit's list.
 
+mod intents;
 mod partitions;
 mod report;
 mod volumes;
@@ -38,6 +39,8 @@ pub struct Catalog {
     volumes: BTreeMap<Uuid, Assembled>,
     /// Volumes whose extents somebody zeroes just now; they cannot be removed.
     busy: BTreeSet<Uuid>,
+    /// Volumes with an atomic write that was cut short and cannot be finished.
+    unfinished: BTreeSet<Uuid>,
 }
 
 impl Catalog {
@@ -66,8 +69,13 @@ impl Catalog {
             missing: BTreeMap::new(),
             volumes: BTreeMap::new(),
             busy: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
         };
         for (id, opened) in opened {
+            let opened = opened.and_then(|mut device| {
+                Self::read_marks(&mut device)?;
+                Ok(device)
+            });
             match opened {
                 Ok(device) => drop(catalog.devices.insert(id, device)),
                 Err(error) => {
@@ -78,6 +86,7 @@ impl Catalog {
             }
         }
         catalog.reassemble_and_repair();
+        catalog.finish_intents(None);
         catalog
     }
 
@@ -178,7 +187,7 @@ impl Catalog {
     }
 
     /// The device holds our superblock; now the unit's list names it, too.
-    fn enlist(&mut self, device: Device) -> Result<Uuid, MediaError> {
+    fn enlist(&mut self, mut device: Device) -> Result<Uuid, MediaError> {
         let id = device.id;
         if let Some(known) = self.devices.get(&id) {
             let why = format!("it is a copy of {}, which is here already", known.name());
@@ -189,8 +198,11 @@ impl Catalog {
         self.save(listed)?;
         info!(device = %id, path = %device.name(), "device added");
         self.missing.remove(&id);
+        Self::read_marks(&mut device)?;
         self.devices.insert(id, device);
         self.reassemble_and_repair();
+        // Only volumes that were not whole without it can have anything to be finished.
+        self.finish_intents_with(id);
         Ok(id)
     }
 
@@ -278,6 +290,11 @@ impl Catalog {
         let ledgers = self.devices.iter().map(|(id, device)| (*id, &device.ledger)).collect();
         let mut assembly = assemble(&ledgers);
         mark_name_clashes(&mut assembly.volumes);
+        for unfinished in &self.unfinished {
+            if let Some(volume) = assembly.volumes.get_mut(unfinished) {
+                volume.fault.get_or_insert(Broken::Unfinished);
+            }
+        }
         self.volumes = assembly.volumes;
         assembly.repairs
     }

@@ -17,7 +17,7 @@ use super::area::{Area, AreaError, try_zeroing};
 use super::blocks::{Blocks, FileBlocks};
 use super::record::{Geometry, Ledger};
 use super::{MIB, Media, MediaError, VolumeName, ZeroWith};
-pub(crate) use open::{Opened, examine, open_path};
+pub(crate) use open::{Opened, examine, open_path, preallocate, sync_parent};
 
 /// What a device is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -70,6 +70,8 @@ pub(crate) struct Device {
     pub(crate) ledger: Ledger,
     /// Volumes whose record here may be another one than the ledger's: its write failed.
     pub(crate) doubtful: BTreeMap<Uuid, VolumeName>,
+    /// Marks in its journal as it was found, by target: positions within the journal.
+    pub(crate) marks: BTreeMap<Uuid, u64>,
 }
 
 impl Device {
@@ -95,6 +97,7 @@ impl Device {
             area: None,
             ledger: Ledger::default(),
             doubtful: BTreeMap::new(),
+            marks: BTreeMap::new(),
         })
     }
 
@@ -122,6 +125,7 @@ impl Device {
             area: Some(area),
             ledger,
             doubtful: BTreeMap::new(),
+            marks: BTreeMap::new(),
         })
     }
 
@@ -203,7 +207,7 @@ pub(crate) fn adopt(
     if *kind == DeviceKind::File {
         let size = options.size.unwrap_or(*size);
         check_size(&path, size)?;
-        open::preallocate(fd, size).map_err(MediaError::io(&path, "allocating its space"))?;
+        preallocate(fd, size).map_err(MediaError::io(&path, "allocating its space"))?;
         return format(Opened { size, ..opened }, true, unit);
     }
     format(opened, false, unit)
@@ -220,7 +224,7 @@ fn occupant(opened: &Opened) -> Result<Occupant, MediaError> {
         let fd = fd.try_clone().map_err(MediaError::io(&opened.path, "reading it"))?;
         Ok(Arc::new(FileBlocks { fd: Arc::new(fd), zero: ZeroWith::Writes }))
     };
-    if opened.size >= 5 * MIB {
+    if opened.size >= Geometry::LEAST {
         match Area::open(blocks(&opened.fd)?, opened.size) {
             Ok((area, _)) => return Ok(Occupant::Unit(area.superblock().unit)),
             Err(AreaError::NotOurs) => {}
@@ -268,7 +272,7 @@ fn buffered<T>(
 }
 
 fn check_size(path: &Path, size: u64) -> Result<Geometry, MediaError> {
-    let least = 5 * MIB;
+    let least = Geometry::LEAST;
     Geometry::of_size(size).ok_or_else(|| MediaError::TooSmall {
         path: path.to_owned(),
         size,

@@ -4,16 +4,18 @@
 
 mod area;
 mod assemble;
-mod blocks;
+pub(crate) mod blocks;
 mod catalog;
 mod device;
 mod error;
 mod extent;
 mod holdings;
+pub(crate) mod journal;
 mod lock;
 mod raw;
 mod record;
 mod reservation_file;
+mod sidecar;
 mod state_dir;
 mod volume;
 
@@ -27,9 +29,10 @@ pub use error::{AreaErrorBox, MediaError};
 pub use holdings::{Changes, Holdings};
 pub use raw::RawDevice;
 pub use reservation_file::ReservationPlace;
+pub use sidecar::Sidecar;
 pub use volume::{
-    BadName, Media, PartitionSpec, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy,
-    ZeroWith,
+    BadName, JournalSpec, Media, PartitionSpec, Piece, Place, VolumeName, VolumeSpec, VolumeState,
+    WritePolicy, ZeroWith,
 };
 
 /// Everything on a device is aligned to this: records, extents, the data area.

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
+use super::journal::JOURNAL_LEN;
 use super::{MIB, PartitionSpec, Place, VolumeName, WritePolicy};
 use codec::{Reader, Writer};
 
@@ -18,7 +19,9 @@ pub(crate) const SUPERBLOCK_LEN: usize = 4096;
 /// Extents of one volume; a volume in more pieces than this wants defragmenting, not serving.
 pub(crate) const EXTENTS_MAX: usize = 512;
 
-const SUPERBLOCK_MAGIC: [u8; 8] = *b"OUTBAND\0";
+/// The last letter counts formats: `2` has a journal.
+const SUPERBLOCK_MAGIC: [u8; 8] = *b"OUTBAND2";
+const JOURNAL_AT: u64 = 4 * MIB;
 const LEDGER_MAGIC: [u8; 8] = *b"OBLEDGR\0";
 const CRC_LEN: usize = 4;
 
@@ -69,11 +72,20 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// The first MiB holds the superblocks, the next two one ledger each, the fourth is kept free
-    /// for what the format may still need (and for trying out how the device zeroes).
+    /// for what the format may still need (and for trying out how the device zeroes), and then
+    /// comes the journal.
     pub(crate) fn of_size(size: u64) -> Option<Self> {
-        let data_at = 4 * MIB;
+        let data_at = JOURNAL_AT + JOURNAL_LEN;
         let fits = size >= data_at + MIB && size / MIB <= u64::from(u32::MAX);
         fits.then_some(Self { size, ledger_at: [MIB, 2 * MIB], ledger_len: MIB, data_at })
+    }
+
+    /// The smallest device: room for one MiB of volumes.
+    pub(crate) const LEAST: u64 = JOURNAL_AT + JOURNAL_LEN + MIB;
+
+    /// Where the journal is.
+    pub(crate) fn journal_at(&self) -> u64 {
+        self.data_at - JOURNAL_LEN
     }
 
     /// The data area, in MiB from the start of the device.
@@ -87,7 +99,7 @@ impl Geometry {
         let aligned = [a, b, self.ledger_len, self.data_at].iter().all(|at| at.is_multiple_of(MIB));
         let ordered = MIB <= a
             && a.checked_add(self.ledger_len).is_some_and(|end| end <= b)
-            && b.checked_add(self.ledger_len).is_some_and(|end| end <= self.data_at)
+            && b.checked_add(self.ledger_len + JOURNAL_LEN).is_some_and(|end| end <= self.data_at)
             && self.data_at < self.size
             && self.size / MIB <= u64::from(u32::MAX);
         if aligned && ordered && self.ledger_len == MIB {

@@ -1,5 +1,6 @@
 //! A volume as the shards see it: where its blocks lie, and how it may be used.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
@@ -32,6 +33,20 @@ pub struct VolumeSpec {
     /// No grant below or at this epoch is taken any more, except the same one repeated.
     pub epoch_floor: u64,
     pub place: Place,
+    /// Where it can be written down what is about to be written; none for memory.
+    pub journal: Option<JournalSpec>,
+}
+
+/// The journal of a volume's first device.
+#[derive(Clone, Debug)]
+pub struct JournalSpec {
+    /// Shared by all volumes that begin on this device.
+    pub device: Uuid,
+    pub file: Arc<OwnedFd>,
+    /// Its first byte.
+    pub at: u64,
+    /// Targets whose SANITIZE had not ended when the device came, and where that is marked.
+    pub marks: BTreeMap<Uuid, u64>,
 }
 
 impl VolumeSpec {

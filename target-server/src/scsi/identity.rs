@@ -10,7 +10,7 @@ use outband_protocol::scsi::sense::{INVALID_FIELD_IN_CDB, Sense};
 use uuid::Uuid;
 
 use super::copy::LIMITS;
-use super::sbc::{TRANSFER_MAX, TRANSFER_OPTIMAL, UNMAP_BLOCKS_MAX, UNMAP_EXTENTS_MAX};
+use super::sbc::{ATOMIC_MAX, TRANSFER_MAX, TRANSFER_OPTIMAL, UNMAP_BLOCKS_MAX, UNMAP_EXTENTS_MAX};
 use super::{LogicalUnit, NexusId, Plan, Reply};
 
 /// A company identifier nobody owns: the bit for local assignment is set, as in 02-xx-xx addresses.
@@ -168,6 +168,7 @@ impl LogicalUnit {
             compare_and_write_max: self.compare_and_write_max(),
             write_same_max: self.write_same_max(),
             write_same_nonzero: true,
+            atomic_max: if self.config.atomic { ATOMIC_MAX / block } else { 0 },
             ..BlockLimits::default()
         };
         if !self.config.unmap {

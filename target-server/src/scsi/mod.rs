@@ -63,6 +63,8 @@ pub struct LuConfig {
     pub read_only: bool,
     /// Blocks can be given back, and then read as zeros.
     pub unmap: bool,
+    /// Writes can happen as a whole or not at all.
+    pub atomic: bool,
     /// Seeking costs.
     pub rotational: bool,
 }
@@ -89,6 +91,8 @@ pub enum Plan {
     /// Data-out to the store. At least one block. `wanted` is the length in bytes the command
     /// block asked for, which is more than the blocks when the initiator offered less.
     Write { lba: u64, blocks: u32, durable: bool, wanted: u64 },
+    /// Data-out to the store, as a whole or not at all. At least one block.
+    WriteAtomic { lba: u64, blocks: u32 },
     /// The blocks must be readable and, with `compare`, equal to data-out. At least one.
     Verify { lba: u64, blocks: u32, compare: bool },
     /// The blocks must be readable, and each equal to `block`. At least one.
@@ -181,9 +185,9 @@ impl Plan {
         let bytes = |blocks: u32| u64::from(blocks) * u64::from(block_size);
         match self {
             Self::Reply(reply) => reply.wanted,
-            Self::Read { blocks, .. } | Self::Verify { blocks, compare: true, .. } => {
-                bytes(*blocks)
-            }
+            Self::Read { blocks, .. }
+            | Self::WriteAtomic { blocks, .. }
+            | Self::Verify { blocks, compare: true, .. } => bytes(*blocks),
             Self::Write { wanted, .. }
             | Self::OrWrite { wanted, .. }
             | Self::WriteAndVerify { wanted, .. }
@@ -215,6 +219,7 @@ impl Plan {
             | Self::WriteAndVerify { blocks, .. } => u64::from(*blocks) * u64::from(block_size),
             Self::Verify { compare: true, .. }
             | Self::CompareAndWrite { .. }
+            | Self::WriteAtomic { .. }
             | Self::Parameters { .. } => self.wanted(block_size),
             _ => 0,
         }
@@ -409,6 +414,7 @@ impl LogicalUnit {
             | Cdb::Write10(fields)
             | Cdb::Write12(fields)
             | Cdb::Write16(fields) => self.write(&cdb, &fields, offered),
+            Cdb::WriteAtomic16(fields) => self.write_atomic(&cdb, &fields, offered),
             Cdb::Verify10(fields) | Cdb::Verify12(fields) | Cdb::Verify16(fields) => {
                 self.verify(&cdb, &fields, offered)
             }

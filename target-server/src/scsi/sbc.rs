@@ -1,7 +1,7 @@
 //! Commands of a disk (SBC-3): READ, WRITE, SYNCHRONIZE CACHE, PRE-FETCH, UNMAP, READ CAPACITY.
 
 use outband_protocol::scsi::capacity::Capacity;
-use outband_protocol::scsi::cdb::{Cdb, Synchronize, Transfer};
+use outband_protocol::scsi::cdb::{Cdb, Synchronize, Transfer, WriteAtomic};
 use outband_protocol::scsi::sense::{
     INVALID_FIELD_IN_CDB, INVALID_FIELD_IN_INFORMATION_UNIT, INVALID_FIELD_IN_LIST, INVALID_OPCODE,
     LBA_OUT_OF_RANGE, Sense, WRITE_ERROR, WRITE_PROTECTED,
@@ -14,6 +14,8 @@ use super::{LogicalUnit, Plan, Reply};
 pub(super) const TRANSFER_MAX: u32 = 16 << 20;
 /// OPTIMAL TRANSFER LENGTH in bytes: one burst, MaxBurstLength by default.
 pub(super) const TRANSFER_OPTIMAL: u32 = 1 << 20;
+/// MAXIMUM ATOMIC TRANSFER LENGTH in bytes: what an intent has room for.
+pub(super) const ATOMIC_MAX: u32 = 128 << 10;
 /// MAXIMUM UNMAP LBA COUNT: bounds how long one UNMAP keeps the device busy.
 pub(super) const UNMAP_BLOCKS_MAX: u32 = 1 << 20;
 /// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT.
@@ -60,6 +62,35 @@ impl LogicalUnit {
         }
         let durable = self.is_durable(fields.fua);
         Ok(Plan::Write { lba: fields.lba, blocks, durable, wanted })
+    }
+
+    /// WRITE ATOMIC(16). Its blocks are never written in part, so all of its data must be offered.
+    pub(super) fn write_atomic(
+        &self,
+        cdb: &Cdb,
+        fields: &WriteAtomic,
+        offered: u32,
+    ) -> Result<Plan, Sense> {
+        if !self.config.atomic {
+            return Err(INVALID_OPCODE);
+        }
+        check_protect(fields.protect)?;
+        // Every write is one atomic operation: there are no boundaries to break it at.
+        if fields.boundary != 0 {
+            return Err(INVALID_FIELD_IN_CDB.at_cdb(10, None));
+        }
+        let (lba, blocks) = (fields.lba, u32::from(fields.blocks));
+        self.check_range(cdb, lba, blocks)?;
+        if blocks > ATOMIC_MAX / self.config.block_size {
+            return Err(INVALID_FIELD_IN_CDB.at_cdb(12, None));
+        }
+        self.check_writable()?;
+        let wanted = u64::from(blocks) * u64::from(self.config.block_size);
+        if u64::from(offered) < wanted {
+            let sense = INVALID_FIELD_IN_INFORMATION_UNIT;
+            return Ok(Reply { wanted, ..Reply::check(sense) }.into());
+        }
+        Ok(if blocks == 0 { Reply::good().into() } else { Plan::WriteAtomic { lba, blocks } })
     }
 
     /// Whether a write is on the medium before it is answered.

@@ -49,6 +49,7 @@ fn disk() -> LuConfig {
         volatile: false,
         read_only: false,
         unmap: true,
+        atomic: true,
         rotational: false,
     }
 }
@@ -122,6 +123,7 @@ fn describe(plan: &Plan) -> String {
         Plan::Write { lba, blocks, durable, wanted } => {
             format!("write {lba}+{blocks}{}, wanted {wanted}", flag(*durable, " durable"))
         }
+        Plan::WriteAtomic { lba, blocks } => format!("write {lba}+{blocks} atomic"),
         Plan::Verify { lba, blocks, compare } => {
             format!("verify {lba}+{blocks}{}", flag(*compare, " compare"))
         }

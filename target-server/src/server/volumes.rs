@@ -9,9 +9,14 @@ use uuid::Uuid;
 
 use super::{Home, Server, ask};
 use crate::exports::{DEFAULT_GROUP, Route};
-use crate::media::{Media, Piece, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith};
+use crate::media::journal;
+use crate::media::{
+    JournalSpec, Media, Piece, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith,
+};
 use crate::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
-use crate::shard::mailbox::{LedgerConfig, Message, SegmentConfig, TargetConfig, VolumeConfig};
+use crate::shard::mailbox::{
+    JournalConfig, LedgerConfig, Message, SegmentConfig, TargetConfig, VolumeConfig,
+};
 
 impl Server {
     /// Serves a volume from now on, or more of one that is served: grown, or partitioned anew.
@@ -21,8 +26,8 @@ impl Server {
             return Ok(());
         }
         let online = spec.state == VolumeState::Online;
-        let config = async |known| {
-            let mut config = self.config(spec, known)?;
+        let config = async |shard, known| {
+            let mut config = self.config(spec, shard, known)?;
             config.ledgers = self.ledgers(spec).await?;
             Ok(config)
         };
@@ -31,14 +36,14 @@ impl Server {
 }
 
 impl<R: Ring> Server<R> {
-    /// Has a shard serve what `config` makes; it is told how many segments the shard has already,
-    /// of `segments` in all. `online` says that nothing of it is faulted any more.
+    /// Has a shard serve what `config` makes; it is told which one, and how many segments that has
+    /// already, of `segments` in all. `online` says that nothing of it is faulted any more.
     pub async fn serve<F>(
         &self,
         id: Uuid,
         segments: usize,
         online: bool,
-        config: impl FnOnce(usize) -> F,
+        config: impl FnOnce(usize, usize) -> F,
     ) -> io::Result<()>
     where
         F: Future<Output = io::Result<VolumeConfig<R::Handle>>>,
@@ -49,7 +54,7 @@ impl<R: Ring> Server<R> {
             let shard = self.lock().emptiest(self.shards.len());
             Home { shard, segments: 0 }
         });
-        let config = config(home.segments).await?;
+        let config = config(home.shard, home.segments).await?;
         let targets: Vec<_> =
             config.targets.iter().map(|target| route(home.shard, id, target)).collect();
         let shard = &self.shards[home.shard];
@@ -126,10 +131,22 @@ impl<R: Ring> Server<R> {
 }
 
 impl Server {
-    /// `spec` for its shard, which has its first `known` pieces already.
-    fn config(&self, spec: &VolumeSpec, known: usize) -> io::Result<VolumeConfig<OwnedFd>> {
+    /// `spec` for `shard`, which has its first `known` pieces already.
+    fn config(
+        &self,
+        spec: &VolumeSpec,
+        shard: usize,
+        known: usize,
+    ) -> io::Result<VolumeConfig<OwnedFd>> {
         let segments =
             spec.pieces.iter().skip(known).map(segment).collect::<io::Result<Vec<_>>>()?;
+        let journal = match &spec.journal {
+            Some(journal) => journal_config(journal, shard, self.shards.len())?,
+            None => None,
+        };
+        // Memory needs none: nothing of it survives what a journal is for.
+        let in_memory = spec.pieces.iter().all(|piece| matches!(piece.media, Media::Memory));
+        let atomic = in_memory || journal.is_some();
         let whole = self.target(spec, None, spec.id, 0, spec.blocks);
         let parts = spec
             .partitions
@@ -140,8 +157,12 @@ impl Server {
             write_policy: spec.write_policy,
             faulted: spec.state == VolumeState::Faulted,
             segments,
-            targets: std::iter::once(whole).chain(parts).collect(),
             ledgers: Vec::new(),
+            journal,
+            targets: std::iter::once(whole)
+                .chain(parts)
+                .map(|target| TargetConfig { lu: LuConfig { atomic, ..target.lu }, ..target })
+                .collect(),
         })
     }
 
@@ -192,11 +213,26 @@ impl Server {
             unmap: spec.pieces.iter().all(|piece| {
                 matches!(piece.media, Media::Memory) || piece.zero != ZeroWith::Writes
             }),
+            atomic: false,
             rotational: spec.rotational,
         };
         let name = IscsiName::new(&name).expect("a prefix and a checked volume name");
         TargetConfig { id, name, start: start * u64::from(spec.block_size), lu }
     }
+}
+
+/// A shard's part of a journal; none where there are more shards than slots.
+fn journal_config(
+    spec: &JournalSpec,
+    shard: usize,
+    shards: usize,
+) -> io::Result<Option<JournalConfig<OwnedFd>>> {
+    let slots: Vec<u64> =
+        journal::slots_of(shard, shards).into_iter().map(|slot| spec.at + slot).collect();
+    if slots.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(JournalConfig { device: spec.device, file: spec.file.try_clone()?, slots }))
 }
 
 fn route(shard: usize, volume: Uuid, target: &TargetConfig) -> (String, Route) {

@@ -4,6 +4,7 @@
 //! Read it in the order of a WRITE: `on_recv`, `on_command`, `on_write_data`, `on_write_ready`,
 //! `on_disk`, `flush`, `on_body_sent`.
 
+mod atomic;
 mod claim;
 pub(crate) mod copy;
 mod finish;
@@ -212,6 +213,10 @@ impl Conn {
                 let len = cut(u64::from(blocks) * u64::from(block));
                 self.begin(slot, Work::Write { durable }, at(lba), len, desk);
             }
+            Plan::WriteAtomic { lba, .. } => {
+                let len = cut(task.wanted);
+                self.begin(slot, Work::Atomic, at(lba), len, desk);
+            }
             Plan::Verify { lba, compare: true, .. } => {
                 let len = cut(task.wanted);
                 self.begin(slot, Work::Compare, at(lba), len, desk);
@@ -294,8 +299,11 @@ impl Conn {
     pub(crate) fn on_room<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
         if self.task(id).is_some_and(|task| task.stage == Stage::Hungry) {
             let slot = usize::from(id.slot);
-            match self.task_at(slot).work {
+            let task = self.task_at(slot);
+            let has_data = task.buf.is_some();
+            match task.work {
                 Work::Copy => self.copy_on(slot, desk),
+                Work::Atomic if has_data => self.prepare_atomic(slot, desk),
                 _ => self.feed(slot, desk),
             }
         }
@@ -345,6 +353,7 @@ impl Conn {
                     self.store(slot, Io::new(work, at, u64::from(len)), desk);
                 }
             }
+            Work::Atomic => self.prepare_atomic(slot, desk),
             Work::Compare => self.read_beside(slot, at, len, desk),
             Work::Parameters(cdb) => {
                 let cdb = *cdb;
@@ -465,7 +474,7 @@ impl Conn {
             }
             Work::Compare => self.on_beside(slot, done.buf, desk),
             Work::Zero { .. } => self.zero(slot, desk),
-            Work::Write { .. } | Work::Verify => {
+            Work::Write { .. } | Work::Atomic | Work::Verify => {
                 task.buf = done.buf;
                 self.burst_moved(slot, desk);
             }

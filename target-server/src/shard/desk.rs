@@ -3,7 +3,7 @@
 
 mod claiming;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +14,7 @@ use slotmap::SlotMap;
 use uuid::Uuid;
 
 use super::Settings;
+use super::journal::Journal;
 use super::ledger::Ledger;
 use super::mailbox::{Address, Gate};
 use super::order::{Rank, Turn};
@@ -111,6 +112,8 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) faults: Vec<Uuid>,
     /// Grants that a fence has closed and that the table still has.
     pub(crate) gates: Vec<Gate>,
+    /// Where volumes write down what they are about to write, by device.
+    pub(crate) journals: BTreeMap<Uuid, Journal>,
     /// I/O here of copies that other targets do.
     pub(crate) visitors: SlotMap<VisitKey, Visitor>,
     /// Sessions now, and I/O so far.
@@ -158,6 +161,7 @@ impl<R: Ring> Desk<R> {
             entropy,
             faults: Vec::new(),
             gates: Vec::new(),
+            journals: BTreeMap::new(),
             visitors: SlotMap::with_key(),
             counts: Totals::default(),
             ios: SlotMap::with_key(),
@@ -207,7 +211,7 @@ impl<R: Ring> Desk<R> {
         let mut active = Active { io, volume, owner, covers, claimed };
         // Memory answers on the spot, and then nothing needs to be remembered.
         match active.io.step(&mut self.volumes[volume].layers) {
-            Step::Done(done) => self.end(&active, done),
+            Step::Done(done) => self.end(&mut active, done),
             Step::Submit(op) => {
                 let key = self.ios.insert(active);
                 self.push(Owner::Store(key).token(), op);
@@ -227,7 +231,7 @@ impl<R: Ring> Desk<R> {
         };
         match step {
             Step::Done(done) => {
-                self.end(&active, done);
+                self.end(&mut active, done);
                 self.go_on(active.volume);
             }
             Step::Submit(op) => {
@@ -237,7 +241,10 @@ impl<R: Ring> Desk<R> {
         }
     }
 
-    fn end(&mut self, active: &Active, mut done: IoDone) {
+    fn end(&mut self, active: &mut Active, mut done: IoDone) {
+        if let Some(slot) = active.io.take_slot() {
+            self.give_slot(slot);
+        }
         let volume = &mut self.volumes[active.volume];
         if !volume.claims.is_empty() && !active.claimed {
             volume.claims.ended(&active.io.range());

@@ -298,6 +298,7 @@ impl<R: Ring> Shard<R> {
     fn forget(&mut self, volume: VolumeKey, targets: &[TargetKey]) {
         self.forget_targets(targets);
         if let Some(volume) = self.desk.volumes.remove(volume) {
+            volume.journal.into_iter().for_each(|device| self.desk.drop_journal(device));
             for fd in volume.layers.files() {
                 self.desk.ring.close(*fd);
             }

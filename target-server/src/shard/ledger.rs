@@ -145,6 +145,7 @@ mod tests {
             volatile: false,
             read_only: false,
             unmap: false,
+            atomic: false,
             rotational: false,
         }
     }

@@ -88,6 +88,8 @@ pub struct VolumeConfig<H> {
     pub faulted: bool,
     /// In volume order.
     pub segments: Vec<SegmentConfig<H>>,
+    /// Where it writes down what it is about to write.
+    pub journal: Option<JournalConfig<H>>,
     /// The volume's own target and those of its partitions.
     pub targets: Vec<TargetConfig>,
     /// Where reservations survive power loss, for targets that have such a place.
@@ -103,6 +105,17 @@ pub struct LedgerConfig<H> {
     pub file: H,
     /// What it holds.
     pub kept: Option<Kept>,
+}
+
+/// A shard's part of a device's journal on its way there.
+#[derive(Debug)]
+pub struct JournalConfig<H> {
+    /// The device.
+    pub device: Uuid,
+    /// Its descriptor.
+    pub file: H,
+    /// Where in the file the shard's slots for intents are.
+    pub slots: Vec<u64>,
 }
 
 /// A piece of a volume on its way to a shard.

@@ -9,6 +9,7 @@ mod conn;
 mod desk;
 mod drain;
 mod entrance;
+mod journal;
 mod ledger;
 pub mod mailbox;
 mod order;

@@ -100,7 +100,10 @@ impl<R: Ring> Shard<R> {
                 }
             });
             let kept = self.desk.kept(waiting.target, waiting.version);
-            let (Some(outcome), true) = (kept, waiting.tasks.is_empty()) else {
+            // Nor may a copy of theirs that another target does write after the answer.
+            let mut visitors = self.desk.visitors.values();
+            let visited = visitors.any(|visitor| visitor.is_busy_at(waiting.target));
+            let (Some(outcome), true) = (kept, waiting.tasks.is_empty() && !visited) else {
                 self.pending.reserving.push(waiting);
                 continue;
             };

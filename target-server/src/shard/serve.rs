@@ -67,6 +67,7 @@ impl<R: Ring> Shard<R> {
     fn attach(&mut self, config: VolumeConfig<R::Handle>) {
         let volume = Volume {
             id: config.id,
+            journal: config.journal.as_ref().map(|journal| journal.device),
             layers: Linear::default(),
             written: 0,
             synced: 0,
@@ -75,6 +76,7 @@ impl<R: Ring> Shard<R> {
             claims: Claims::default(),
         };
         let key = self.desk.volumes.insert(volume);
+        config.journal.into_iter().for_each(|journal| self.desk.add_journal(journal));
         self.extend(key, config.segments);
         let mut ledgers = config.ledgers;
         for target in config.targets {

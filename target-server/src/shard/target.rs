@@ -86,6 +86,8 @@ impl Target {
 pub(crate) struct Volume {
     /// The identity.
     pub(crate) id: Uuid,
+    /// The device whose journal it uses.
+    pub(crate) journal: Option<Uuid>,
     /// The layers below.
     pub(crate) layers: Linear,
     /// Writes that ended in a cache.

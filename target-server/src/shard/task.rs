@@ -8,6 +8,7 @@ use outband_ring::{Body, Buf};
 use super::conn::copy::Copying;
 use super::order::Turn;
 use crate::scsi::Plan;
+use crate::store::Slot;
 
 /// A command, from its arrival until its last byte is handed to the socket.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(crate) struct Task {
     pub(crate) beside: Option<Buf>,
     /// It has a range alone, or has asked for one.
     pub(crate) claims: bool,
+    /// Room in the journal for a write that happens as a whole.
+    pub(crate) intent: Option<Box<Slot>>,
     /// A copy, until it is over.
     pub(crate) copying: Option<Box<Copying>>,
 }
@@ -82,6 +85,8 @@ pub(crate) enum Work {
     Parameters(Cdb),
     /// Data that comes unasked with a command that takes none is let in and dropped; then this.
     Aside(Box<Plan>),
+    /// Initiator to medium, as a whole or not at all.
+    Atomic,
     /// Between volumes; the initiator sends and gets nothing.
     Copy,
 }
@@ -151,6 +156,7 @@ impl Task {
             payload: Vec::new(),
             beside: None,
             claims: false,
+            intent: None,
             copying: None,
         }
     }

@@ -206,6 +206,7 @@ impl<R: Ring> Shard<R> {
             answer.give(result, done.buf);
         }
         self.desk.errands.push(Errand::Settle(target));
+        self.answer_reserving();
         self.answer_drains();
     }
 

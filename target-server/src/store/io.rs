@@ -6,13 +6,16 @@ use std::ops::Range;
 
 use outband_ring::{Buf, Done, Errno, Op, Stretch, Zero};
 
+use uuid::Uuid;
+
 use super::StoreError;
+use super::atomic::{Atomic, Slot};
 use crate::counters::Totals;
 use crate::layer::{Linear, Media, Memory};
 use crate::media::ZeroWith;
 
 /// Times that one operation may be answered with EAGAIN or EINTR before that counts as an error.
-const RETRIES_MAX: u8 = 16;
+pub(super) const RETRIES_MAX: u8 = 16;
 
 /// Zeros written at a time where the device offers nothing better.
 const ZERO_WRITE_LEN: usize = 1024 * 1024;
@@ -42,6 +45,8 @@ pub struct Io {
     buf: Option<Buf>,
     survey: Option<Box<Survey>>,
     retries: u8,
+    /// What makes it a write that happens as a whole.
+    atomic: Option<Box<Atomic>>,
 }
 
 /// What a survey has found so far.
@@ -94,7 +99,28 @@ impl Io {
                 (Kind::Survey, None)
             }
         };
-        Self { at, len, done: 0, kind, buf, survey, retries: 0 }
+        Self { at, len, done: 0, kind, buf, survey, retries: 0, atomic: None }
+    }
+
+    /// A write of the buffer's first `len` bytes that happens as a whole, by an intent in `slot`.
+    /// `volume` is the identity of the volume, `layers` where its bytes are.
+    pub(crate) fn atomic(
+        buf: Buf,
+        at: u64,
+        len: u64,
+        slot: Slot,
+        volume: Uuid,
+        layers: &Linear,
+    ) -> Self {
+        let places = layers.places(at, len);
+        let atomic = Atomic::new(slot, volume, &places, &buf[..index(len)]);
+        let io = Self::new(Work::Write { buf, durable: true }, at, len);
+        Self { atomic: Some(Box::new(atomic)), ..io }
+    }
+
+    /// The slot that it had, when it can be used again.
+    pub(crate) fn take_slot(&mut self) -> Option<Slot> {
+        self.atomic.take().and_then(|atomic| atomic.into_slot())
     }
 
     /// The bytes it reads or changes; none for a flush or a survey.
@@ -140,6 +166,9 @@ impl Io {
 
     /// The next operation. What memory holds is done on the spot.
     pub fn step(&mut self, volume: &mut Linear) -> Step {
+        if let Some(op) = self.atomic.as_mut().and_then(|atomic| atomic.before()) {
+            return Step::Submit(op);
+        }
         loop {
             if self.kind == Kind::Flush {
                 if cfg!(feature = "seeded-bug-ack-before-flush") {
@@ -151,6 +180,9 @@ impl Io {
                 };
             }
             if self.done == self.len {
+                if let Some(op) = self.atomic.as_mut().and_then(|atomic| atomic.after()) {
+                    return Step::Submit(op);
+                }
                 return self.end(Ok(()));
             }
             let run = volume.run(self.at + self.done, self.len - self.done);
@@ -246,6 +278,9 @@ impl Io {
         op: Op,
         volume: &Linear,
     ) -> Result<(), StoreError> {
+        if let Some(atomic) = self.atomic.as_mut().filter(|atomic| atomic.is_at_journal()) {
+            return atomic.completed(result, op);
+        }
         let (len, asked) = match op {
             Op::Survey { len, found, .. } => {
                 // What cannot be found out counts as mapped (SBC-4: "or has an unknown state").
@@ -264,7 +299,7 @@ impl Io {
             Ok(Done::Bytes(0)) if asked > 0 && self.kind == Kind::Read => {
                 Err(StoreError::Truncated)
             }
-            Ok(Done::Bytes(0)) if asked > 0 => Err(StoreError::NoSpace),
+            Ok(Done::Bytes(0)) if asked > 0 => self.no_space(Errno::NOSPC),
             Ok(Done::Bytes(count)) => {
                 self.retries = 0;
                 self.done += u64::from(count);
@@ -297,13 +332,19 @@ impl Io {
                 self.kind = Kind::Zero { unmap, by_writing: true };
                 Ok(())
             }
-            _ if errno.kind() == ErrorKind::StorageFull => Err(StoreError::NoSpace),
+            _ if errno.kind() == ErrorKind::StorageFull => self.no_space(errno),
             // The write or the sync in it: nobody can tell, so the worse is assumed.
             Kind::Write { durable: true } => Err(StoreError::Sync(errno)),
             Kind::Write { durable: false } | Kind::Zero { .. } | Kind::Survey => {
                 Err(StoreError::Write(errno))
             }
         }
+    }
+
+    /// A part may be written. For a write that happens as a whole that is not an end one can go on
+    /// from.
+    fn no_space(&self, errno: Errno) -> Result<(), StoreError> {
+        Err(if self.atomic.is_some() { StoreError::Sync(errno) } else { StoreError::NoSpace })
     }
 
     /// Ends it.

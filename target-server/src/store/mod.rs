@@ -3,8 +3,10 @@
 //! An [`Io`] walks through the layers of its volume piece by piece; [`StoreError`] becomes sense
 //! data in [`StoreError::sense`] and nowhere else.
 
+mod atomic;
 mod io;
 
+pub use atomic::Slot;
 pub use io::{Io, IoDone, Step, Work};
 
 use outband_protocol::scsi::sense::{self, Sense};

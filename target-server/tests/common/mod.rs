@@ -106,6 +106,7 @@ pub(crate) fn memory(name: &str, mib: u64) -> VolumeSpec {
         partitions: Vec::new(),
         epoch_floor: 0,
         place: Place::default(),
+        journal: None,
     }
 }
 

@@ -104,6 +104,7 @@ impl Cdb {
                     Expected::Out(bytes(1))
                 }
             }
+            Self::WriteAtomic16(write) => Expected::Out(bytes(write.blocks.into())),
             Self::Verify10(verify) | Self::Verify12(verify) | Self::Verify16(verify) => {
                 match verify.check {
                     ByteCheck::Medium | ByteCheck::Reserved => Expected::Nothing,

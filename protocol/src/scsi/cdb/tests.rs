@@ -352,6 +352,11 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
         transfer(SHORT, u32::MAX).prop_map(Cdb::Write12),
         transfer(u64::MAX, u32::MAX).prop_map(Cdb::Read16),
         transfer(u64::MAX, u32::MAX).prop_map(Cdb::Write16),
+        (transfer(u64::MAX, 0xFFFF), any::<u16>()).prop_map(|(at, boundary)| {
+            let (lba, protect, dpo, fua) = (at.lba, at.protect, at.dpo, at.fua);
+            let blocks = u16::try_from(at.blocks).unwrap();
+            Cdb::WriteAtomic16(WriteAtomic { lba, blocks, boundary, protect, dpo, fua })
+        }),
         verify(SHORT, 0xFFFF).prop_map(Cdb::Verify10),
         verify(SHORT, u32::MAX).prop_map(Cdb::Verify12),
         verify(u64::MAX, u32::MAX).prop_map(Cdb::Verify16),

@@ -59,6 +59,7 @@ fn block_limits_are_at_the_standards_places() {
         compare_and_write_max: 255,
         write_same_max: 0x1_0203_0405,
         write_same_nonzero: true,
+        atomic_max: 256,
     };
     let data = limits.page();
     assert_eq!(data.len(), 64);

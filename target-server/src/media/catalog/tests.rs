@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::media::area::Area;
+use crate::media::blocks::Blocks;
+use crate::media::journal::{IntentPlace, SLOT_LEN, encode_intent};
 use crate::media::record::Geometry;
 use crate::media::{MIB, Media};
 use disk::{Image, SimRegistry, World, losses};
@@ -133,7 +135,7 @@ fn check_invariants(catalog: &Catalog, world: &World, at: &str) {
 
 /// Runs the steps once, then cuts the power at every write and looks what a restart finds.
 fn check(steps: &[Step]) {
-    let base = formatted(&[9, 12, 7]);
+    let base = formatted(&[13, 16, 11]);
     let world = World::new(base.clone());
     let mut catalog = open(&world, None);
     let first_list = catalog.listed.clone();
@@ -221,7 +223,7 @@ proptest! {
         after in 0usize..16,
         lands: bool,
     ) {
-        let world = World::new(formatted(&[9, 12, 7]));
+        let world = World::new(formatted(&[13, 16, 11]));
         let mut catalog = open(&world, None);
         world.fail(disk, after, lands);
         for step in &steps {
@@ -239,9 +241,9 @@ proptest! {
 
 #[test]
 fn formatting_cut_short_never_passes_for_a_device() {
-    let old = formatted(&[9]);
+    let old = formatted(&[13]);
     let world = World::new(old.clone());
-    let geometry = Geometry::of_size(9 * MIB).unwrap();
+    let geometry = Geometry::of_size(13 * MIB).unwrap();
     let ledger = Ledger { fresh_from: geometry.data().end, ..Ledger::default() };
     Area::format(world.disk(0), geometry, Uuid::from_u128(0x22), &ledger).unwrap();
     let log = world.log();
@@ -249,19 +251,19 @@ fn formatting_cut_short_never_passes_for_a_device() {
         for loss in losses(&log, cut) {
             let (images, _) = disk::replay(&old, &log[..cut], &loss);
             let world = World::new(images);
-            if let Ok((area, ledger)) = Area::open(world.disk(0), 9 * MIB) {
+            if let Ok((area, ledger)) = Area::open(world.disk(0), 13 * MIB) {
                 assert!([UNIT, Uuid::from_u128(0x22)].contains(&area.superblock().unit));
                 assert!(ledger.volumes.is_empty());
             }
         }
     }
-    let (area, _) = Area::open(world.disk(0), 9 * MIB).unwrap();
+    let (area, _) = Area::open(world.disk(0), 13 * MIB).unwrap();
     assert_eq!(area.superblock().unit, Uuid::from_u128(0x22));
 }
 
 #[test]
 fn a_failed_sync_is_final_for_the_device() {
-    let world = World::new(formatted(&[9]));
+    let world = World::new(formatted(&[13]));
     let mut catalog = open(&world, None);
     take(&mut catalog, &Step::Create { name: 0, mib: 1, on: None }).unwrap();
     world.fail(0, 0, false);
@@ -277,7 +279,7 @@ fn a_failed_sync_is_final_for_the_device() {
 
 #[test]
 fn one_rotten_copy_of_the_superblock_or_ledger_is_survived() {
-    let world = World::new(formatted(&[9]));
+    let world = World::new(formatted(&[13]));
     let mut catalog = open(&world, None);
     take(&mut catalog, &Step::Create { name: 0, mib: 1, on: None }).unwrap();
     let report = catalog.report();
@@ -297,7 +299,7 @@ fn one_rotten_copy_of_the_superblock_or_ledger_is_survived() {
 
 #[test]
 fn what_is_zeroed_cannot_be_removed_and_what_is_not_cannot_be_seen() {
-    let world = World::new(formatted(&[9]));
+    let world = World::new(formatted(&[13]));
     let mut catalog = open(&world, None);
     take(&mut catalog, &Step::Create { name: 0, mib: 2, on: None }).unwrap();
     let volume = catalog.volume("a").unwrap();
@@ -317,7 +319,7 @@ fn what_is_zeroed_cannot_be_removed_and_what_is_not_cannot_be_seen() {
 
 #[test]
 fn a_growing_volume_stays_online_at_its_old_size_until_the_new_space_is_zero() {
-    let world = World::new(formatted(&[12]));
+    let world = World::new(formatted(&[16]));
     let mut catalog = open(&world, None);
     take(&mut catalog, &Step::Create { name: 0, mib: 2, on: None }).unwrap();
     take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
@@ -333,7 +335,7 @@ fn a_growing_volume_stays_online_at_its_old_size_until_the_new_space_is_zero() {
 
 #[test]
 fn partitions_never_overlap_and_stay_inside() {
-    let world = World::new(formatted(&[12]));
+    let world = World::new(formatted(&[16]));
     let mut catalog = open(&world, None);
     take(&mut catalog, &Step::Create { name: 0, mib: 6, on: None }).unwrap();
     let at = |number, start, size| NewPartition { number, start, size: Some(size) };
@@ -359,7 +361,7 @@ fn partitions_never_overlap_and_stay_inside() {
 
 #[test]
 fn a_request_that_is_too_large_says_how_much_there_is() {
-    let world = World::new(formatted(&[9, 7]));
+    let world = World::new(formatted(&[13, 11]));
     let mut catalog = open(&world, None);
     let memory = catalog.add_memory("ram", 64 * MIB).unwrap();
     let mut new = NewVolume::new("big".parse().unwrap(), 20 * MIB);
@@ -378,7 +380,7 @@ fn a_request_that_is_too_large_says_how_much_there_is() {
 
 #[test]
 fn a_volume_with_a_missing_device_is_incomplete_and_comes_back_with_it() {
-    let world = World::new(formatted(&[9, 12]));
+    let world = World::new(formatted(&[13, 16]));
     let mut catalog = open(&world, None);
     take(&mut catalog, &Step::Create { name: 0, mib: 12, on: None }).unwrap();
     take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
@@ -397,7 +399,7 @@ fn a_volume_with_a_missing_device_is_incomplete_and_comes_back_with_it() {
 
 #[test]
 fn two_volumes_of_one_name_are_both_held_back_until_one_is_removed_by_id() {
-    let world = World::new(formatted(&[9, 12]));
+    let world = World::new(formatted(&[13, 16]));
     let images: Vec<Image> = (0..2)
         .map(|i| {
             let alone = World::new(vec![world.images()[i].clone()]);
@@ -412,4 +414,90 @@ fn two_volumes_of_one_name_are_both_held_back_until_one_is_removed_by_id() {
     catalog.remove_volume(&ids[1].to_string(), true).unwrap();
     assert_eq!(catalog.volume("a").unwrap().id, ids[0]);
     assert_ne!(catalog.volume("a").unwrap().state, VolumeState::Incomplete);
+}
+
+/// Writes the intent of a shard that was killed into the journal of a device.
+fn leave_intent(world: &World, disk: usize, slot: u64, volume: Uuid, places: &[IntentPlace]) {
+    let len: u32 = places.iter().map(|place| place.len).sum();
+    let mut bytes = vec![0; SLOT_LEN];
+    encode_intent(&mut bytes, volume, places, &vec![0x5A; len as usize]);
+    let at = Geometry::of_size(world.disk(disk).size()).unwrap().journal_at();
+    world.disk(disk).write_at(at + slot * SLOT_LEN as u64, &bytes).unwrap();
+}
+
+fn page_at(world: &World, disk: usize, at: u64) -> u8 {
+    let mut page = vec![0; 4096];
+    world.disk(disk).read_at(at, &mut page).unwrap();
+    assert!(page.iter().all(|byte| *byte == page[0]));
+    page[0]
+}
+
+#[test]
+fn an_atomic_write_over_two_devices_is_finished_once_both_are_there() {
+    let world = World::new(formatted(&[13, 16]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 12, on: None }).unwrap();
+    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
+    let volume = catalog.volume("a").unwrap();
+    let disk_of =
+        |piece: &crate::media::Piece| usize::from(catalog.devices[&piece.device].name() == "disk1");
+    let (first, second) = (&volume.pieces[0], &volume.pieces[1]);
+    let (home, other) = (disk_of(first), disk_of(second));
+    let last = first.offset + first.len - 4096;
+    let places = [
+        IntentPlace { device: first.device, at: last, len: 4096 },
+        IntentPlace { device: second.device, at: second.offset, len: 8192 },
+    ];
+    leave_intent(&world, home, 5, volume.id, &places);
+    // Without the other device the volume is not whole, and the intent stays.
+    let alone = World::new(vec![world.images()[home].clone()]);
+    assert_eq!(open(&alone, None).volume("a").unwrap().state, VolumeState::Incomplete);
+    assert_eq!(page_at(&alone, 0, last), 0);
+    let mut images = world.images();
+    images[home] = alone.images().remove(0);
+    let world = World::new(images);
+    assert_eq!(open(&world, None).volume("a").unwrap().state, VolumeState::Online);
+    assert_eq!(page_at(&world, home, last), 0x5A);
+    assert_eq!(page_at(&world, other, second.offset + 4096), 0x5A);
+    // It is gone: what is written there later stays.
+    world.disk(home).write_at(last, &[0x77; 4096]).unwrap();
+    open(&world, None);
+    assert_eq!(page_at(&world, home, last), 0x77);
+}
+
+#[test]
+fn an_intent_never_touches_what_is_not_its_volumes() {
+    let world = World::new(formatted(&[13]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 1, on: None }).unwrap();
+    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
+    let volume = catalog.volume("a").unwrap();
+    let piece = &volume.pieces[0];
+    let place = |at| IntentPlace { device: piece.device, at, len: 4096 };
+    leave_intent(&world, 0, 0, Uuid::from_u128(0xDEAD), &[place(piece.offset)]);
+    leave_intent(&world, 0, 1, volume.id, &[place(piece.offset + piece.len)]);
+    leave_intent(&world, 0, 2, volume.id, &[place(u64::MAX)]);
+    let before = page_at(&world, 0, piece.offset + piece.len);
+    let catalog = open(&world, None);
+    assert_eq!(catalog.volume("a").unwrap().state, VolumeState::Online);
+    assert_eq!(page_at(&world, 0, piece.offset), 0);
+    assert_eq!(page_at(&world, 0, piece.offset + piece.len), before);
+}
+
+#[test]
+fn a_volume_whose_atomic_write_cannot_be_finished_is_not_served_until_it_can() {
+    let world = World::new(formatted(&[13]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 1, on: None }).unwrap();
+    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
+    let volume = catalog.volume("a").unwrap();
+    let piece = &volume.pieces[0];
+    let place = IntentPlace { device: piece.device, at: piece.offset, len: 4096 };
+    leave_intent(&world, 0, 0, volume.id, &[place]);
+    world.fail(0, 0, false);
+    let mut catalog = open(&world, None);
+    assert_eq!(catalog.volume("a").unwrap().state, VolumeState::Incomplete);
+    world.mend();
+    assert_eq!(catalog.recover("a").unwrap().state, VolumeState::Online);
+    assert_eq!(page_at(&world, 0, piece.offset), 0x5A);
 }

@@ -213,7 +213,9 @@ impl Catalog {
 
     /// The operator has seen the fault and wants the volume back as it is.
     pub fn recover(&mut self, name: &str) -> Result<VolumeSpec, MediaError> {
-        let id = self.whole(name)?.id;
+        // A fault may have struck in the middle of an atomic write.
+        let id = self.find(name)?.record.id;
+        self.finish_intents(Some(id));
         if self.whole(name)?.faulted {
             self.change(name, |record| record.faulted = false)?;
         }
@@ -261,6 +263,7 @@ impl Catalog {
             partitions: record.partitions.clone(),
             epoch_floor: record.epoch_floor,
             place: record.place,
+            journal: if visible > 0 { self.journal(record) } else { None },
         }
     }
 

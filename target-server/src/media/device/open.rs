@@ -103,7 +103,7 @@ pub(crate) fn preallocate(fd: &OwnedFd, size: u64) -> io::Result<()> {
     Ok(rustix::fs::fsync(fd)?)
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }

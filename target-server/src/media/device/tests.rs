@@ -33,24 +33,24 @@ fn a_new_file_is_made_preallocated_and_known_again() {
     units.remove_device(path.to_str().unwrap()).unwrap();
     assert_eq!(units.add_device(&path, AddOptions::default()).unwrap(), id, "ours already");
     let report = units.report();
-    assert_eq!((report.devices[0].capacity, report.devices[0].free), (12 * MIB, 12 * MIB));
+    assert_eq!((report.devices[0].capacity, report.devices[0].free), (8 * MIB, 8 * MIB));
 }
 
 #[test]
 fn a_file_with_anything_in_it_is_refused_by_name_until_erasing_is_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk");
-    fs::write(&path, vec![3; 8 << 20]).unwrap();
+    fs::write(&path, vec![3; 12 << 20]).unwrap();
     let mut unit = catalog(dir.path());
-    let refusal = unit.add_device(&path, sized(8)).unwrap_err().to_string();
+    let refusal = unit.add_device(&path, sized(12)).unwrap_err().to_string();
     assert!(refusal.contains("unknown kind") && refusal.contains("--yes-erase"), "{refusal}");
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(b"XFSB", 0).unwrap();
-    let refusal = unit.add_device(&path, sized(8)).unwrap_err().to_string();
+    let refusal = unit.add_device(&path, sized(12)).unwrap_err().to_string();
     assert!(refusal.contains("an XFS file system"), "{refusal}");
     assert_eq!(fs::read(&path).unwrap()[1 << 20], 3, "nothing was touched");
     unit.add_device(&path, ERASE).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().len(), 8 * MIB);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 12 * MIB);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn too_small_and_missing_say_what_would_do() {
     let dir = tempfile::tempdir().unwrap();
     let mut unit = catalog(dir.path());
     let small = unit.add_device(&dir.path().join("a"), sized(4)).unwrap_err().to_string();
-    assert!(small.contains("at least 5 MiB"), "{small}");
+    assert!(small.contains("at least 9 MiB"), "{small}");
     let missing = unit.add_device(&dir.path().join("b"), AddOptions::default()).unwrap_err();
     assert!(missing.to_string().contains("--size"), "{missing}");
 }
@@ -81,7 +81,7 @@ fn a_device_of_another_unit_is_imported_with_its_volumes() {
     let refusal = other.add_device(&path, AddOptions::default()).unwrap_err().to_string();
     assert!(refusal.contains("device import"), "{refusal}");
     let foreign = dir.path().join("foreign");
-    fs::write(&foreign, vec![0; 8 << 20]).unwrap();
+    fs::write(&foreign, vec![0; 12 << 20]).unwrap();
     assert!(matches!(other.import_device(&foreign), Err(MediaError::NotOurs(_))));
     other.import_device(&path).unwrap();
     let carried = other.volume("carried").unwrap();
@@ -101,8 +101,8 @@ fn another_device_at_a_known_path_is_not_taken_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
     let mut unit = catalog(dir.path());
-    unit.add_device(&a, sized(8)).unwrap();
-    unit.add_device(&b, sized(8)).unwrap();
+    unit.add_device(&a, sized(12)).unwrap();
+    unit.add_device(&b, sized(12)).unwrap();
     drop(unit);
     fs::rename(&b, &a).unwrap();
     let report = catalog(dir.path()).report();
@@ -115,7 +115,7 @@ fn a_copy_of_a_device_is_not_taken_beside_it() {
     let dir = tempfile::tempdir().unwrap();
     let (path, copy) = (dir.path().join("disk"), dir.path().join("copy"));
     let mut unit = catalog(dir.path());
-    unit.add_device(&path, sized(8)).unwrap();
+    unit.add_device(&path, sized(12)).unwrap();
     fs::copy(&path, &copy).unwrap();
     let refusal = unit.import_device(&copy).unwrap_err().to_string();
     assert!(refusal.contains("a copy of"), "{refusal}");

@@ -116,7 +116,7 @@ fn a_volume_in_use_is_kept_and_everything_is_there_after_a_restart() {
 #[test]
 fn a_full_unit_says_what_is_free_and_a_name_is_given_once() {
     let unit = unit();
-    unit.add("disk", 10);
+    unit.add("disk", 14);
     unit.create("a", 4).unwrap();
     assert!(matches!(unit.create("a", 1), Err(MediaError::NameTaken(_))));
     let refusal = unit.create("b", 3).unwrap_err();

@@ -76,6 +76,7 @@ fn the_limits_are_told_in_blocks() {
             compare_and_write_max: if factor == 1 { 128 } else { 255 },
             write_same_max: u64::from(4096 * factor),
             write_same_nonzero: true,
+            atomic_max: 32 * factor,
         };
         assert_eq!(limits, expected);
     }

@@ -49,6 +49,9 @@ impl Conn {
         }
         let sense = sense.map(|sense| self.sense_data(&sense, desk));
         let task = self.task_at(slot);
+        if let Some(slot) = task.intent.take() {
+            desk.give_slot(*slot);
+        }
         task.stage = Stage::Ended;
         task.beside.take().into_iter().for_each(|buf| desk.buffers.give(buf));
         if data_in == 0
@@ -307,6 +310,7 @@ impl Conn {
         for task in self.tasks.iter_mut().flatten() {
             let both = task.buf.take().into_iter().chain(task.beside.take());
             both.for_each(|buf| desk.buffers.give(buf));
+            task.intent.take().into_iter().for_each(|slot| desk.give_slot(*slot));
             let turn = std::mem::replace(&mut task.turn, Turn::Out);
             if matches!(task.stage, Stage::Storing | Stage::Draining) {
                 with_medium.push((task.id, turn));

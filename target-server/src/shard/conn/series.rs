@@ -106,7 +106,10 @@ impl Conn {
             if self.is_barred(slot, desk) {
                 return self.finish(slot, Status::ReservationConflict, None, 0, desk);
             }
-            self.read_for_update(slot, desk);
+            match self.task_at(slot).work {
+                Work::Atomic => self.write_atomically(slot, desk),
+                _ => self.read_for_update(slot, desk),
+            }
         }
     }
 
