@@ -75,12 +75,12 @@ impl LogicalUnit {
             return Err(INVALID_OPCODE);
         }
         check_protect(fields.protect)?;
+        let (lba, blocks) = (fields.lba, u32::from(fields.blocks));
+        self.check_range(cdb, lba, blocks)?;
         // Every write is one atomic operation: there are no boundaries to break it at.
         if fields.boundary != 0 {
             return Err(INVALID_FIELD_IN_CDB.at_cdb(10, None));
         }
-        let (lba, blocks) = (fields.lba, u32::from(fields.blocks));
-        self.check_range(cdb, lba, blocks)?;
         if blocks > ATOMIC_MAX / self.config.block_size {
             return Err(INVALID_FIELD_IN_CDB.at_cdb(12, None));
         }
