@@ -161,3 +161,20 @@ async fn a_cold_reset_is_answered_and_ends_every_session() {
     let mut again = Raw::with(target.portal, config(Some(NAME), "a", 0));
     assert_eq!(again.attentions(), ["02 6/2900"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_on_a_logical_unit_that_is_not_there_says_so() {
+    use outband_protocol::pdu::TaskManagementResult::LunDoesNotExist;
+
+    let (_target, [mut a]) = sessions().await;
+    let held = a.write(0, Simple, &[]);
+    let ttt = a.r2t(held);
+    for function in [Function::AbortTaskSet, Function::ClearTaskSet, Function::LogicalUnitReset] {
+        a.manage_at(5, function);
+        let Response::TaskManagement(answer) = a.said().response else { panic!("no answer") };
+        assert_eq!(answer.result, LunDoesNotExist, "{function:?}");
+    }
+    a.data_out(held, ttt, &[1; 512]);
+    a.ends(held, "00");
+    assert_eq!(a.attentions(), [""; 0]);
+}

@@ -255,6 +255,10 @@ impl Conn {
             }
             return Ok(None);
         }
+        if self.unplug(pdu.itt) {
+            self.account(&pdu.sequence)?;
+            return Ok(None);
+        }
         if !self.ping_due || Tag::of(pdu.itt) != Some(Tag::Ping(self.pings)) {
             return Err(PeerError::UnknownTask(pdu.itt));
         }
@@ -332,10 +336,18 @@ impl Conn {
         Ok(match (Pdu::parse(&header), Tag::of(itt)) {
             (Ok(Pdu::Command(_)), Some(Tag::Command(task))) => {
                 let named = self.tasks.named(itt).is_ok();
-                named.then(|| {
-                    self.tasks.remove(task);
-                    ConnEvent::Done { task, end: End::Rejected(pdu.reason) }
-                })
+                let rejected = named.then(|| self.tasks.remove(task)).flatten();
+                // A command whose data was damaged has been received; any other has not.
+                if let Some(rejected) = &rejected
+                    && pdu.reason != RejectReason::DataDigestError
+                {
+                    self.plug(rejected.cmd_sn);
+                }
+                rejected.map(|_| ConnEvent::Done { task, end: End::Rejected(pdu.reason) })
+            }
+            (Ok(Pdu::NopOut(_)), Some(Tag::Plug(_))) => {
+                self.unplug(itt);
+                None
             }
             (Ok(Pdu::TaskManagement(_)), Some(Tag::Abort(_))) => {
                 let result = TaskManagementResult::Rejected;

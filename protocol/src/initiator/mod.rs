@@ -165,6 +165,9 @@ pub struct Conn {
     held: Vec<u8>,
     pings: u16,
     ping_due: bool,
+    plugs: u16,
+    /// Gaps in the order of commands that were plugged, without an answer yet.
+    plugging: Vec<u16>,
     text: Option<TextExchange>,
     texts: u16,
     logout: Logout,
@@ -195,6 +198,8 @@ impl Conn {
             held: Vec::new(),
             pings: 0,
             ping_due: false,
+            plugs: 0,
+            plugging: Vec::new(),
             text: None,
             texts: 0,
             logout: Logout::No,
@@ -267,6 +272,26 @@ impl Conn {
         let order = self.immediate();
         let ping = NopOut { order, lun: Lun::default(), itt, ttt: Ttt::NONE };
         self.urgent.push_back((Pdu::NopOut(ping), Bytes::new()));
+    }
+
+    /// The target has rejected the command of this number and goes on waiting for it: a NOP takes
+    /// its place, or no later command would ever run (§7.3).
+    fn plug(&mut self, cmd_sn: Sn) {
+        self.plugs = self.plugs.wrapping_add(1);
+        self.plugging.push(self.plugs);
+        let itt = Tag::Plug(self.plugs).itt();
+        let order = Order { immediate: false, cmd_sn, ..self.immediate() };
+        let nop = NopOut { order, lun: Lun::default(), itt, ttt: Ttt::NONE };
+        self.urgent.push_back((Pdu::NopOut(nop), Bytes::new()));
+    }
+
+    /// Whether `itt` is that of a plug, which is over now.
+    fn unplug(&mut self, itt: Itt) -> bool {
+        let Some(Tag::Plug(count)) = Tag::of(itt) else {
+            return false;
+        };
+        let at = self.plugging.iter().position(|plug| *plug == count);
+        at.map(|at| self.plugging.swap_remove(at)).is_some()
     }
 
     /// Sends `text` (keys and values) and collects the answer: [`ConnEvent::Text`]. One at a time;

@@ -13,6 +13,7 @@ const RESERVED: u16 = 0xfff0;
 const PING: u16 = RESERVED;
 const LOGOUT: u16 = RESERVED + 1;
 const TEXT: u16 = RESERVED + 2;
+const PLUG: u16 = RESERVED + 3;
 
 /// Slots that a connection can have at most.
 pub const SLOTS_MAX: u16 = 0x4000;
@@ -25,6 +26,8 @@ pub(super) enum Tag {
     Ping(u16),
     Logout,
     Text(u16),
+    /// A NOP in the place of a command that the target has rejected.
+    Plug(u16),
 }
 
 impl Tag {
@@ -35,6 +38,7 @@ impl Tag {
             Self::Ping(count) => (PING, count),
             Self::Logout => (LOGOUT, 0),
             Self::Text(count) => (TEXT, count),
+            Self::Plug(count) => (PLUG, count),
         };
         Itt(u32::from(generation) << 16 | u32::from(slot))
     }
@@ -46,6 +50,7 @@ impl Tag {
             PING => Some(Self::Ping(high)),
             LOGOUT => Some(Self::Logout),
             TEXT => Some(Self::Text(high)),
+            PLUG => Some(Self::Plug(high)),
             ABORT..RESERVED => Some(Self::Abort(TaskId { slot: low & !ABORT, generation: high })),
             ..ABORT => Some(Self::Command(TaskId { slot: low, generation: high })),
             _ => None,

@@ -407,6 +407,32 @@ fn a_reject_ends_only_what_is_under_way() {
 }
 
 #[test]
+fn the_place_of_a_rejected_command_is_plugged_so_that_later_ones_run() {
+    let (rejected, damaged) = (RejectReason::InvalidPduField, RejectReason::DataDigestError);
+    for (reason, plugged) in [(rejected, true), (damaged, false)] {
+        check(terms(), |talk| {
+            talk.conn.start(TASK, &write(512)).unwrap();
+            let command = talk.conn.poll_transmit().unwrap().bhs();
+            let reject = Reject { reason, sequence: talk.sequence(), data_sn: Sn(0) };
+            talk.stat_sn = talk.stat_sn.next();
+            talk.tell(Response::Reject(reject), &command.0).unwrap();
+            let Some(plug) = talk.conn.poll_transmit() else {
+                return assert!(!plugged);
+            };
+            let Ok(Pdu::NopOut(nop)) = Pdu::parse(&plug.bhs()) else { panic!("{plug:?}") };
+            let Ok(Pdu::Command(command)) = Pdu::parse(&command) else { panic!("a command") };
+            assert_eq!(nop.order.cmd_sn, command.order.cmd_sn);
+            assert!(plugged && !nop.order.immediate && nop.itt != Itt::NONE);
+            let answer =
+                NopIn { lun: Lun::ZERO, itt: nop.itt, ttt: Ttt::NONE, sequence: talk.sequence() };
+            talk.stat_sn = talk.stat_sn.next();
+            assert_eq!(talk.tell(Response::NopIn(answer), &[]).unwrap(), [""; 0]);
+            assert!(talk.tell(Response::NopIn(answer), &[]).is_err(), "answered once");
+        });
+    }
+}
+
+#[test]
 fn a_text_answer_is_collected_over_pdus_but_not_for_ever() {
     let part = |talk: &mut Talk, last, more| {
         let pdu = TextResponse {

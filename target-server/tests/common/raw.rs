@@ -198,11 +198,20 @@ impl Raw {
     }
 
     pub(crate) fn manage(&mut self, function: TaskManagementFunction, referenced: Itt) -> Itt {
+        self.manage_as(0, function, referenced)
+    }
+
+    /// A function on another logical unit than the one that there is.
+    pub(crate) fn manage_at(&mut self, lun: u8, function: TaskManagementFunction) -> Itt {
+        self.manage_as(lun, function, Itt::NONE)
+    }
+
+    fn manage_as(&mut self, lun: u8, function: TaskManagementFunction, referenced: Itt) -> Itt {
         let (order, itt) = (self.order(true), self.itt());
         let request = TaskManagementRequest {
             order,
             function,
-            lun: Lun::ZERO,
+            lun: Lun(u64::from(lun) << 48),
             itt,
             referenced,
             ref_cmd_sn: Sn(0),
