@@ -171,18 +171,6 @@ impl Conn {
         }
     }
 
-    /// The command's turn has come, for most at once.
-    fn run<R: Ring>(&mut self, slot: usize, target: TargetKey, desk: &mut Desk<R>) {
-        let command = self.task_at(slot).command;
-        let request = Request {
-            lun: command.lun,
-            cdb: &command.cdb,
-            offered: if command.write { command.expected_len } else { 0 },
-        };
-        let plan = desk.targets[target].lu.begin(self.nexus, &request);
-        self.carry_out(slot, plan, desk);
-    }
-
     /// Sets a task on its way.
     fn carry_out<R: Ring>(&mut self, slot: usize, plan: Plan, desk: &mut Desk<R>) {
         let Some(target) = self.target else {

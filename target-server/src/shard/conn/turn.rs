@@ -6,7 +6,7 @@ use outband_protocol::pdu::TaskAttribute;
 use outband_protocol::scsi::{Status, sense};
 use outband_ring::Ring;
 
-use super::{Ahead, Conn, Desk, Reply, Stage, TargetKey, Task};
+use super::{Ahead, Conn, Desk, Reply, Request, Stage, TargetKey, Task};
 use crate::shard::order::{Rank, Turn};
 
 impl Conn {
@@ -57,6 +57,18 @@ impl Conn {
         task.ahead = Ahead::Coming;
         let id = task.id;
         self.core.accept_data(id, unsolicited);
+    }
+
+    /// The command's turn has come, for most at once.
+    pub(super) fn run<R: Ring>(&mut self, slot: usize, target: TargetKey, desk: &mut Desk<R>) {
+        let command = self.task_at(slot).command;
+        let request = Request {
+            lun: command.lun,
+            cdb: &command.cdb,
+            offered: if command.write { command.expected_len } else { 0 },
+        };
+        let plan = desk.targets[target].lu.begin(self.nexus, &request);
+        self.carry_out(slot, plan, desk);
     }
 
     /// Those that a command waited for have ended. False when it is not there any more.
