@@ -39,6 +39,7 @@ pub fn logical_unit() -> LogicalUnit {
         blocks: 1 << 31,
         block_size: BLOCK_LEN,
         physical_block_size: 4096,
+        first_block: 0,
         write_cache: false,
         volatile: false,
         read_only: false,

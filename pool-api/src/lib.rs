@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod block_size;
 mod client;
 mod error;
 mod hosts;
@@ -18,6 +19,7 @@ mod trust;
 mod units;
 mod volumes;
 
+pub use block_size::{BadBlockSize, BlockSize};
 pub use client::{Client, Wait};
 pub use error::Error;
 pub use hosts::{Host, HostRequest, NewHost};
@@ -25,7 +27,7 @@ pub use jobs::{Job, JobKind, JobState, Phase};
 pub use pool::{Event, JoinToken, JoinTokenRequest, PoolStatus, UnitCounts};
 pub use problem::Problem;
 pub use secret::Secret;
-pub use size::{BadSize, Size};
+pub use size::{BadSize, BadVolumeSize, Size};
 pub use trust::{BadTrust, Trust};
 pub use units::{Device, Load, Unit, UnitState};
 pub use volumes::{

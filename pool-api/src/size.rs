@@ -1,4 +1,4 @@
-//! Sizes as people write them. `K`, `M`, `G`, `T` and `P`, alone or as `KiB` …, are powers of
+//! Sizes as people write them. `K`, `M`, `G`, `T`, `P` and `E`, alone or as `KiB` …, are powers of
 //! 1024; `KB` … are powers of 1000; a bare number, or one with `B`, is bytes. On the wire a size
 //! is a number of bytes, and strings are accepted.
 
@@ -22,13 +22,39 @@ pub struct Size(pub u64);
 pub enum BadSize {
     #[error("\"{0}\" is not a size; write for example 80G, 256MiB or 10GB")]
     Malformed(String),
-    #[error("unknown unit \"{0}\" in a size; known are B, K, KiB, KB, M, … up to P, PiB, PB")]
+    #[error("unknown unit \"{0}\" in a size; known are B, K, KiB, KB, M, … up to E, EiB, EB")]
     UnknownUnit(String),
     #[error("\"{0}\" is larger than 16 EiB")]
     TooLarge(String),
 }
 
-const UNITS: [&str; 6] = ["", "K", "M", "G", "T", "P"];
+/// No volume can have this size. The text says which can.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "a volume has from {} to {}, not {}",
+    Size::VOLUME_MIN,
+    Size::VOLUME_MAX,
+    format_args!("{} bytes", .0.0)
+)]
+pub struct BadVolumeSize(pub Size);
+
+impl Size {
+    /// The smallest volume: volumes are made of whole MiB.
+    pub const VOLUME_MIN: Self = Self(1 << 20);
+    /// The largest volume: further out there are no offsets in files.
+    pub const VOLUME_MAX: Self = Self(1 << 63);
+
+    /// The size, if a volume can have it.
+    pub fn of_volume(self) -> Result<Self, BadVolumeSize> {
+        if (Self::VOLUME_MIN..=Self::VOLUME_MAX).contains(&self) {
+            Ok(self)
+        } else {
+            Err(BadVolumeSize(self))
+        }
+    }
+}
+
+const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
 
 impl FromStr for Size {
     type Err = BadSize;
@@ -135,6 +161,8 @@ mod tests {
             ("1.5K", 1536),
             ("0.5kb", 500),
             ("15P", 15 << 50),
+            ("8E", 1 << 63),
+            ("1EB", 1_000_000_000_000_000_000),
         ];
         for (text, bytes) in table {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
@@ -150,6 +178,7 @@ mod tests {
         assert_eq!("1iB".parse::<Size>(), Err(BadSize::UnknownUnit("iB".into())));
         assert_eq!("99999P".parse::<Size>(), Err(BadSize::TooLarge("99999P".into())));
         assert_eq!("16384P".parse::<Size>(), Err(BadSize::TooLarge("16384P".into())));
+        assert_eq!("16E".parse::<Size>(), Err(BadSize::TooLarge("16E".into())));
     }
 
     #[test]
@@ -158,7 +187,19 @@ mod tests {
         for (bytes, text) in table {
             assert_eq!(Size(bytes).to_string(), text);
         }
-        assert_eq!(Size(u64::MAX).to_string(), "16383.9 PiB");
+        assert_eq!(Size(u64::MAX).to_string(), "15.9 EiB");
+    }
+
+    #[test]
+    fn a_volume_has_from_one_mebibyte_to_eight_exbibytes() {
+        for bytes in [1 << 20, (1 << 20) + 1, 1 << 40, 1 << 63] {
+            assert_eq!(Size(bytes).of_volume(), Ok(Size(bytes)));
+        }
+        for bytes in [0, 1, (1 << 20) - 1, (1 << 63) + 1, u64::MAX] {
+            assert_eq!(Size(bytes).of_volume(), Err(BadVolumeSize(Size(bytes))));
+        }
+        let said = BadVolumeSize(Size(1000)).to_string();
+        assert_eq!(said, "a volume has from 1 MiB to 8 EiB, not 1000 bytes");
     }
 
     #[test]

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{Secret, Size};
+use crate::{BlockSize, Secret, Size};
 
 /// What a host asks for.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeRequest {
+    /// From 1 MiB to 8 EiB; rounded up to whole MiB.
     pub size: Size,
     /// The host's registered name. With a host's own token it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,6 +27,10 @@ pub struct VolumeRequest {
     /// Pins the volume to one unit, by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// Bytes in a logical block: 512 or 4096. The unit's choice when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, example = 4096)]
+    pub block_size: Option<BlockSize>,
     #[serde(default)]
     pub placement: Placement,
     #[serde(default)]

@@ -3,7 +3,7 @@
 //! An existing volume that was never given to anybody is taken first (it reads as zeros), the
 //! smallest that fits and at most twice what was asked for; else new extents; else whatever fits.
 
-use outband_pool_api::{Placement, Size};
+use outband_pool_api::{BlockSize, Placement, Size};
 use uuid::Uuid;
 
 /// Extents start and end on this boundary, so sizes are rounded up to it.
@@ -35,12 +35,23 @@ pub struct IdleVolume {
     pub id: Uuid,
     pub name: String,
     pub size: u64,
+    /// Bytes in one of its blocks.
+    pub block_size: u32,
     pub volatile: bool,
+}
+
+impl IdleVolume {
+    /// Whether it is of the kind asked for, whatever its size.
+    fn suits(&self, request: &Request) -> bool {
+        let block_size = request.block_size.map(BlockSize::bytes);
+        self.volatile == request.volatile && block_size.is_none_or(|asked| asked == self.block_size)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     pub size: u64,
+    pub block_size: Option<BlockSize>,
     pub placement: Placement,
     pub pinned: Option<Uuid>,
     pub volatile: bool,
@@ -103,9 +114,8 @@ pub fn choose(pool: &Pool, request: &Request) -> Result<Chosen, Why> {
 pub fn largest(units: &[&UnitSpace], request: &Request) -> u64 {
     let free = units.iter().map(|unit| free(unit, request) / EXTENT * EXTENT);
     let idle = units.iter().flat_map(|unit| &unit.idle);
-    let idle = idle
-        .filter(|volume| request.reuse && volume.volatile == request.volatile)
-        .map(|volume| volume.size);
+    let idle =
+        idle.filter(|volume| request.reuse && volume.suits(request)).map(|volume| volume.size);
     free.chain(idle).max().unwrap_or(0)
 }
 
@@ -127,7 +137,7 @@ fn existing(units: &[&UnitSpace], request: &Request, at_most: u64) -> Option<Cho
         return None;
     }
     let fits = |volume: &IdleVolume| {
-        volume.volatile == request.volatile && volume.size >= request.size && volume.size <= at_most
+        volume.suits(request) && volume.size >= request.size && volume.size <= at_most
     };
     let idle = units.iter().flat_map(|unit| unit.idle.iter().map(move |volume| (unit, volume)));
     let (unit, volume) = idle

@@ -90,7 +90,7 @@ impl UnitApi for Remote {
         let request = VolumeCreate {
             name: volume.name.clone(),
             size: volume.size,
-            block_size: None,
+            block_size: volume.block_size.map(u32::from),
             write_policy: write_policy(volume.write_policy),
             devices: Vec::new(),
             volatile: volume.volatile,

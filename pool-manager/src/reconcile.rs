@@ -427,6 +427,7 @@ fn new_volume(record: &VolumeRecord) -> NewVolume {
     NewVolume {
         name: record.name.clone(),
         size: record.size,
+        block_size: record.block_size,
         write_policy: record.write_policy,
         volatile: record.volatile,
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use outband_pool_api::{Chap, JobKind, JobState, Phase, Problem, Secret, WritePolicy};
+use outband_pool_api::{BlockSize, Chap, JobKind, JobState, Phase, Problem, Secret, WritePolicy};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -49,6 +49,9 @@ pub struct VolumeRecord {
     pub name: String,
     pub unit: Uuid,
     pub size: u64,
+    /// As asked for; the unit's choice if nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_size: Option<BlockSize>,
     pub write_policy: WritePolicy,
     pub volatile: bool,
     pub wish: Wish,
@@ -136,6 +139,9 @@ pub struct JobRecord {
     pub phases: Vec<Phase>,
     pub error: Option<Problem>,
     pub created: u64,
+    /// Grows with every job; tells those of one second apart.
+    #[serde(default)]
+    pub sequence: u64,
     /// The idempotency record to forget together with this job.
     pub request: Option<String>,
 }

@@ -2,7 +2,7 @@
 //! real one is behind HTTPS (`connect.rs`); tests have their own. A unit knows a volume by its name,
 //! which is unique there and never changes.
 
-use outband_pool_api::{Chap, WritePolicy};
+use outband_pool_api::{BlockSize, Chap, WritePolicy};
 use uuid::Uuid;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -80,6 +80,7 @@ pub struct GrantView {
 pub struct NewVolume {
     pub name: String,
     pub size: u64,
+    pub block_size: Option<BlockSize>,
     pub write_policy: WritePolicy,
     pub volatile: bool,
 }

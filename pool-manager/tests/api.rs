@@ -7,7 +7,7 @@ mod world;
 use std::time::Duration;
 
 use outband_pool_api::{
-    Client, Error, Job, JobState, Secret, Size, Trust, UnitState, Volume, VolumeRequest,
+    BlockSize, Client, Error, Job, JobState, Secret, Size, Trust, UnitState, Volume, VolumeRequest,
     VolumeState, Wait,
 };
 use outband_pool_manager::app::Policy;
@@ -47,6 +47,41 @@ async fn a_host_asks_and_all_three_hold_the_same_assignment() {
     assert_eq!(status.total, Size(100 * MIB));
     assert_eq!((status.granted, status.free), (Size(10 * MIB), Size(90 * MIB)));
     assert_eq!((status.largest, status.units.joined), (Size(90 * MIB), 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_block_size_is_as_asked_for_and_impossible_ones_are_refused() {
+    let (world, _) = World::with_unit(100).await;
+    let (_, client) = world.host("a").await;
+    let large = VolumeRequest { block_size: Some(BlockSize::B4096), ..ask(10) };
+    let volume = request(&client, &large, "k1").await;
+    let connection = volume.connection.unwrap();
+    assert_eq!((volume.block_size, connection.block_size), (4096, 4096));
+    assert_eq!((connection.blocks, connection.end_lba), (2560, 2559));
+    assert_eq!(request(&client, &ask(10), "k2").await.block_size, 512);
+    for bytes in [0, MIB - 1, (1 << 63) + 1] {
+        let ask = VolumeRequest { size: Size(bytes), ..ask(0) };
+        let refused = client.request_volume(&ask, "k3", WAIT).await.unwrap_err();
+        assert_eq!(kind(&refused), "bad-request");
+        assert!(refused.problem().unwrap().detail.contains("from 1 MiB to 8 EiB"), "{refused}");
+    }
+    let grown = client.grow_volume(&volume.name, Size(u64::MAX), WAIT).await.unwrap_err();
+    assert_eq!(kind(&grown), "bad-request");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_are_listed_in_the_order_they_began() {
+    let (world, _) = World::with_unit(100).await;
+    let (_, client) = world.host("a").await;
+    let mut begun = Vec::new();
+    // Most of these begin within one second.
+    for at in 0..12 {
+        let name = format!("v{at}");
+        let job = client.request_volume(&ask_named(&name, 1), &name, Wait::No).await.unwrap();
+        begun.push(job.id);
+    }
+    let listed: Vec<_> = client.jobs().await.unwrap().iter().map(|job| job.id).collect();
+    assert_eq!(listed, begun);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

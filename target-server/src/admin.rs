@@ -333,6 +333,7 @@ fn unit_error(error: MediaError) -> UnitError {
         }
         MediaError::Io { .. } | MediaError::Records { .. } => UnitError::Failed(words),
         MediaError::BadSize { .. }
+        | MediaError::VolumeSize(_)
         | MediaError::BadBlockSize { .. }
         | MediaError::Shrinks { .. } => UnitError::Invalid(words),
         _ => UnitError::Conflict(words),

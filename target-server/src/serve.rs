@@ -13,7 +13,7 @@ use outband_control::access::{
 };
 use outband_control::api::{TARGET_PREFIX, TargetNames};
 use outband_control::secret::Secret;
-use outband_pool_api::Size;
+use outband_pool_api::{BadVolumeSize, BlockSize, Size};
 use outband_protocol::ids::IscsiName;
 use outband_protocol::keys::DigestWish;
 use outband_protocol::limits::CHAP_SECRET_LEN_MIN;
@@ -35,10 +35,10 @@ pub struct ServeArgs {
     /// File or block device to serve, as it is; a file that is not there is made if --size is given
     #[arg(required_unless_present = "memory", conflicts_with = "memory")]
     file: Option<PathBuf>,
-    /// Serve this much memory instead of a file, for example 1G
+    /// Serve this much memory instead of a file, from 1M to 8E; room is taken as it is written
     #[arg(long, value_name = "SIZE", conflicts_with = "size")]
     memory: Option<Size>,
-    /// How large to make a file that is not there
+    /// How large to make a file that is not there, from 1M to 8E
     #[arg(long)]
     size: Option<Size>,
     /// Address and port to listen on; may be repeated; port 0 takes a free one
@@ -74,9 +74,9 @@ pub struct ServeArgs {
     /// Sessions that one host may have to one portal
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     sessions_per_portal: u16,
-    /// Bytes in a logical block
-    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = block_size)]
-    block_size: u32,
+    /// Bytes in a logical block: 512 or 4096
+    #[arg(long, value_name = "BYTES", default_value = "512")]
+    block_size: BlockSize,
     /// Refuse writes
     #[arg(long)]
     read_only: bool,
@@ -116,16 +116,39 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
-    /// The medium has not even one block.
-    #[error("{what} has {bytes} bytes, which is not a whole number of {block}-byte blocks")]
+    /// No volume is that small or large.
+    #[error("{what}: {source}")]
     Size {
-        /// The medium.
+        /// The medium, or the option.
+        what: String,
+        /// Which sizes there are.
+        #[source]
+        source: BadVolumeSize,
+    },
+    /// The medium ends within a block.
+    #[error(
+        "{what}: {bytes} bytes are not a whole number of {block}-byte blocks; {} would be",
+        .bytes / u64::from(.block.bytes()) * u64::from(.block.bytes())
+    )]
+    Odd {
+        /// The medium, or the option.
         what: String,
         /// Its length.
         bytes: u64,
-        /// Bytes in a block.
-        block: u32,
+        /// The size of a block.
+        block: BlockSize,
     },
+    /// The medium cannot write single blocks.
+    #[error("{what} takes no less than {smallest} bytes at once; serve it with --block-size 4096")]
+    SmallBlocks {
+        /// The medium.
+        what: String,
+        /// Its own blocks.
+        smallest: u32,
+    },
+    /// Offsets in a file end before.
+    #[error("--size: a file ends before 8 EiB; the largest volume in one has {0} bytes")]
+    LargeFile(u64),
     /// Both were said, and they differ.
     #[error("{what} has {bytes} bytes already; leave --size away to serve it as it is")]
     Exists {
@@ -142,14 +165,6 @@ pub enum ServeError {
         /// Why not.
         source: io::Error,
     },
-}
-
-fn block_size(text: &str) -> Result<u32, String> {
-    match text {
-        "512" => Ok(512),
-        "4096" => Ok(4096),
-        _ => Err("a block has 512 or 4096 bytes".to_owned()),
-    }
 }
 
 /// Serves until SIGTERM or SIGINT. The first line on standard output is the volume's URL.
@@ -242,30 +257,20 @@ fn secret(path: &Path) -> Result<Secret, ServeError> {
 
 /// The file or memory as a volume of one piece.
 fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError> {
-    let (mut piece, what, raw) = match (&args.file, args.memory) {
-        (Some(path), _) => {
-            let raw = RawDevice::open(path, args.size.map(|size| size.0))?;
-            let what = path.display().to_string();
-            if !raw.fresh && args.size.is_some_and(|size| size.0 != raw.size) {
-                return Err(ServeError::Exists { what, bytes: raw.size });
-            }
-            let media = Media::File(Arc::clone(&raw.fd));
-            let piece =
-                Piece { device: Uuid::nil(), media, offset: 0, len: raw.size, zero: raw.zero };
-            (piece, what, Some(raw))
-        }
+    let (what, mut piece, raw) = match (&args.file, args.memory) {
+        (Some(path), _) => file(path, args.size, args.block_size)?,
         (None, memory) => {
-            let len = memory.map_or(0, |size| size.0);
-            let zero = ZeroWith::Writes;
-            let piece = Piece { device: Uuid::nil(), media: Media::Memory, offset: 0, len, zero };
-            (piece, "the memory".to_owned(), None)
+            let len = memory.unwrap_or_default().0;
+            let (device, media, zero) = (Uuid::nil(), Media::Memory, ZeroWith::Writes);
+            let piece = Piece { device, media, offset: 0, len, zero };
+            ("--memory".to_owned(), piece, None)
         }
     };
-    let smallest = raw.as_ref().map_or(512, |raw| raw.logical);
-    let block = args.block_size;
-    if piece.len == 0 || piece.len % u64::from(block) != 0 || block < smallest {
-        let block = block.max(smallest);
-        return Err(ServeError::Size { what, bytes: piece.len, block });
+    check_size(&what, piece.len, args.block_size)?;
+    let block_size = args.block_size.bytes();
+    if let Some(smallest) = raw.as_ref().map(|raw| raw.logical).filter(|least| *least > block_size)
+    {
+        return Err(ServeError::SmallBlocks { what, smallest });
     }
     let id = identity(args.file.as_deref());
     let sidecar = match &raw {
@@ -278,10 +283,10 @@ fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError>
     let spec = VolumeSpec {
         id,
         name,
-        block_size: block,
+        block_size,
         // Memory has no blocks of its own.
-        physical_block_size: raw.as_ref().map_or(block, |raw| raw.physical),
-        blocks: piece.len / u64::from(block),
+        physical_block_size: raw.as_ref().map_or(block_size, |raw| raw.physical.max(block_size)),
+        blocks: piece.len / u64::from(block_size),
         write_policy: match args.write_policy {
             Policy::Normal => WritePolicy::Normal,
             Policy::High => WritePolicy::High,
@@ -341,6 +346,37 @@ fn beside(file: &Path) -> Option<ReservationPlace> {
             );
             None
         }
+    }
+}
+
+/// What to call it, where its bytes are, and what is known of it.
+type Medium = (String, Piece, Option<RawDevice>);
+
+fn file(path: &Path, size: Option<Size>, block: BlockSize) -> Result<Medium, ServeError> {
+    if let Some(Size(bytes)) = size {
+        // Nothing is made that could not be served then.
+        check_size("--size", bytes, block)?;
+        if i64::try_from(bytes).is_err() {
+            return Err(ServeError::LargeFile(Size::VOLUME_MAX.0 - u64::from(block.bytes())));
+        }
+    }
+    let raw = RawDevice::open(path, size.map(|size| size.0))?;
+    let what = path.display().to_string();
+    if !raw.fresh && size.is_some_and(|size| size.0 != raw.size) {
+        return Err(ServeError::Exists { what, bytes: raw.size });
+    }
+    let media = Media::File(Arc::clone(&raw.fd));
+    let piece = Piece { device: Uuid::nil(), media, offset: 0, len: raw.size, zero: raw.zero };
+    Ok((what, piece, Some(raw)))
+}
+
+fn check_size(what: &str, bytes: u64, block: BlockSize) -> Result<(), ServeError> {
+    let what = || what.to_owned();
+    Size(bytes).of_volume().map_err(|source| ServeError::Size { what: what(), source })?;
+    if bytes.is_multiple_of(u64::from(block.bytes())) {
+        Ok(())
+    } else {
+        Err(ServeError::Odd { what: what(), bytes, block })
     }
 }
 

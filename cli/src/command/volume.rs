@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Write};
 
 use clap::{Args, Subcommand, ValueEnum};
-use outband_pool_api::{Client, Job, Placement, Secret, Size, Volume, VolumeRequest, WritePolicy};
+use outband_pool_api::{
+    BlockSize, Client, Job, Placement, Secret, Size, Volume, VolumeRequest, WritePolicy,
+};
 use uuid::Uuid;
 
 use super::job;
@@ -67,12 +69,15 @@ pub(crate) enum Command {
 pub(crate) struct CreateArgs {
     /// Its name; made up if not given, and only then a free volume may be used again
     name: Option<String>,
-    /// How large, for example 80G
+    /// How large, for example 80G; from 1M to 8E, rounded up to whole MiB
     #[arg(long)]
     size: Size,
     /// The host that is to use it; not needed with a host's own token
     #[arg(long)]
     host: Option<String>,
+    /// Bytes in a logical block, 512 or 4096; the unit's choice if not given
+    #[arg(long, value_name = "BYTES")]
+    block_size: Option<BlockSize>,
     /// Put it on this unit, by name or id
     #[arg(long)]
     unit: Option<String>,
@@ -169,6 +174,7 @@ async fn create(args: CreateArgs, client: &Client, output: &Output) -> Result<()
         name: args.name,
         pool: None,
         unit: args.unit,
+        block_size: args.block_size,
         placement: args.placement.into(),
         write_policy: args.write_policy.into(),
         volatile: args.volatile,

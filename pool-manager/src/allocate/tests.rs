@@ -18,12 +18,12 @@ fn unit(number: u128, free: u64) -> UnitSpace {
 
 fn idle(number: u128, size: u64) -> IdleVolume {
     let id = Uuid::from_u128(number);
-    IdleVolume { id, name: format!("idle-{number}"), size, volatile: false }
+    IdleVolume { id, name: format!("idle-{number}"), size, block_size: 512, volatile: false }
 }
 
 fn request(size: u64) -> Request {
     let placement = Placement::MostFree;
-    Request { size, placement, pinned: None, volatile: false, reuse: true }
+    Request { size, block_size: None, placement, pinned: None, volatile: false, reuse: true }
 }
 
 fn unit_of(chosen: &Chosen) -> Uuid {
@@ -71,6 +71,25 @@ fn a_volume_nobody_ever_had_is_taken_before_new_space() {
 }
 
 #[test]
+fn a_volume_nobody_ever_had_is_taken_only_if_its_blocks_are_as_asked_for() {
+    let mut pool = Pool { units: vec![unit(1, GIB)] };
+    pool.units[0].idle = vec![idle(7, GIB), IdleVolume { block_size: 4096, ..idle(8, 2 * GIB) }];
+    for (block_size, taken) in
+        [(None, Some(7)), (Some(BlockSize::B512), Some(7)), (Some(BlockSize::B4096), Some(8))]
+    {
+        let chosen = choose(&pool, &Request { block_size, ..request(GIB) }).unwrap();
+        let id = match chosen {
+            Chosen::Existing { volume, .. } => Some(volume.id.as_u128()),
+            Chosen::New { .. } => None,
+        };
+        assert_eq!(id, taken, "{block_size:?}");
+    }
+    pool.units[0].idle.truncate(1);
+    let large = Request { block_size: Some(BlockSize::B4096), ..request(GIB) };
+    assert!(matches!(choose(&pool, &large), Ok(Chosen::New { .. })));
+}
+
+#[test]
 fn memory_is_given_only_to_who_asks_for_it() {
     let mut pool = Pool { units: vec![unit(1, 0)] };
     pool.units[0].free_volatile = GIB;
@@ -89,7 +108,8 @@ fn a_refusal_names_the_largest_possible() {
 }
 
 fn any_unit() -> impl Strategy<Value = UnitSpace> {
-    let idle = proptest::collection::vec((any::<u128>(), 0..9 * GIB, any::<bool>()), 0..4);
+    let idle = (any::<u128>(), 0..9 * GIB, any::<bool>(), any::<bool>());
+    let idle = proptest::collection::vec(idle, 0..4);
     let space = (0..9 * GIB, 0..9 * GIB, 0..4_u32);
     (any::<u128>(), any::<bool>(), space, idle).prop_map(
         |(number, usable, (free, free_volatile, volumes_of_host), volumes)| UnitSpace {
@@ -98,7 +118,10 @@ fn any_unit() -> impl Strategy<Value = UnitSpace> {
             volumes_of_host,
             idle: volumes
                 .into_iter()
-                .map(|(number, size, volatile)| IdleVolume { volatile, ..idle_of(number, size) })
+                .map(|(number, size, volatile, large_blocks)| {
+                    let block_size = if large_blocks { 4096 } else { 512 };
+                    IdleVolume { block_size, volatile, ..idle_of(number, size) }
+                })
                 .collect(),
             ..unit(number, free)
         },
@@ -117,11 +140,13 @@ proptest! {
         spread in any::<bool>(),
         volatile in any::<bool>(),
         reuse in any::<bool>(),
+        large_blocks in any::<bool>(),
         pin in proptest::option::of(0..6_usize),
     ) {
         let pinned = pin.and_then(|pin| units.get(pin)).map(|unit| unit.id);
         let placement = if spread { Placement::Spread } else { Placement::MostFree };
-        let request = Request { size, placement, pinned, volatile, reuse };
+        let block_size = large_blocks.then_some(BlockSize::B4096);
+        let request = Request { size, block_size, placement, pinned, volatile, reuse };
         let pool = Pool { units };
         let usable = |id| pool.units.iter().find(|unit| unit.id == id && unit.usable);
         match choose(&pool, &request) {
@@ -134,6 +159,7 @@ proptest! {
                 let unit = usable(unit).expect("chosen units are usable");
                 prop_assert!(reuse && unit.idle.contains(&volume));
                 prop_assert!(volume.size >= size && volume.volatile == volatile);
+                prop_assert!(!large_blocks || volume.block_size == 4096);
             }
             Err(Why::TooLarge { largest, .. }) => {
                 prop_assert!(largest < size);

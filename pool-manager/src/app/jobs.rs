@@ -50,6 +50,7 @@ impl<'a> Begun<'a> {
         volume: &VolumeRecord,
         phase: &str,
         asked: Option<&'a Asked>,
+        sequence: u64,
     ) -> Self {
         let created = machine.since_1970().as_secs();
         let job = JobRecord {
@@ -61,6 +62,7 @@ impl<'a> Begun<'a> {
             phases: vec![Phase { name: phase.to_owned(), at: created }],
             error: None,
             created,
+            sequence,
             request: asked.map(|asked| asked.key.clone()),
         };
         Self { job, asked }
@@ -102,13 +104,10 @@ impl Station {
     pub async fn jobs(&self, who: &Principal) -> Result<Vec<Job>, Problem> {
         let shown = view::Shown::load(self).await?;
         let jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
-        let mut jobs: Vec<Job> = jobs
-            .into_iter()
-            .filter(|job| may_see(who, &job.record))
-            .map(|job| shown.job(who, job.record))
-            .collect();
-        jobs.sort_by_key(|job| (job.created, job.id));
-        Ok(jobs)
+        let seen = jobs.into_iter().map(|job| job.record).filter(|job| may_see(who, job));
+        let mut seen: Vec<JobRecord> = seen.collect();
+        seen.sort_by_key(age);
+        Ok(seen.into_iter().map(|job| shown.job(who, job)).collect())
     }
 
     pub async fn job(&self, who: &Principal, id: Uuid) -> Result<Job, Problem> {
@@ -144,7 +143,7 @@ impl Station {
         let mut jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
         jobs.retain(|job| job.record.state != JobState::Running);
         let surplus = jobs.len().saturating_sub(ENDED_KEPT);
-        jobs.sort_by_key(|job| (job.record.created, job.record.id));
+        jobs.sort_by_key(|job| age(&job.record));
         for job in jobs.into_iter().take(surplus) {
             let mut delete = Transaction::new().delete(&job.key);
             if let Some(request) = job.record.request {
@@ -154,6 +153,11 @@ impl Station {
         }
         Ok(())
     }
+}
+
+/// The oldest is the least. Many jobs begin within one second.
+fn age(job: &JobRecord) -> (u64, u64, Uuid) {
+    (job.created, job.sequence, job.id)
 }
 
 fn may_see(who: &Principal, job: &JobRecord) -> bool {

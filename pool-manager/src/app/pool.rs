@@ -15,6 +15,7 @@ impl Station {
         let usable: Vec<&UnitSpace> = pool.units.iter().filter(|unit| unit.usable).collect();
         let any = allocate::Request {
             size: 1,
+            block_size: None,
             placement: Placement::MostFree,
             pinned: None,
             volatile: false,

@@ -89,6 +89,7 @@ fn idle(view: &UnitView, volumes: &[Stored<VolumeRecord>], views: &[&UnitView]) 
         id: volume.id,
         name: volume.name.clone(),
         size: volume.size,
+        block_size: volume.block_size,
         volatile: volume.volatile,
     })
     .collect()

@@ -118,7 +118,7 @@ impl Station {
         let devices = view.devices.len();
         self.live.change(unit.id, |live| first = live.view.replace(view).is_none());
         if first {
-            let text = format!("{devices} devices, {volumes} volumes");
+            let text = format!("{}, {}", count(devices, "device"), count(volumes, "volume"));
             self.events.add("unit-inventory", &unit.name, text);
             self.events.add("unit-joined", &unit.name, "in the pool");
         }
@@ -246,4 +246,8 @@ pub(super) fn find(units: &[Stored<UnitRecord>], wanted: &str) -> Result<Uuid, P
 
 pub(super) fn name(units: &[Stored<UnitRecord>], id: Uuid) -> &str {
     units.iter().find(|unit| unit.record.id == id).map_or("", |unit| &unit.record.name)
+}
+
+fn count(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }

@@ -31,6 +31,7 @@ impl Station {
         if let Some(name) = &ask.name {
             names::check("volume", name)?;
         }
+        possible(ask.size)?;
         let asked = key.map(|key| jobs::Asked::new(who, key, &ask)).transpose()?;
         for _ in 0..ATTEMPTS {
             if let Some(asked) = &asked
@@ -65,7 +66,7 @@ impl Station {
             .await?
             .ok_or_else(|| problems::not_found("host", host))?;
         let (record, why) = self.record_for(ask, &host.record).await?;
-        let begun = Begun::new(&*self.machine, JobKind::Create, &record, &why, asked);
+        let begun = Begun::new(&*self.machine, JobKind::Create, &record, &why, asked, placed.sequence);
         let record = VolumeRecord { job: Some(begun.id()), ..record };
         let mut transaction = Transaction::new()
             .when(host.unchanged())
@@ -92,6 +93,7 @@ impl Station {
         }
         let request = allocate::Request {
             size: ask.size.0,
+            block_size: ask.block_size,
             placement: ask.placement,
             pinned: ask.unit.as_ref().map(|unit| super::units::find(&units, unit)).transpose()?,
             volatile: ask.volatile,
@@ -134,6 +136,7 @@ impl Station {
                 .unwrap_or_else(|| format!("vol-{}", random::suffix(&*self.machine))),
             unit,
             size: ask.size.0.checked_next_multiple_of(EXTENT).unwrap_or(ask.size.0),
+            block_size: ask.block_size,
             write_policy: ask.write_policy,
             volatile: ask.volatile,
             wish: Wish::Granted,
@@ -164,6 +167,7 @@ impl Station {
         name: &str,
         size: Size,
     ) -> Result<Uuid, Problem> {
+        possible(size)?;
         self.change(who, name, JobKind::Grow, |station, record, room| {
             let size = size.0.checked_next_multiple_of(EXTENT).unwrap_or(u64::MAX);
             if size == record.size {
@@ -273,7 +277,7 @@ impl Station {
                 let already = || problems::conflict("it is as asked for already");
                 return record.job.ok_or_else(already);
             };
-            let begun = Begun::new(&*self.machine, kind, &changed, "accepted", None);
+            let begun = Begun::new(&*self.machine, kind, &changed, "accepted", None, placed.sequence);
             let job = Some(begun.id());
             let changed = VolumeRecord { job, settled: false, failure: None, ..changed };
             let mut transaction = Transaction::new()
@@ -342,6 +346,10 @@ impl Station {
 /// The record changed; or `None`: it is so already, and the answer is the job that made it so.
 type Decision = Result<Option<VolumeRecord>, Problem>;
 
+fn possible(size: Size) -> Result<(), Problem> {
+    size.of_volume().map(drop).map_err(|bad| problems::bad_request(bad.to_string()))
+}
+
 /// A record for a volume that is on its unit already.
 fn taken_up(seen: &VolumeView, like: VolumeRecord) -> VolumeRecord {
     VolumeRecord {
@@ -361,6 +369,7 @@ fn unrecorded(unit: Uuid, seen: &VolumeView) -> VolumeRecord {
         name: String::new(),
         unit,
         size: 0,
+        block_size: None,
         write_policy: outband_pool_api::WritePolicy::Normal,
         volatile: false,
         wish: Wish::Free,
@@ -379,6 +388,8 @@ fn unrecorded(unit: Uuid, seen: &VolumeView) -> VolumeRecord {
 pub(super) struct Placed {
     pub(super) compare: Compare,
     pub(super) next: Vec<u8>,
+    /// How many came before.
+    sequence: u64,
 }
 
 pub(super) async fn placements(store: &Shared) -> Result<Placed, StoreError> {
@@ -388,7 +399,8 @@ pub(super) async fn placements(store: &Shared) -> Result<Placed, StoreError> {
         None => Compare::Absent(PLACEMENTS.to_owned()),
     };
     let count = entry.and_then(|entry| String::from_utf8(entry.value).ok()?.parse::<u64>().ok());
-    Ok(Placed { compare, next: (count.unwrap_or(0) + 1).to_string().into_bytes() })
+    let sequence = count.unwrap_or(0);
+    Ok(Placed { compare, next: (sequence + 1).to_string().into_bytes(), sequence })
 }
 
 /// Whether the unit reports what the record says it acknowledged.

@@ -66,20 +66,21 @@ impl Units {
 
     /// As the unit's own operator would.
     pub(crate) fn make(&self, id: Uuid, name: &str, size: u64) {
-        self.units().get_mut(&id).unwrap().make(name, size);
+        self.units().get_mut(&id).unwrap().make(name, size, 512);
     }
 }
 
 impl Unit {
-    fn make(&mut self, name: &str, size: u64) {
+    fn make(&mut self, name: &str, size: u64, block_size: u32) {
+        let blocks = size / u64::from(block_size);
         self.volumes.push(VolumeView {
             id: Uuid::new_v4(),
             name: name.to_owned(),
             size,
-            block_size: 512,
+            block_size,
             start_lba: 0,
-            end_lba: size / 512 - 1,
-            blocks: size / 512,
+            end_lba: blocks - 1,
+            blocks,
             target: format!("iqn.2026-11.local.outband:main:{name}"),
             lun: 0,
             volatile: false,
@@ -164,7 +165,7 @@ impl UnitApi for Remote {
             if volume.size > unit.free() {
                 return Err(refused(Refusal::NoSpace));
             }
-            unit.make(&volume.name, volume.size);
+            unit.make(&volume.name, volume.size, volume.block_size.unwrap_or_default().bytes());
             Ok(())
         })
     }
@@ -173,7 +174,7 @@ impl UnitApi for Remote {
         self.call(|unit| {
             let volume = unit.volume(volume)?;
             volume.size = size;
-            volume.blocks = size / 512;
+            volume.blocks = size / u64::from(volume.block_size);
             volume.end_lba = volume.blocks - 1;
             Ok(())
         })

@@ -2,6 +2,9 @@
 
 use super::{Malformed, put, u16_at, u32_at, u64_at};
 
+/// The largest LOWEST ALIGNED LOGICAL BLOCK ADDRESS that can be told.
+const LOWEST_ALIGNED_MAX: u16 = 0x3FFF;
+
 /// What READ CAPACITY tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capacity {
@@ -11,6 +14,8 @@ pub struct Capacity {
     pub block_size: u32,
     /// Two to this power blocks make one physical block.
     pub physical_exponent: u8,
+    /// The first block that begins a physical one; 14 bits.
+    pub lowest_aligned: u16,
     /// LBPME: blocks can be unmapped.
     pub provisioned: bool,
     /// LBPRZ: unmapped blocks read as zeros.
@@ -36,7 +41,8 @@ impl Capacity {
         put(&mut data, 0, self.last().to_be_bytes());
         put(&mut data, 8, self.block_size.to_be_bytes());
         data[13] = self.physical_exponent & 0x0F;
-        data[14] = u8::from(self.provisioned) << 7 | u8::from(self.unmapped_reads_zeros) << 6;
+        let flags = u16::from(self.provisioned) << 15 | u16::from(self.unmapped_reads_zeros) << 14;
+        put(&mut data, 14, (flags | self.lowest_aligned & LOWEST_ALIGNED_MAX).to_be_bytes());
         data
     }
 
@@ -61,6 +67,7 @@ impl Capacity {
         if data.len() >= 16 {
             let flags = u16_at(data, 14);
             capacity.physical_exponent = data[13] & 0x0F;
+            capacity.lowest_aligned = flags & LOWEST_ALIGNED_MAX;
             capacity.provisioned = flags & 0x8000 != 0;
             capacity.unmapped_reads_zeros = flags & 0x4000 != 0;
         }
@@ -75,7 +82,15 @@ impl Capacity {
             .filter(|bytes| *bytes != 0)
             .ok_or(Malformed("capacity data"))?;
         let (provisioned, unmapped_reads_zeros) = (false, false);
-        Ok(Self { blocks, block_size, physical_exponent: 0, provisioned, unmapped_reads_zeros })
+        let (physical_exponent, lowest_aligned) = (0, 0);
+        Ok(Self {
+            blocks,
+            block_size,
+            physical_exponent,
+            lowest_aligned,
+            provisioned,
+            unmapped_reads_zeros,
+        })
     }
 }
 
@@ -89,6 +104,7 @@ mod tests {
         blocks: 0x1_0000,
         block_size: 512,
         physical_exponent: 3,
+        lowest_aligned: 0,
         provisioned: true,
         unmapped_reads_zeros: true,
     };
@@ -124,11 +140,13 @@ mod tests {
         #[test]
         fn the_long_form_comes_back_as_what_it_was(
             blocks in 1u64..1 << 50, shift in 9u32..13, physical_exponent in 0u8..8,
-            provisioned: bool, unmapped_reads_zeros: bool,
+            lowest_aligned in 0u16..1 << 14, provisioned: bool, unmapped_reads_zeros: bool,
         ) {
             let block_size = 1 << shift;
-            let capacity =
-                Capacity { blocks, block_size, physical_exponent, provisioned, unmapped_reads_zeros };
+            let capacity = Capacity {
+                blocks, block_size, physical_exponent, lowest_aligned, provisioned,
+                unmapped_reads_zeros,
+            };
             prop_assert_eq!(Capacity::parse_long(&capacity.long()), Ok(capacity));
         }
     }

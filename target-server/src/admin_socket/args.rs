@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use outband_control::access::{BadSubject, RedirectAddress, Subject};
-use outband_pool_api::Size;
+use outband_pool_api::{BlockSize, Size};
 
 use crate::media::{VolumeName, WritePolicy};
 
@@ -92,11 +92,11 @@ pub enum VolumeCommand {
     /// Make a volume
     Create {
         name: VolumeName,
-        /// For example 80G
+        /// From 1M to 8E, for example 80G
         size: Size,
-        /// Bytes in a block; 512 where the devices can, if not given
-        #[arg(long, value_parser = block_size)]
-        block_size: Option<u32>,
+        /// Bytes in a logical block, 512 or 4096; 512 where the devices can, if not given
+        #[arg(long, value_name = "BYTES")]
+        block_size: Option<BlockSize>,
         /// When a write is acknowledged: on stable storage (normal) or in the cache (high)
         #[arg(long, value_enum, default_value = "normal")]
         write_policy: Policy,
@@ -235,12 +235,4 @@ impl std::str::FromStr for PartitionName {
 fn subject(text: &str) -> Result<Subject, String> {
     let last = text.rsplit_once(':').map_or(text, |(_, last)| last);
     last.parse().map_err(|error: BadSubject| error.to_string())
-}
-
-fn block_size(text: &str) -> Result<u32, String> {
-    match text {
-        "512" => Ok(512),
-        "4096" => Ok(4096),
-        _ => Err("a block has 512 or 4096 bytes".to_owned()),
-    }
 }

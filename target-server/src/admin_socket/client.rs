@@ -98,7 +98,7 @@ fn volume_request(command: VolumeCommand) -> Request {
     match command {
         VolumeCommand::Create { name, size, block_size, write_policy, on, allow_volatile } => {
             let mut volume = NewVolume::new(name, size.0);
-            volume.block_size = block_size;
+            volume.block_size = block_size.map(u32::from);
             volume.write_policy = write_policy.into();
             volume.on = on;
             volume.allow_volatile = allow_volatile;

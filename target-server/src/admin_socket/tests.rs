@@ -36,6 +36,17 @@ fn check(dir: &Path) {
     assert!(again.contains("already a device of this unit"), "{again}");
     let refused = outband(dir, "volume create db 100M --allow-volatile").unwrap_err();
     assert!(refused.contains("do not fit"), "{refused}");
+    for (size, blocks) in [("1023K", "512"), ("9E", "512"), ("8M", "1024")] {
+        let line = format!("volume create db {size} --block-size {blocks} --allow-volatile");
+        let refused = outband(dir, &line).unwrap_err();
+        let why = if blocks == "512" { "from 1 MiB to 8 EiB" } else { "512 or 4096 bytes" };
+        assert!(refused.contains(why), "{refused}");
+    }
+    outband(dir, "volume create large 3M --block-size 4K --allow-volatile").unwrap();
+    let volumes = outband(dir, "volume ls -o json").unwrap();
+    let volumes: serde_json::Value = serde_json::from_str(&volumes).unwrap();
+    assert_eq!((&volumes[0]["blocks"], &volumes[0]["block_size"]), (&768.into(), &4096.into()));
+    outband(dir, "volume rm large").unwrap();
     outband(dir, "volume create db 8M --allow-volatile").unwrap();
     let volumes = outband(dir, "volume ls -o json").unwrap();
     let volumes: serde_json::Value = serde_json::from_str(&volumes).unwrap();

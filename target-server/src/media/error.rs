@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use outband_pool_api::BadVolumeSize;
 use uuid::Uuid;
 
 use super::area::AreaError;
@@ -54,7 +55,9 @@ pub enum MediaError {
     NoSuchDevice(String),
     #[error("{wanted} bytes do not fit; {free} bytes are free{}", hint(*volatile))]
     NoSpace { wanted: u64, free: u64, volatile: u64 },
-    #[error("a volume's size must be above zero and a multiple of its block size, {block_size}")]
+    #[error(transparent)]
+    VolumeSize(#[from] BadVolumeSize),
+    #[error("a partition has at least one block of {block_size} bytes")]
     BadSize { block_size: u32 },
     #[error("blocks of {asked} bytes are not possible here; use one of {possible}")]
     BadBlockSize { asked: u32, possible: String },

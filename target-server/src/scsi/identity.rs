@@ -174,18 +174,15 @@ impl LogicalUnit {
         if !self.config.unmap {
             return limits;
         }
-        let granularity = physical.max(UNMAP_PIECE) / block;
+        let unmap_piece = physical.max(UNMAP_PIECE);
+        // One block is no granularity, so none is told. QEMU 7.2 aborts where one is told of
+        // blocks larger than 512 bytes.
+        let told = unmap_piece > block;
         BlockLimits {
             unmap_blocks_max: UNMAP_BLOCKS_MAX,
             unmap_extents_max: UNMAP_EXTENTS_MAX,
-            // One block is no granularity, so none is told. QEMU 7.2 aborts where one is told of
-            // blocks larger than 512 bytes.
-            unmap_granularity: match granularity {
-                1 => 0,
-                blocks => blocks,
-            },
-            // Pieces of a device are laid out in whole MiB.
-            unmap_alignment: (granularity > 1).then_some(0),
+            unmap_granularity: if told { unmap_piece / block } else { 0 },
+            unmap_alignment: told.then(|| self.first_aligned(unmap_piece)),
             ..limits
         }
     }

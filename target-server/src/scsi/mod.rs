@@ -55,6 +55,8 @@ pub struct LuConfig {
     pub block_size: u32,
     /// Bytes the device writes at once; a power of two times the block size.
     pub physical_block_size: u32,
+    /// The block of the volume that it begins at; above 0 in partitions only.
+    pub first_block: u64,
     /// Write policy *high*: a write is answered from the cache, until FUA or a flush (WCE=1).
     pub write_cache: bool,
     /// The medium forgets when its process ends. Its cache cannot be switched off.

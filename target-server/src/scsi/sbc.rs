@@ -29,9 +29,18 @@ impl LogicalUnit {
             blocks: self.config.blocks,
             block_size: block,
             physical_exponent: u8::try_from(exponent).expect("a logarithm of 32 bits is small"),
+            lowest_aligned: u16::try_from(self.first_aligned(physical)).unwrap_or(0),
             provisioned: self.config.unmap,
             unmapped_reads_zeros: self.config.unmap,
         }
+    }
+
+    /// The first block that begins a piece of `piece` bytes of the volume, which itself begins on
+    /// a whole MiB of its device.
+    pub(super) fn first_aligned(&self, piece: u32) -> u32 {
+        let blocks = u64::from((piece / self.config.block_size).max(1));
+        let past = self.config.first_block % blocks;
+        u32::try_from((blocks - past) % blocks).expect("less than the blocks of a piece")
     }
 
     pub(super) fn read(&self, cdb: &Cdb, fields: &Transfer) -> Result<Plan, Sense> {

@@ -45,6 +45,7 @@ fn disk() -> LuConfig {
         blocks: 512,
         block_size: 4096,
         physical_block_size: 4096,
+        first_block: 0,
         write_cache: false,
         volatile: false,
         read_only: false,

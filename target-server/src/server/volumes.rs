@@ -207,6 +207,7 @@ impl Server {
             blocks,
             block_size: spec.block_size,
             physical_block_size: spec.physical_block_size.max(spec.block_size),
+            first_block: start,
             write_cache: spec.write_policy == WritePolicy::High,
             volatile: spec.volatile,
             read_only: spec.read_only,

@@ -4,12 +4,13 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 pub(crate) mod raw;
+pub(crate) mod scsi;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outband_control::access::{AccessTable, Chap, Epoch, Grant};
+use outband_control::access::{ANY_HOST, AccessTable, Chap, Epoch, Grant};
 use outband_control::api::TargetNames;
 use outband_control::secret::Secret;
 use outband_initiator::{Config, Disk, Error};
@@ -18,6 +19,8 @@ use outband_target_server::media::{
 };
 use outband_target_server::server::{Server, ServerConfig};
 use uuid::Uuid;
+
+use self::scsi::ScsiHost;
 
 pub(crate) const SECRET: &str = "a secret of host a's";
 
@@ -77,6 +80,28 @@ impl Target {
         self.server.publish(self.access.clone()).await;
     }
 
+    /// Lets everybody in to it, so often as they like, without CHAP, and connects as one of them.
+    pub(crate) async fn open(&mut self, spec: &VolumeSpec) -> ScsiHost {
+        self.server.attach(spec).await.unwrap();
+        let grant = Grant {
+            subject: spec.name.as_str().parse().unwrap(),
+            host: ANY_HOST.to_owned(),
+            chap: None,
+            sources: Vec::new(),
+            epoch: Epoch(1),
+            sessions_per_portal: 8,
+        };
+        self.access.grant(grant).unwrap();
+        self.server.publish(self.access.clone()).await;
+        self.scsi_host(spec.name.as_str())
+    }
+
+    /// One more session to an open volume.
+    pub(crate) fn scsi_host(&self, volume: &str) -> ScsiHost {
+        let target = format!("iqn.2026-11.local.outband:test:{volume}");
+        ScsiHost::connect(self.portal, &target, &host("scsi"))
+    }
+
     pub(crate) fn config(&self, volume: &str, of: &str) -> Config {
         let target = format!("iqn.2026-11.local.outband:test:{volume}");
         Config::new(self.portal.to_string(), target).initiator(host(of)).chap(of, SECRET)
@@ -88,15 +113,19 @@ impl Target {
 }
 
 pub(crate) fn memory(name: &str, mib: u64) -> VolumeSpec {
-    let len = mib << 20;
+    memory_of(name, mib << 20, 512)
+}
+
+/// A volume in memory, which keeps only what is written to it.
+pub(crate) fn memory_of(name: &str, len: u64, block_size: u32) -> VolumeSpec {
     let zero = ZeroWith::Writes;
     let piece = Piece { device: Uuid::new_v4(), media: Media::Memory, offset: 0, len, zero };
     VolumeSpec {
         id: Uuid::new_v4(),
         name: VolumeName::new(name).unwrap(),
-        block_size: 512,
+        block_size,
         physical_block_size: 4096,
-        blocks: len / 512,
+        blocks: len / u64::from(block_size),
         write_policy: WritePolicy::Normal,
         state: VolumeState::Online,
         read_only: false,

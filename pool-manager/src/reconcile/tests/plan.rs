@@ -14,6 +14,7 @@ fn want(wish: Wish, epoch: u64) -> VolumeRecord {
         name: "data".into(),
         unit: Uuid::from_u128(1),
         size: 100,
+        block_size: None,
         write_policy: WritePolicy::Normal,
         volatile: false,
         wish,

@@ -82,7 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn take(catalog: &mut Catalog, step: &Step) -> Result<(), MediaError> {
     match *step {
         Step::Create { name, mib, on } => {
-            let mut new = NewVolume::new(NAMES[name].parse().unwrap(), mib * MIB - 512);
+            let mut new = NewVolume::new(NAMES[name].parse().unwrap(), (mib * MIB - 512).max(MIB));
             new.on = on.map(|disk| format!("disk{disk}")).into_iter().collect();
             catalog.create_volume(&new).map(drop)
         }

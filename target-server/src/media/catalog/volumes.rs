@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use outband_pool_api::Size;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -398,8 +399,8 @@ fn bad_block_size(asked: u32, least: u32) -> MediaError {
     MediaError::BadBlockSize { asked, possible: possible.join(", ") }
 }
 
+/// To whole blocks, if a volume can have that size.
 fn round_up(size: u64, block_size: u32) -> Result<u64, MediaError> {
-    size.checked_next_multiple_of(u64::from(block_size))
-        .filter(|size| *size > 0)
-        .ok_or(MediaError::BadSize { block_size })
+    // The largest size of a volume is whole blocks of either size, so nothing overflows here.
+    Ok(Size(size).of_volume()?.0.next_multiple_of(u64::from(block_size)))
 }

@@ -82,6 +82,24 @@ fn the_limits_are_told_in_blocks() {
     }
 }
 
+/// A partition that begins at block 3: where physical blocks of 4096 bytes begin in it.
+#[test]
+fn a_partition_tells_where_its_physical_blocks_begin() {
+    for (config, piece, first) in [
+        (small_blocks(), 8, 5),
+        (disk(), 1, 0),
+        (LuConfig { physical_block_size: 512, ..small_blocks() }, 1, 0),
+    ] {
+        let mut talk = Talk::new(LuConfig { first_block: 3, ..config });
+        let capacity = data(talk.send(A, Cdb::ReadCapacity16 { allocation: 32 }));
+        let capacity = Capacity::parse_long(&capacity).unwrap();
+        assert_eq!((1 << capacity.physical_exponent, capacity.lowest_aligned), (piece, first));
+        // Room is given back in pieces of 4096 bytes, however small the physical blocks are.
+        let limits = BlockLimits::parse(&page(&mut talk, 0xB0)).unwrap();
+        assert_eq!(limits.unmap_alignment, (capacity.block_size == 512).then_some(5));
+    }
+}
+
 #[test]
 fn unmap_is_told_of_everywhere_or_nowhere() {
     for unmap in [true, false] {
