@@ -5,7 +5,7 @@ use std::time::Duration;
 use outband_protocol::ids::{Cid, IscsiName, Isid, Lun, Tsih};
 use outband_protocol::initiator::{self as core, Timing};
 use outband_protocol::keys::{DigestWish, Offer};
-use outband_protocol::login::{Credentials, Secret, initiator as login};
+use outband_protocol::login::{Algorithm, Credentials, Secret, initiator as login};
 use outband_protocol::serial::Sn;
 
 use crate::Error;
@@ -22,6 +22,7 @@ pub struct Config {
     target: String,
     initiator: Option<String>,
     chap: Option<Credentials>,
+    algorithms: Vec<Algorithm>,
     digests: DigestWish,
     pub(crate) lun: Lun,
     pub(crate) timing: Timing,
@@ -37,6 +38,7 @@ impl Config {
             target: target.into(),
             initiator: None,
             chap: None,
+            algorithms: Algorithm::ALL.to_vec(),
             digests: DigestWish::Prefer,
             lun: Lun::ZERO,
             timing: Timing::default(),
@@ -93,6 +95,13 @@ impl Config {
         self
     }
 
+    /// Which CHAP algorithms the target may choose from, the most wanted first; all, if nothing is
+    /// said. For targets that number them in another way than the standard: tgt takes 7 for SHA-1.
+    #[must_use]
+    pub fn chap_algorithms(self, algorithms: &[Algorithm]) -> Self {
+        Self { algorithms: algorithms.to_vec(), ..self }
+    }
+
     /// CRC32C over headers and data. Taken where the target agrees, unless told otherwise.
     #[must_use]
     pub fn digests(self, wish: DigestWish) -> Self {
@@ -117,6 +126,12 @@ impl Config {
         Self { timing, ..self }
     }
 
+    fn offer(&self) -> Offer {
+        let (header_digest, data_digest) = (self.digests, self.digests);
+        let chap_algorithms = self.algorithms.clone();
+        Offer { header_digest, data_digest, chap_algorithms, ..Offer::default() }
+    }
+
     /// What the session needs, with a name of its own.
     pub(crate) fn session(&self) -> Result<core::Config, Error> {
         let (isid, seed) = random_names()?;
@@ -125,11 +140,12 @@ impl Config {
                 self.initiator.as_deref(),
                 Some(&self.target),
                 self.chap.as_ref(),
-                self.digests,
+                self.offer(),
                 isid,
             )?,
             portals: self.portals.clone(),
             requests_max: REQUESTS_MAX,
+            identify: Some(self.lun),
             timing: self.timing,
             seed,
         })
@@ -141,7 +157,7 @@ pub(crate) fn login(
     initiator: Option<&str>,
     target: Option<&str>,
     chap: Option<&Credentials>,
-    digests: DigestWish,
+    offer: Offer,
     isid: Isid,
 ) -> Result<login::Config, Error> {
     let iscsi_name = |what: &str, text: &str| {
@@ -160,7 +176,7 @@ pub(crate) fn login(
         isid,
         tsih: Tsih(0),
         cid: Cid(0),
-        offer: Offer { header_digest: digests, data_digest: digests, ..Offer::default() },
+        offer,
         chap: chap.cloned(),
         challenge: (0, Vec::new()),
         cmd_sn: Sn(1),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use outband_protocol::Transmit;
 use outband_protocol::initiator::{Conn, ConnEvent};
-use outband_protocol::keys::{DigestWish, PortalAddress, TargetRecord, parse_targets};
+use outband_protocol::keys::{DigestWish, Offer, PortalAddress, TargetRecord, parse_targets};
 use outband_protocol::login::initiator::{Event, LoggedIn, Login};
-use outband_protocol::login::{Credentials, Secret};
+use outband_protocol::login::{Algorithm, Credentials, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -26,6 +26,7 @@ pub struct Discovery {
     portal: String,
     initiator: String,
     chap: Option<Credentials>,
+    algorithms: Vec<Algorithm>,
 }
 
 /// The targets that a portal shows to an initiator of this name, without authentication.
@@ -37,7 +38,12 @@ impl Discovery {
     /// Asks the portal `host[:port]` in the name of `initiator`.
     #[must_use]
     pub fn new(portal: impl Into<String>, initiator: impl Into<String>) -> Self {
-        Self { portal: with_port(portal.into()), initiator: initiator.into(), chap: None }
+        Self {
+            portal: with_port(portal.into()),
+            initiator: initiator.into(),
+            chap: None,
+            algorithms: Algorithm::ALL.to_vec(),
+        }
     }
 
     /// How this host proves its name.
@@ -46,6 +52,12 @@ impl Discovery {
         let secret = Secret::new(secret.into());
         self.chap = Some(Credentials { user: user.into(), secret, mutual: None });
         self
+    }
+
+    /// As [`Config::chap_algorithms`](crate::Config::chap_algorithms).
+    #[must_use]
+    pub fn chap_algorithms(self, algorithms: &[Algorithm]) -> Self {
+        Self { algorithms: algorithms.to_vec(), ..self }
     }
 
     /// Asks. A target without an address is at the portal that was asked.
@@ -78,11 +90,18 @@ impl Discovery {
         Err(Error::Discovery("too many redirections".to_owned()))
     }
 
+    /// Digests only where the target wants them.
+    fn offer(&self) -> Offer {
+        let (header_digest, data_digest) = (DigestWish::Allow, DigestWish::Allow);
+        let chap_algorithms = self.algorithms.clone();
+        Offer { header_digest, data_digest, chap_algorithms, ..Offer::default() }
+    }
+
     async fn log_in(&self, wire: &mut Wire) -> Result<Event, Error> {
         let (isid, _) = random_names()?;
         let initiator = Some(self.initiator.as_str());
         let chap = self.chap.as_ref();
-        let mut config = config::login(initiator, None, chap, DigestWish::Allow, isid)?;
+        let mut config = config::login(initiator, None, chap, self.offer(), isid)?;
         let mut challenge = vec![0; 16];
         fill_random(&mut challenge)?;
         config.challenge = (challenge[0], challenge);

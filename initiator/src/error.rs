@@ -38,6 +38,11 @@ pub enum Error {
     /// The session was lost and could not be made anew.
     #[error("the session is lost: {0}")]
     Lost(#[source] FailReason),
+    /// The target came back with another volume in the place of this one: memory that was served
+    /// anew, or a disk that was exchanged. What was under way is not repeated. Connect anew to use
+    /// what is there now.
+    #[error("another volume is now where this one was; connect anew to use it")]
+    Replaced,
     /// Somebody closed the disk.
     #[error("the disk was closed")]
     Closed,
@@ -111,6 +116,7 @@ impl Error {
         let (FailReason::Final(down) | FailReason::GaveUp(down)) = &reason;
         match (down, io) {
             (DownReason::Refused(status), _) => Self::of_status(*status),
+            (DownReason::AnotherUnit, _) => Self::Replaced,
             (DownReason::Disconnected, Some(source)) => {
                 Self::Unreachable { portal: portal.to_owned(), source }
             }

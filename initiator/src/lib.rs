@@ -44,6 +44,7 @@ pub use disk::{Disk, Geometry};
 pub use error::Error;
 pub use outband_protocol::initiator::Timing;
 pub use outband_protocol::keys::{DigestWish, PortalAddress, TargetRecord};
+pub use outband_protocol::login::Algorithm;
 pub use outband_protocol::pdu::LoginStatus;
 pub use outband_protocol::scsi::Sense;
 pub use pool::Pool;

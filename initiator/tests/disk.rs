@@ -77,7 +77,8 @@ async fn many_tasks_use_one_disk_at_once() {
 async fn a_connection_lost_again_and_again_is_not_noticed_by_the_application() {
     let target = Target::start(Mood::default()).await;
     let disk = Disk::connect(target.config().timing(impatient())).await.unwrap();
-    target.mood(|mood| mood.commands_per_connection = Some(9));
+    // Of these, two go into finding out who is there.
+    target.mood(|mood| mood.commands_per_connection = Some(10));
     let mut tasks = Vec::new();
     for task in 0..8 {
         let disk = disk.clone();
@@ -94,6 +95,33 @@ async fn a_connection_lost_again_and_again_is_not_noticed_by_the_application() {
         task.await.unwrap();
     }
     assert!(target.logins() > 10, "{} logins", target.logins());
+}
+
+#[tokio::test]
+async fn another_volume_in_the_place_of_the_first_gets_no_write_of_the_first() {
+    let target = Target::start(Mood::default()).await;
+    let disk = Disk::connect(target.config().timing(impatient())).await.unwrap();
+    disk.write_at(0, vec![1; 512]).await.unwrap();
+    target.mood(|mood| {
+        mood.name = 7;
+        mood.commands_per_connection = Some(0);
+    });
+    // Its connection ends with this write, which is then on its way to nowhere.
+    let pending = tokio::spawn({
+        let disk = disk.clone();
+        async move { disk.write_at(512, vec![2; 512]).await }
+    });
+    while target.logins() < 2 {
+        tokio::task::yield_now().await;
+    }
+    target.mood(|mood| mood.commands_per_connection = None);
+    let lost = pending.await.unwrap().unwrap_err();
+    assert!(matches!(lost, Error::Unknown | Error::Replaced), "{lost}");
+    let refused = disk.write_at(0, vec![3; 512]).await.unwrap_err();
+    assert!(matches!(refused, Error::Replaced), "{refused}");
+    assert_eq!(target.volume.lock().unwrap().bytes[..1024], [[1; 512], [0; 512]].concat());
+    let fresh = Disk::connect(target.config()).await.unwrap();
+    fresh.write_at(0, vec![4; 512]).await.unwrap();
 }
 
 #[tokio::test]

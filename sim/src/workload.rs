@@ -358,6 +358,7 @@ impl Host {
             login,
             portals: vec![setup.portal.to_string()],
             requests_max: setup.depth,
+            identify: None,
             timing: setup.timing,
             seed: self.rng.number(),
         };

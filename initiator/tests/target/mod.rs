@@ -17,7 +17,7 @@ use outband_protocol::login::target::{Demand, Event as LoginEvent, Login, Settin
 use outband_protocol::login::{Credentials, Secret};
 use outband_protocol::pdu::TaskManagementResult;
 use outband_protocol::scsi::capacity::Capacity;
-use outband_protocol::scsi::inquiry::{self, BlockLimits};
+use outband_protocol::scsi::inquiry::{self, BlockLimits, Designator, Name};
 use outband_protocol::scsi::sense::{INVALID_FIELD_IN_CDB, LBA_OUT_OF_RANGE, POWER_ON, Sense};
 use outband_protocol::scsi::{Cdb, Status, unmap};
 use outband_protocol::target::{Command, Conn, Event, Outcome};
@@ -41,8 +41,10 @@ pub struct Mood {
     pub commands_per_connection: Option<usize>,
     /// Answer so many commands with BUSY first.
     pub busy: usize,
-    /// Take commands and never answer.
+    /// Take commands, other than the question who it is, and never answer.
     pub mute: bool,
+    /// What the volume's name is made of.
+    pub name: u8,
     /// The sense for every READ.
     pub read_sense: Option<Sense>,
 }
@@ -223,7 +225,8 @@ impl Work {
         }
         self.commands += 1;
         let cdb = Cdb::parse(&command.cdb).ok();
-        let (status, sense) = if volume.mood.mute {
+        let asked = matches!(cdb, Some(Cdb::Inquiry { .. }));
+        let (status, sense) = if volume.mood.mute && !asked {
             return Some(());
         } else if std::mem::take(&mut self.fresh) {
             (Status::CheckCondition, Some(POWER_ON))
@@ -259,6 +262,7 @@ impl Work {
             blocks: BLOCKS,
             block_size: 512,
             physical_exponent: 3,
+            lowest_aligned: 0,
             provisioned: true,
             unmapped_reads_zeros: true,
         };
@@ -277,6 +281,10 @@ impl Work {
             Some(Cdb::ReadCapacity16 { .. }) => self.reply(command, capacity.long().to_vec()),
             Some(Cdb::Inquiry { page: Some(inquiry::BLOCK_LIMITS), .. }) => {
                 self.reply(command, limits.page());
+            }
+            Some(Cdb::Inquiry { page: Some(inquiry::IDENTIFICATION), .. }) => {
+                let name = Name::Naa(vec![self.target.volume.lock().unwrap().mood.name; 16]);
+                self.reply(command, inquiry::designators(&[Designator::unit(name)]));
             }
             Some(Cdb::Inquiry { page: Some(inquiry::SERIAL_NUMBER), .. }) => {
                 self.reply(command, inquiry::serial_number("0123"));

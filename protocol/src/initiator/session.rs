@@ -3,7 +3,8 @@
 //!
 //! It keeps its ISID and logs in with TSIH 0, so the target ends whatever was left of the old nexus
 //! before the new login succeeds (§6.3.5). Commands are repeated only after that: a write of the
-//! old connection cannot land on top of a newer one.
+//! old connection cannot land on top of a newer one. Before that, too, the logical unit is asked who
+//! it is, and another one than before ends the session.
 //!
 //! The shell drains after every call: [`Action`]s first, then events, then transmits, until there
 //! is none of either. A connection is closed before the application learns that a request of it
@@ -11,6 +12,7 @@
 
 mod config;
 mod event;
+mod identity;
 mod keepalive;
 mod portals;
 mod requests;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use self::config::{Config, Timing};
 pub use self::event::{Action, DownReason, Event, FailReason, Outcome, Request, SubmitError};
+use self::identity::{Answer, Probe, is_same};
 use self::keepalive::{Keepalive, Silence};
 use self::portals::Portals;
 use self::requests::{Phase, Requests};
@@ -29,6 +32,7 @@ use crate::ids::TaskId;
 use crate::keys::PortalAddress;
 use crate::login::initiator as login;
 use crate::pdu::{AsyncEvent, AsyncMessage, LoginStatus};
+use crate::scsi::inquiry::Name;
 use crate::scsi::sense::SenseKey;
 use crate::scsi::{Sense, Status};
 use crate::transmit::Transmit;
@@ -44,6 +48,7 @@ enum State {
     Waiting { until: Instant },
     Connecting { give_up: Instant },
     LoggingIn { login: Box<login::Login>, give_up: Instant },
+    Identifying { conn: Box<Conn>, group: Option<u16>, probe: Box<Probe>, give_up: Instant },
     Up(Box<Conn>),
     Over,
 }
@@ -61,6 +66,8 @@ pub struct Session {
     was_up: bool,
     /// Target portal group of the last login.
     group: Option<u16>,
+    /// The names that the logical unit is known by, once it has told.
+    identity: Vec<Name>,
     /// Since when there is no session.
     down_since: Instant,
     last_reason: DownReason,
@@ -82,7 +89,7 @@ impl Session {
     pub fn new(config: Config, now: Instant) -> Self {
         let mut session = Self {
             portals: Portals::new(config.portals.clone(), config.seed),
-            requests: Requests::new(config.requests_max.clamp(1, SLOTS_MAX)),
+            requests: Requests::new(slots(&config)),
             config,
             state: State::Over,
             keepalive: Keepalive::new(now),
@@ -90,6 +97,7 @@ impl Session {
             actions: VecDeque::new(),
             was_up: false,
             group: None,
+            identity: Vec::new(),
             down_since: now,
             last_reason: DownReason::Disconnected,
             leaving: None,
@@ -164,6 +172,14 @@ impl Session {
                     Ok(Some(event)) => self.on_login(event, now),
                     Err(error) => self.lose(DownReason::Login(error), RESET, now),
                 },
+                State::Identifying { conn, probe, .. } => match conn.next_event(input) {
+                    Ok(None) => return None,
+                    Ok(Some(event)) => {
+                        let answer = probe.on_event(&event);
+                        self.on_answer(answer, now);
+                    }
+                    Err(error) => self.lose(DownReason::Offence(error), RESET, now),
+                },
                 State::Up(conn) => match conn.next_event(input) {
                     Ok(None) => return None,
                     Ok(Some(event)) => {
@@ -208,6 +224,10 @@ impl Session {
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         match &mut self.state {
             State::LoggingIn { login, .. } => login.poll_transmit(),
+            State::Identifying { conn, probe, .. } => {
+                probe.start(conn);
+                conn.poll_transmit()
+            }
             State::Up(_) => {
                 self.start_ready();
                 match &mut self.state {
@@ -229,7 +249,9 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let state = match &self.state {
             State::Waiting { until } => Some(*until),
-            State::Connecting { give_up } | State::LoggingIn { give_up, .. } => Some(*give_up),
+            State::Connecting { give_up }
+            | State::LoggingIn { give_up, .. }
+            | State::Identifying { give_up, .. } => Some(*give_up),
             State::Up(_) => {
                 let silence = self.keepalive.due(&self.config.timing);
                 Some(self.leaving.map_or(silence, |leave| leave.min(silence)))
@@ -247,7 +269,9 @@ impl Session {
             State::Connecting { give_up } if *give_up <= now => {
                 self.lose(DownReason::ConnectTimeout, RESET, now);
             }
-            State::LoggingIn { give_up, .. } if *give_up <= now => {
+            State::LoggingIn { give_up, .. } | State::Identifying { give_up, .. }
+                if *give_up <= now =>
+            {
                 self.lose(DownReason::LoginTimeout, RESET, now);
             }
             State::Up(_) => self.watch(now),
@@ -260,7 +284,8 @@ impl Session {
     }
 
     fn drop_attempt(&mut self) {
-        if matches!(self.state, State::Connecting { .. } | State::LoggingIn { .. }) {
+        let idle = matches!(self.state, State::Waiting { .. } | State::Up(_) | State::Over);
+        if !idle {
             self.actions.extend(RESET);
         }
     }
@@ -367,11 +392,45 @@ impl Session {
     }
 
     fn on_logged_in(&mut self, logged_in: &login::LoggedIn, now: Instant) {
+        let group = logged_in.target_portal_group_tag;
+        let slots = slots(&self.config);
+        let terms = Terms { cid: self.config.login.cid, ..logged_in.into() };
+        // One slot more, for the question who it is.
+        let conn = Box::new(Conn::new(terms, slots + 1));
+        match self.config.identify {
+            Some(lun) => {
+                let probe = Box::new(Probe::new(lun, slots));
+                let give_up = now + self.config.timing.login;
+                self.state = State::Identifying { conn, group, probe, give_up };
+            }
+            None => self.stand(conn, group, now),
+        }
+    }
+
+    fn on_answer(&mut self, answer: Answer, now: Instant) {
+        let names = match answer {
+            Answer::Awaited => return,
+            Answer::Busy => return self.lose(DownReason::Busy, RESET, now),
+            Answer::Leave => return self.lose(DownReason::Asked, RESET, now),
+            Answer::Names(names) => names,
+        };
+        if !is_same(&self.identity, &names) {
+            return self.lose(DownReason::AnotherUnit, RESET, now);
+        }
+        if self.identity.is_empty() {
+            self.identity = names;
+        }
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if let State::Identifying { conn, group, .. } = state {
+            self.stand(conn, group, now);
+        }
+    }
+
+    fn stand(&mut self, conn: Box<Conn>, group: Option<u16>, now: Instant) {
         // Reinstatement ends the old nexus only where it was: at the same portal group. A target
         // that sent us here by itself has seen to the old one before (fencing); otherwise the fate
         // of a write that is on its way elsewhere is not known, and it is not repeated.
         self.news.push_back(Event::Up);
-        let group = logged_in.target_portal_group_tag;
         if self.was_up && group != self.group && !self.portals.is_redirected() {
             let news = &mut self.news;
             self.requests.disown(|task| {
@@ -379,9 +438,7 @@ impl Session {
             });
         }
         self.group = group;
-        let slots = self.config.requests_max.clamp(1, SLOTS_MAX);
-        let terms = Terms { cid: self.config.login.cid, ..logged_in.into() };
-        self.state = State::Up(Box::new(Conn::new(terms, slots)));
+        self.state = State::Up(conn);
         self.keepalive = Keepalive::new(now);
         self.was_up = true;
     }
@@ -539,7 +596,8 @@ impl Session {
                 let passing = [LoginStatus::NOT_FOUND, LoginStatus::TOO_MANY_CONNECTIONS];
                 !(self.was_up && passing.contains(status))
             }
-            DownReason::Refused(_) => false,
+            DownReason::Refused(_) | DownReason::Busy => false,
+            DownReason::AnotherUnit => true,
             _ => !self.was_up && self.portals.all_failed(),
         }
     }
@@ -553,6 +611,11 @@ impl Session {
         });
         self.news.push_back(last);
     }
+}
+
+/// Requests that a connection of this session can have.
+fn slots(config: &Config) -> u16 {
+    config.requests_max.clamp(1, SLOTS_MAX - 1)
 }
 
 /// Conditions that say something about the logical unit and nothing against the command: it was not

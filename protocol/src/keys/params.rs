@@ -5,6 +5,7 @@ use crate::limits::{
     BURST_LEN_MAX, FIRST_BURST_LEN, LOGIN_SEGMENT_LEN_MAX, OUTSTANDING_R2T_MAX,
     RECV_SEGMENT_LEN_MAX,
 };
+use crate::login::Algorithm;
 
 /// What a session is for (§13.21).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -138,6 +139,8 @@ pub struct Offer {
     pub time_to_retain: u32,
     /// MaxOutstandingR2T.
     pub max_outstanding_r2t: u32,
+    /// CHAP_A of an initiator, the most wanted first. A target takes all that it knows.
+    pub chap_algorithms: Vec<Algorithm>,
 }
 
 impl Default for Offer {
@@ -155,6 +158,7 @@ impl Default for Offer {
             time_to_wait: 0,
             time_to_retain: 0,
             max_outstanding_r2t: u32::from(OUTSTANDING_R2T_MAX),
+            chap_algorithms: Algorithm::ALL.to_vec(),
         }
     }
 }

@@ -136,9 +136,9 @@ impl Algorithm {
         Self::ALL.into_iter().find(offers)
     }
 
-    /// CHAP_A with all of them, the strongest first.
-    pub(super) fn offer() -> String {
-        Self::ALL.map(|algorithm| algorithm.number().to_string()).join(",")
+    /// CHAP_A with these.
+    pub(super) fn offer(list: &[Self]) -> String {
+        list.iter().map(|algorithm| algorithm.number().to_string()).collect::<Vec<_>>().join(",")
     }
 
     /// The response that `secret` makes of a challenge.

@@ -123,7 +123,11 @@ impl Login {
             exp_stat_sn: None,
             incoming: TextBuffer::default(),
             outgoing: TextQueue::default(),
-            auth: Auth::new(config.chap.clone(), config.challenge.clone()),
+            auth: Auth::new(
+                config.chap.clone(),
+                config.offer.chap_algorithms.clone(),
+                config.challenge.clone(),
+            ),
             negotiation: Negotiation::new(Role::Initiator, session, config.offer.clone()),
             target_portal_group_tag: None,
             target_alias: None,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::ids::Lun;
 use crate::login::initiator as login;
 
 /// Who connects to what, and how.
@@ -12,8 +13,12 @@ pub struct Config {
     pub login: login::Config,
     /// `address:port` of each portal of the target; at least one.
     pub portals: Vec<String>,
-    /// Requests taken before the first of them is over; at most [`SLOTS_MAX`](crate::initiator::SLOTS_MAX).
+    /// Requests taken before the first of them is over; less than
+    /// [`SLOTS_MAX`](crate::initiator::SLOTS_MAX).
     pub requests_max: u16,
+    /// The logical unit that must be the same after every login. It is asked before anything is
+    /// repeated; `None` asks nothing.
+    pub identify: Option<Lun>,
     /// How long things may take.
     pub timing: Timing,
     /// Makes the jitter of the back-off; differs from host to host.

@@ -52,7 +52,7 @@ pub enum Action {
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event<'b> {
-    /// Logged in: the old nexus, if there was one, is gone.
+    /// Logged in to the same logical unit as before: the old nexus, if there was one, is gone.
     Up,
     /// A connection or an attempt has ended; another will be tried.
     Down {
@@ -141,6 +141,12 @@ pub enum DownReason {
     /// The login could not be carried on.
     #[error("login: {0}")]
     Login(#[from] LoginError),
+    /// The logical unit has no time to say who it is.
+    #[error("the logical unit is too busy to be identified")]
+    Busy,
+    /// Another logical unit is where ours was: nothing that was asked of ours is repeated.
+    #[error("another volume is in the place of the one that was used")]
+    AnotherUnit,
     /// The target refused the login.
     #[error("login refused: {0}")]
     Refused(LoginStatus),

@@ -1,6 +1,7 @@
 //! Conversations of a session with a target, over the connections it takes.
 
 mod deadlines;
+mod identities;
 mod logins;
 mod pair;
 mod replays;

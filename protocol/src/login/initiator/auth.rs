@@ -24,6 +24,7 @@ enum State {
 #[derive(Clone, Debug)]
 pub(super) struct Auth {
     credentials: Option<Credentials>,
+    algorithms: Vec<Algorithm>,
     /// For the target.
     id: u8,
     challenge: Vec<u8>,
@@ -31,10 +32,14 @@ pub(super) struct Auth {
 }
 
 impl Auth {
-    pub(super) fn new(credentials: Option<Credentials>, (id, challenge): (u8, Vec<u8>)) -> Self {
+    pub(super) fn new(
+        credentials: Option<Credentials>,
+        algorithms: Vec<Algorithm>,
+        (id, challenge): (u8, Vec<u8>),
+    ) -> Self {
         let mutual = credentials.as_ref().is_some_and(|credentials| credentials.mutual.is_some());
         assert!(!mutual || challenge.len() >= CHALLENGE_LEN_MIN, "the challenge is too short");
-        Self { credentials, id, challenge, state: State::Method }
+        Self { credentials, algorithms, id, challenge, state: State::Method }
     }
 
     /// What we offer. Who wants the target to prove itself does not offer to go without.
@@ -80,7 +85,7 @@ impl Auth {
             (None | Some(Credentials { mutual: None, .. }), Some(NONE)) => Ok(State::Proved),
             (None, None) => Ok(State::Method),
             (Some(_), Some(CHAP)) => {
-                text.write("CHAP_A", Algorithm::offer());
+                text.write("CHAP_A", Algorithm::offer(&self.algorithms));
                 Ok(State::Question)
             }
             _ => Err(LoginError::NoAuthentication),
@@ -89,7 +94,9 @@ impl Auth {
 
     fn on_question(&self, pairs: &Pairs<'_>, text: &mut TextQueue) -> Result<State, LoginError> {
         let value = |key| pairs.value(key).ok_or(LoginError::Chap(key));
-        let algorithm = Algorithm::parse(value("CHAP_A")?).ok_or(LoginError::Chap("CHAP_A"))?;
+        let algorithm = Algorithm::parse(value("CHAP_A")?);
+        let offered = algorithm.filter(|algorithm| self.algorithms.contains(algorithm));
+        let algorithm = offered.ok_or(LoginError::Chap("CHAP_A"))?;
         let id = chap::read_id(value("CHAP_I")?).ok_or(LoginError::Chap("CHAP_I"))?;
         let challenge =
             binary(value("CHAP_C")?, BINARY_LEN_MAX).ok_or(LoginError::Chap("CHAP_C"))?;

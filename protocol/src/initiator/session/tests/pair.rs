@@ -66,7 +66,8 @@ impl Pair {
         };
         let portals = vec!["a:3260".into(), "b:3260".into()];
         let timing = Timing::default();
-        let config = Config { login, portals, requests_max: 32, timing, seed: 5 };
+        let identify = None;
+        let config = Config { login, portals, requests_max: 32, identify, timing, seed: 5 };
         #[expect(clippy::disallowed_methods, reason = "any instant will do to begin at")]
         let now = Instant::now();
         Self {

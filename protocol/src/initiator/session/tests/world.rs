@@ -16,6 +16,7 @@ use crate::login::target::{self, Demand, Login, Settings};
 use crate::pdu::{
     DataIn, LoginStatus, R2t, Request as Pdu, Residual, Response, ScsiResponse, Sequence,
 };
+use crate::scsi::inquiry::{Designator, designators};
 use crate::scsi::{Cdb, Sense, Status};
 use crate::serial::Sn;
 use crate::transmit::{Body, Digests, Transmit};
@@ -60,6 +61,15 @@ impl World {
     }
 
     pub(super) fn with(mood: Mood, timing: Timing, requests_max: u16) -> Self {
+        Self::of(mood, timing, requests_max, None)
+    }
+
+    /// With a session that asks the logical unit who it is.
+    pub(super) fn identifying() -> Self {
+        Self::of(WELCOME, Timing::default(), 8, Some(Lun::ZERO))
+    }
+
+    fn of(mood: Mood, timing: Timing, requests_max: u16, identify: Option<Lun>) -> Self {
         let name = |text: &str| IscsiName::new(text).unwrap();
         let config = Config {
             login: login::Config {
@@ -76,6 +86,7 @@ impl World {
             },
             portals: vec!["a:3260".into(), "b:3260".into()],
             requests_max,
+            identify,
             timing,
             seed: 1,
         };
@@ -159,13 +170,22 @@ impl World {
         self.answer(task, Status::Good, None);
     }
 
+    fn answer_underflow(&mut self, task: TaskId, missing: usize) {
+        let residual = Residual::Underflow(u32::try_from(missing).unwrap());
+        self.respond(task, Status::Good, residual, vec![]);
+    }
+
     pub(super) fn answer(&mut self, task: TaskId, status: Status, sense: Option<Sense>) {
         let body = sense.map_or(vec![], |sense| [&[0, 18][..], &sense.fixed()].concat());
+        self.respond(task, status, Residual::None, body);
+    }
+
+    fn respond(&mut self, task: TaskId, status: Status, residual: Residual, body: Vec<u8>) {
         let sequence = self.sequence(true);
         let pdu = ScsiResponse {
             response: 0,
             status: status.code(),
-            residual: Residual::None,
+            residual,
             itt: Tag::Command(task).itt(),
             sequence,
             exp_data_sn: Sn(0),
@@ -173,7 +193,18 @@ impl World {
         self.say(Response::Command(pdu), &body);
     }
 
+    /// Answers the question who the logical unit is, which was the `asked`th of its connection.
+    pub(super) fn identify(&mut self, asked: u16, names: &[Designator]) {
+        let task = TaskId { slot: 8, generation: asked };
+        self.data_of(task, 0, &designators(names));
+        self.answer_underflow(task, 1024 - designators(names).len());
+    }
+
     pub(super) fn data_in(&mut self, task: TaskId, offset: u32, len: usize) {
+        self.data_of(task, offset, &vec![5; len]);
+    }
+
+    fn data_of(&mut self, task: TaskId, offset: u32, bytes: &[u8]) {
         let pdu = DataIn {
             last: false,
             acknowledge: false,
@@ -185,7 +216,7 @@ impl World {
             data_sn: Sn(0),
             offset,
         };
-        self.say(Response::DataIn(pdu), &vec![5; len]);
+        self.say(Response::DataIn(pdu), bytes);
     }
 
     pub(super) fn r2t(&mut self, task: TaskId, offset: u32, len: u32) {
@@ -372,6 +403,7 @@ fn spell(pdu: &Pdu, transmit: &Transmit) -> String {
                 0x88 => "read",
                 0x8a => "write",
                 0x89 => "compare-and-write",
+                0x12 => "inquiry",
                 _ => "command",
             };
             format!("> {what} {}", name(pdu.itt))
