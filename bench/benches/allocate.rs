@@ -14,6 +14,7 @@ fn pool(units: u32) -> Pool {
             id: Uuid::from_u128(u128::from(number * 8 + volume)),
             name: format!("volume-{number}-{volume}"),
             size: u64::from(volume + 1) << 30,
+            block_size: 512,
             volatile: false,
         });
         UnitSpace {
@@ -38,8 +39,14 @@ fn allocate(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("allocate/{name}"));
         for units in [3, 100, 1000] {
             let pool = pool(units);
-            let request =
-                Request { size: 3 << 29, placement, pinned: None, volatile: false, reuse };
+            let request = Request {
+                size: 3 << 29,
+                block_size: None,
+                placement,
+                pinned: None,
+                volatile: false,
+                reuse,
+            };
             let id = BenchmarkId::new("units", units);
             group.bench_with_input(id, &pool, |bencher, pool| {
                 bencher.iter(|| choose(black_box(pool), &request));
