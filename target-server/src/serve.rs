@@ -117,7 +117,7 @@ pub enum ServeError {
         why: String,
     },
     /// No volume is that small or large.
-    #[error("{what}: {source}")]
+    #[error("{what} cannot be served")]
     Size {
         /// The medium, or the option.
         what: String,
@@ -272,7 +272,7 @@ fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError>
     {
         return Err(ServeError::SmallBlocks { what, smallest });
     }
-    let id = identity(args.file.as_deref());
+    let id = identity(args.file.as_deref(), args.block_size);
     let sidecar = match &raw {
         Some(raw) => sidecar(args, raw, id)?,
         None => None,
@@ -380,13 +380,18 @@ fn check_size(what: &str, bytes: u64, block: BlockSize) -> Result<(), ServeError
     }
 }
 
-/// The same file is the same logical unit at the next start; memory never is.
-fn identity(file: Option<&Path>) -> Uuid {
+/// The same file is the same logical unit at the next start, if its blocks are: a block's address
+/// means other bytes when they are not. Memory never is.
+fn identity(file: Option<&Path>, block: BlockSize) -> Uuid {
     match file.and_then(|file| fs::canonicalize(file).ok()) {
         Some(path) => {
             let machine = fs::read("/etc/machine-id").unwrap_or_default();
             let space = Uuid::new_v5(&Uuid::NAMESPACE_OID, &machine);
-            Uuid::new_v5(&space, path.as_os_str().as_encoded_bytes())
+            let file = Uuid::new_v5(&space, path.as_os_str().as_encoded_bytes());
+            match block {
+                BlockSize::B512 => file,
+                BlockSize::B4096 => Uuid::new_v5(&file, b"4096"),
+            }
         }
         None => Uuid::new_v4(),
     }

@@ -127,10 +127,128 @@ fn what_cannot_be_served_is_refused_with_what_to_change() {
     let chap = ["serve", "--memory", "8M", "--chap-user", "a", "--chap-secret-file", &secret];
     let short = refused(&chap);
     assert!(short.contains("at least 12 bytes"), "{short}");
-    let odd = at("odd.img");
-    std::fs::write(&odd, vec![0; 1000]).unwrap();
-    let odd = refused(&["serve", &odd]);
-    assert!(odd.contains("whole number"), "{odd}");
+}
+
+#[test]
+fn sizes_that_no_volume_has_are_refused_with_those_that_are_possible() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, len: u64| {
+        let path = dir.path().join(name);
+        std::fs::File::create(&path).unwrap().set_len(len).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (small, odd) = (file("small.img", 1000), file("odd.img", (1 << 20) + 512));
+    let uneven = file("uneven.img", (1 << 20) + 1);
+    let new = dir.path().join("new.img");
+    let new = new.to_str().unwrap();
+    let limits = "a volume has from 1 MiB to 8 EiB";
+    let table: [(&[&str], &str); 12] = [
+        (&[&small], limits),
+        (&[new, "--size", "1023K"], limits),
+        (&[new, "--size", "9E"], limits),
+        (&["--memory", "1023K"], limits),
+        (&["--memory", "9E"], limits),
+        (&[new, "--size", "8E"], "a file ends before 8 EiB"),
+        (&[new, "--size", "1048577"], "whole number of 512-byte blocks; 1048576 would be"),
+        (&[new, "--size", "1049088", "--block-size", "4096"], "whole number of 4096-byte blocks"),
+        (&["--memory", "1049088", "--block-size", "4096"], "whole number of 4096-byte blocks"),
+        (&[&odd, "--block-size", "4096"], "1049088 bytes are not a whole number of 4096-byte"),
+        (&[&uneven], "1048577 bytes are not a whole number of 512-byte"),
+        (&["--memory", "8M", "--block-size", "1024"], "512 or 4096 bytes"),
+    ];
+    for (arguments, why) in table {
+        let said = refused(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    }
+    assert!(!Path::new(new).exists(), "nothing is made that cannot be served");
+}
+
+/// A client that nobody here wrote. It ends within a bounded time, or the test does.
+fn client(name: &str, arguments: &[&str]) -> String {
+    let output = Command::new("timeout").args(["60", name]).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    let hint = if output.status.code() == Some(127) { "; run `cargo xtask tools`" } else { "" };
+    assert!(output.status.success(), "{name} {arguments:?}{hint}: {stdout}{stderr}");
+    stdout
+}
+
+/// 3 TiB of file, of which only what is written takes room: block addresses beyond 32 bits.
+#[tokio::test]
+async fn blocks_past_two_to_the_32_are_where_they_belong_in_a_large_sparse_file() {
+    for block_size in [512u64, 4096] {
+        let dir = ["/dev/shm", "/tmp"].into_iter().find_map(|dir| tempfile::tempdir_in(dir).ok());
+        let dir = dir.unwrap();
+        let path = dir.path().join("large.img");
+        // At 4096 bytes a block, 2^32 blocks are 16 TiB, which only some file systems have.
+        let len = if block_size == 512 { 3 << 40 } else { 17 << 40 };
+        let file = std::fs::File::create(&path).unwrap();
+        if let Err(error) = file.set_len(len) {
+            assert!(
+                block_size == 4096,
+                "no sparse file of 3 TiB in {}: {error}",
+                dir.path().display()
+            );
+            continue;
+        }
+        let path = path.to_str().unwrap();
+        let mut target = serve(&[path, "--block-size", &block_size.to_string()]);
+        let capacity = client("iscsi-readcapacity16", &[&target.url]);
+        assert!(capacity.contains(&format!("ADDRESS:{}\n", len / block_size - 1)), "{capacity}");
+
+        // Around block 2^32, where a number of 32 bits would be 0 again, and at the very end.
+        let wrap = block_size << 32;
+        let io = |at: u64, how: &str| {
+            let command = format!("{how} {at} 65536");
+            let said = client("qemu-io", &["-f", "raw", "-c", &command, &target.url]);
+            assert!(said.contains("65536/65536"), "{command}: {said}");
+        };
+        io(wrap - 32_768, "write -P 0xa1");
+        io(len - 65_536, "write -f -P 0xa2");
+        io(wrap - 32_768, "read -P 0xa1");
+        io(len - 65_536, "read -P 0xa2");
+        io(0, "read -P 0");
+        let disk = target.disk().await;
+        assert!(disk.read_at(wrap, 4096).await.unwrap().iter().all(|byte| *byte == 0xa1));
+        disk.write_at(wrap, vec![0xa3; 4096]).await.unwrap();
+        drop(disk);
+        io(wrap + 4096, "discard");
+        assert!(target.stop().success());
+
+        let read = |at: u64| {
+            let mut bytes = [1; 4096];
+            std::os::unix::fs::FileExt::read_exact_at(
+                &std::fs::File::open(path).unwrap(),
+                &mut bytes,
+                at,
+            )
+            .unwrap();
+            bytes
+        };
+        for (at, byte) in
+            [(wrap - 4096, 0xa1), (wrap, 0xa3), (len - 4096, 0xa2), (0, 0), (32_768, 0)]
+        {
+            assert!(read(at) == [byte; 4096], "at {at}");
+        }
+    }
+}
+
+/// The same file with other blocks is another disk: its addresses mean other bytes.
+#[tokio::test]
+async fn a_file_is_the_same_disk_at_each_start_unless_its_blocks_are_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("disk.img");
+    let file = file.to_str().unwrap();
+    let mut serials = Vec::new();
+    for block_size in ["512", "512", "4096", "4096"] {
+        let mut target = serve(&[file, "--size", "8M", "--block-size", block_size]);
+        let disk = target.disk().await;
+        assert_eq!(disk.block_size().to_string(), block_size);
+        serials.push(disk.serial_number().await.unwrap());
+        disk.close().await.unwrap();
+        assert!(target.stop().success());
+    }
+    assert!(serials[0] == serials[1] && serials[2] == serials[3] && serials[1] != serials[2]);
 }
 
 /// A loop device over `file`; detached when dropped.

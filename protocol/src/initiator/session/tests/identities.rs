@@ -15,6 +15,12 @@ fn disk(number: u8) -> Vec<Designator> {
     ]
 }
 
+/// The connection is lost and made anew.
+fn again(world: &mut World) {
+    world.cut();
+    world.pass(Duration::from_secs(1));
+}
+
 /// The question's own task, the `asked`th of its connection.
 fn question(asked: u16) -> TaskId {
     TaskId { slot: 8, generation: asked }
@@ -47,7 +53,7 @@ fn the_same_disk_gets_what_was_lost_again() {
     world.identify(0, &disk(1));
     let write = world.write(1, 1);
     world.take_trace();
-    world.cut();
+    again(&mut world);
     world.expect(
         "
         down: the connection was closed or could not be made
@@ -77,7 +83,7 @@ fn another_disk_gets_nothing_of_what_was_meant_for_the_first() {
         let mut world = World::identifying();
         world.identify(0, &disk(1));
         world.write(1, 1);
-        world.cut();
+        again(&mut world);
         world.read(2);
         world.take_trace();
         world.identify(0, &other);
@@ -97,10 +103,10 @@ fn another_disk_gets_nothing_of_what_was_meant_for_the_first() {
 fn a_disk_without_a_name_is_taken_until_it_has_one() {
     let mut world = World::identifying();
     world.answer(question(0), Status::CheckCondition, Some(INVALID_FIELD_IN_CDB));
-    world.cut();
+    again(&mut world);
     world.identify(0, &disk(1));
     assert!(world.session.is_up());
-    world.cut();
+    again(&mut world);
     world.identify(0, &disk(2));
     assert!(!world.session.is_up());
 }
@@ -133,7 +139,7 @@ fn a_target_that_does_not_say_is_not_waited_for() {
     let mut world = World::identifying();
     world.identify(0, &disk(1));
     let write = world.write(1, 1);
-    world.cut();
+    again(&mut world);
     world.take_trace();
     world.pass(Duration::from_secs(16));
     world.expect(
@@ -154,7 +160,7 @@ fn a_target_that_does_not_say_is_not_waited_for() {
         ",
     );
     // Closing does not wait either.
-    world.cut();
+    again(&mut world);
     world.session.close(world.now);
     world.drain();
     assert!(world.take_trace().ends_with(&["reset".to_owned(), "closed".to_owned()]));
