@@ -255,6 +255,7 @@ pub(crate) fn logical_unit(
         blocks,
         block_size,
         physical_block_size: block_size,
+        first_block: 0,
         write_cache,
         volatile: false,
         read_only: false,

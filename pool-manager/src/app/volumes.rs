@@ -66,7 +66,8 @@ impl Station {
             .await?
             .ok_or_else(|| problems::not_found("host", host))?;
         let (record, why) = self.record_for(ask, &host.record).await?;
-        let begun = Begun::new(&*self.machine, JobKind::Create, &record, &why, asked, placed.sequence);
+        let begun =
+            Begun::new(&*self.machine, JobKind::Create, &record, &why, asked, placed.sequence);
         let record = VolumeRecord { job: Some(begun.id()), ..record };
         let mut transaction = Transaction::new()
             .when(host.unchanged())
@@ -277,7 +278,8 @@ impl Station {
                 let already = || problems::conflict("it is as asked for already");
                 return record.job.ok_or_else(already);
             };
-            let begun = Begun::new(&*self.machine, kind, &changed, "accepted", None, placed.sequence);
+            let begun =
+                Begun::new(&*self.machine, kind, &changed, "accepted", None, placed.sequence);
             let job = Some(begun.id());
             let changed = VolumeRecord { job, settled: false, failure: None, ..changed };
             let mut transaction = Transaction::new()
