@@ -39,6 +39,9 @@ pub const TEXT_PDUS_MAX: u32 = 16;
 /// Login requests in one login, from the first to the full feature phase.
 pub const LOGIN_ROUNDS_MAX: u32 = 32;
 
+/// Pairs that one negotiation text may have. Each may force an answer, so this bounds those too.
+pub const PAIRS_MAX: usize = 1024;
+
 /// Longest key name (§6.1).
 pub const KEY_LEN_MAX: usize = 63;
 
@@ -51,8 +54,11 @@ pub const BINARY_LEN_MAX: usize = 1024;
 /// Longest iSCSI name (§4.2.7.1).
 pub const NAME_LEN_MAX: usize = 223;
 
-/// Shortest CHAP secret taken: 96 bits (§12.1.3.2).
+/// Shortest CHAP secret taken: 96 bits (§9.2.1).
 pub const CHAP_SECRET_LEN_MIN: usize = 12;
+
+/// Shortest CHAP challenge sent: a shorter one could come twice, or be guessed (§9.2.1).
+pub const CHALLENGE_LEN_MIN: usize = 16;
 
 /// Ping data echoed at most; a longer ping is answered with this much of it (§11.18).
 pub const PING_LEN_MAX: u32 = 32 * 1024;

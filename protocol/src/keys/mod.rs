@@ -27,10 +27,9 @@ use nom::bytes::complete::{tag, take_till, take_while};
 use nom::sequence::{preceded, separated_pair};
 use nom::{IResult, Parser};
 
-use crate::limits::{BINARY_LEN_MAX, KEY_LEN_MAX, TEXT_LEN_MAX, TEXT_PDUS_MAX, VALUE_LEN_MAX};
-
-/// Pairs that one negotiation text may have. Each may force an answer, so this bounds those too.
-pub const PAIRS_MAX: usize = 1024;
+use crate::limits::{
+    BINARY_LEN_MAX, KEY_LEN_MAX, PAIRS_MAX, TEXT_LEN_MAX, TEXT_PDUS_MAX, VALUE_LEN_MAX,
+};
 
 /// Longest spelling of a binary value: `0x` and two digits a byte.
 const BINARY_TEXT_LEN_MAX: usize = 2 + 2 * BINARY_LEN_MAX;

@@ -59,9 +59,6 @@ pub enum LoginError {
     BadRedirect,
 }
 
-/// A challenge shorter than this could come twice, or be guessed (§9.2.1).
-const CHALLENGE_LEN_MIN: usize = 16;
-
 /// Whether a login may go from `current` to `next` (§11.12.3).
 fn is_forward(current: Stage, next: Stage) -> bool {
     current < next && current != Stage::FullFeature

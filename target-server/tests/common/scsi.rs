@@ -1,7 +1,7 @@
 //! A host that sends what it likes: any command block, with any expected length, one at a time.
 //! The protocol's own initiator machines over a blocking socket.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -151,7 +151,12 @@ fn take<T>(input: &mut Vec<u8>, with: impl FnOnce(&mut &[u8]) -> T) -> T {
 
 fn receive(stream: &mut TcpStream, input: &mut Vec<u8>) {
     let mut room = vec![0; 256 * 1024];
-    let count = stream.read(&mut room).unwrap();
+    let count = loop {
+        match stream.read(&mut room) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => break other.unwrap(),
+        }
+    };
     assert!(count > 0, "the target has closed the connection");
     input.extend_from_slice(&room[..count]);
 }

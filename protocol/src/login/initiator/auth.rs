@@ -2,9 +2,9 @@
 
 use crate::keys::reserved::NONE;
 use crate::keys::{Hex, Pairs, TextQueue, binary};
-use crate::limits::BINARY_LEN_MAX;
+use crate::limits::{BINARY_LEN_MAX, CHALLENGE_LEN_MIN};
+use crate::login::LoginError;
 use crate::login::chap::{self, Algorithm, Credentials, Secret};
-use crate::login::{CHALLENGE_LEN_MIN, LoginError};
 
 const CHAP: &str = "CHAP";
 

@@ -3,8 +3,7 @@
 use super::Demand;
 use crate::keys::reserved::NONE;
 use crate::keys::{Hex, Pairs, TextQueue, binary, list};
-use crate::limits::BINARY_LEN_MAX;
-use crate::login::CHALLENGE_LEN_MIN;
+use crate::limits::{BINARY_LEN_MAX, CHALLENGE_LEN_MIN};
 use crate::login::chap::{self, Algorithm, Credentials};
 
 const CHAP: &str = "CHAP";
