@@ -6,9 +6,8 @@ use bytes::Bytes;
 use super::outbox::Reply;
 use super::{Conn, Event, PeerError, Reading, Targets};
 use crate::ids::{Itt, Ttt};
-use crate::keys::{
-    self, Asked, PAIRS_MAX, Pairs, Row, Rule, TextBuffer, TextQueue, Used, reserved,
-};
+use crate::keys::{self, Asked, Pairs, Row, Rule, TextBuffer, TextQueue, Used, reserved};
+use crate::limits::PAIRS_MAX;
 use crate::pdu::TextRequest;
 
 /// The exchange under way.

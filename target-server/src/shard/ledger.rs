@@ -141,6 +141,7 @@ mod tests {
             blocks: 8,
             block_size: 512,
             physical_block_size: 512,
+            first_block: 0,
             write_cache: false,
             volatile: false,
             read_only: false,
