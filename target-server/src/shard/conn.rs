@@ -408,27 +408,6 @@ impl Conn {
         }
     }
 
-    /// The next range of a command that makes zeros.
-    fn zero<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
-        if self.is_barred(slot, desk) {
-            return self.finish(slot, Status::ReservationConflict, None, 0, desk);
-        }
-        let task = self.task_at(slot);
-        let Work::Zero { ranges, next, unmap, durable } = &mut task.work else {
-            return;
-        };
-        if let Some((at, len)) = ranges.get(*next).copied() {
-            *next += 1;
-            let work = store::Work::Zero { unmap: *unmap };
-            return self.go_on(slot, Io::new(work, at, len), desk);
-        }
-        if *durable {
-            task.work = Work::Flush;
-            return self.go_on(slot, Io::new(store::Work::Flush, 0, 0), desk);
-        }
-        self.moved_all(slot, desk);
-    }
-
     /// Hands an I/O to the medium.
     fn store<R: Ring>(&mut self, slot: usize, io: Io, desk: &mut Desk<R>) {
         let Some(target) = self.target else {

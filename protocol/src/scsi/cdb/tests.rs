@@ -315,6 +315,7 @@ fn mode_select(len: u16) -> impl Strategy<Value = ModeSelect> {
     })
 }
 
+#[allow(clippy::too_many_lines, reason = "a table, a command a line")]
 fn any_cdb() -> impl Strategy<Value = Cdb> {
     const SHORT: u64 = u32::MAX as u64;
     let primary = prop_oneof![

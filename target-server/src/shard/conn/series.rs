@@ -57,6 +57,27 @@ impl Conn {
         self.begin(slot, work, at(lba), len, desk);
     }
 
+    /// The next range of a command that makes zeros.
+    pub(super) fn zero<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        if self.is_barred(slot, desk) {
+            return self.finish(slot, Status::ReservationConflict, None, 0, desk);
+        }
+        let task = self.task_at(slot);
+        let Work::Zero { ranges, next, unmap, durable } = &mut task.work else {
+            return;
+        };
+        if let Some((at, len)) = ranges.get(*next).copied() {
+            *next += 1;
+            let work = store::Work::Zero { unmap: *unmap };
+            return self.go_on(slot, Io::new(work, at, len), desk);
+        }
+        if *durable {
+            task.work = Work::Flush;
+            return self.go_on(slot, Io::new(store::Work::Flush, 0, 0), desk);
+        }
+        self.moved_all(slot, desk);
+    }
+
     /// A burst of data-out is whole. Whatever else the series needs is taken now, so that nothing
     /// waits for a buffer while others wait for its range.
     pub(super) fn on_series_data<R: Ring>(
