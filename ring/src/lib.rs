@@ -11,7 +11,8 @@
 //! **The code map.** [`Ring`] is what a shard loop is written against; [`UringRing`] is the
 //! kernel's, the simulator has its own. [`Op`] lists what can be asked for, [`Buf`] and [`Pool`]
 //! are the memory, [`Gather`] is one turn's outgoing bytes, [`Descriptors`] the table behind
-//! [`Fd`]. `probe.rs` says by name what a kernel lacks.
+//! [`Fd`]. `probe.rs` says by name what a kernel lacks; `survey.rs` is the one thread beside a ring,
+//! for the one question that io_uring cannot be asked.
 //!
 //! **Deliberately absent**: retries, ordering between operations (no links, no drain: a flush is
 //! submitted after the writes it covers were reaped), continuing short transfers, timers,

@@ -57,6 +57,8 @@ struct Value {
     closed: Tick,
     durable: bool,
     repeated: bool,
+    /// A swap that expected it has succeeded.
+    swapped: bool,
     /// Reads that saw it: their earliest end and latest start.
     seen_by: Tick,
     seen_at: Tick,
@@ -72,6 +74,7 @@ impl Value {
             closed: NEVER,
             durable: false,
             repeated: false,
+            swapped: false,
             seen_by: NEVER,
             seen_at: 0,
         }
@@ -271,6 +274,24 @@ impl Checker {
             Content::Mixed => Err("no write wrote that".to_owned()),
         };
         checked.map_err(|why| Violation { volume, lba, found, why })
+    }
+
+    /// A COMPARE AND WRITE that was issued at `issued` has found this and taken its place. So it has
+    /// been read; and it cannot be found there by another one, unless it was written twice.
+    pub fn swap(
+        &mut self,
+        volume: usize,
+        lba: u32,
+        issued: Tick,
+        found: Content,
+    ) -> Result<(), Violation> {
+        self.read(volume, lba, issued, found)?;
+        let block = self.blocks.get_mut(&(volume, lba)).expect("inside of the volume");
+        let is_it = |value: &&mut Value| value.content == found && !value.repeated;
+        let value = block.values.iter_mut().find(is_it).filter(|_| found != Content::Zero);
+        let again = value.is_some_and(|value| std::mem::replace(&mut value.swapped, true));
+        let why = || "two swaps have found it there".to_owned();
+        if again { Err(Violation { volume, lba, found, why: why() }) } else { Ok(()) }
     }
 
     /// The target's process was killed; its disks have kept their power. What it had in its hands

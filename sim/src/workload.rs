@@ -72,6 +72,11 @@ enum What {
     Unmap {
         id: WriteId,
     },
+    /// COMPARE AND WRITE: the blocks that must be there, and then those to be written.
+    Swap {
+        id: WriteId,
+        lba: u32,
+    },
     Sync,
     /// VERIFY: with the bytes of an earlier write, or of the medium alone.
     Verify {
@@ -528,7 +533,7 @@ impl Host {
 impl Job {
     fn write(&self) -> Option<WriteId> {
         match self.what {
-            What::Write { id, .. } | What::Unmap { id } => Some(id),
+            What::Write { id, .. } | What::Unmap { id } | What::Swap { id, .. } => Some(id),
             _ => None,
         }
     }

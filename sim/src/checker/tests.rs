@@ -221,3 +221,26 @@ fn after_a_kill_acknowledged_writes_are_there_and_open_ones_may_be() {
     assert!(!history.sees(open));
     assert!(!history.sees(first));
 }
+
+#[test]
+fn only_one_swap_finds_what_was_written_once() {
+    let mut history = History::new();
+    let first = history.written();
+    let issued = history.0.tick();
+    let found = |id| Content::Written(tag_of(0, 0, id));
+    let second = history.write();
+    assert!(history.0.swap(0, 0, issued, found(first)).is_ok());
+    let third = history.write();
+    assert!(history.0.swap(0, 0, issued, found(first)).is_err(), "two took the place of one");
+    history.0.acknowledge(second, false);
+    assert!(history.0.swap(0, 0, issued, found(second)).is_ok());
+    history.0.acknowledge(third, false);
+    // A write that may have happened twice may be found twice.
+    let fourth = history.write();
+    history.0.repeat(fourth);
+    history.0.acknowledge(fourth, false);
+    let issued = history.0.tick();
+    for _ in 0..2 {
+        assert!(history.0.swap(0, 0, issued, found(fourth)).is_ok());
+    }
+}

@@ -52,6 +52,7 @@ impl Host {
             85..93 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
             93..96 => self.any_unmap(ctx),
             96..98 => self.any_verify(ctx),
+            98 => self.any_swap(ctx),
             _ => Job { what: What::Look, issued: ctx.checker.tick(), bytes: vec![0; 96] },
         };
         Some(job)
@@ -116,6 +117,28 @@ impl Host {
         Job { what: What::Verify { lba, blocks }, issued, bytes: Vec::new() }
     }
 
+    /// Writes if the medium has what this host wrote last, as it has unless somebody came between.
+    fn any_swap(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let Some((lba, mut bytes)) = self.written.clone() else {
+            return self.any_write(ctx);
+        };
+        let volume = self.setup.volume;
+        let block_size = ctx.setup.volumes[volume].block_size as usize;
+        let blocks = u32::try_from(bytes.len() / block_size).expect("requests are small");
+        let id = ctx.checker.write(volume, lba, blocks);
+        let mut new = vec![0; bytes.len()];
+        for (block, lba) in new.chunks_exact_mut(block_size).zip(lba..) {
+            tag_of(volume, lba, id).fill(block);
+        }
+        ctx.hardware.note(format_args!("host {} swaps {id:?} {lba}+{blocks}", self.index));
+        // A few ask for the same, and only one of them can have it.
+        if self.rng.coin() {
+            self.written = Some((lba, new.clone()));
+        }
+        bytes.extend(new);
+        Job { what: What::Swap { id, lba }, issued: ctx.checker.tick(), bytes }
+    }
+
     pub(super) fn submit(&mut self, job: Job, ctx: &mut Ctx<'_>) {
         let block_size = ctx.setup.volumes[self.setup.volume].block_size;
         let len = u32::try_from(job.bytes.len()).expect("requests are small");
@@ -135,6 +158,10 @@ impl Host {
             What::Unmap { .. } => {
                 let list = u16::try_from(len).expect("a few ranges");
                 (Cdb::Unmap { anchor: false, len: list }, Data::Out(len))
+            }
+            What::Swap { lba, .. } => {
+                let blocks = u8::try_from(len / block_size / 2).expect("requests are small");
+                (Cdb::compare_and_write(lba.into(), blocks, false), Data::Out(len))
             }
             What::Verify { lba, blocks } => {
                 let check = if len > 0 { ByteCheck::Compare } else { ByteCheck::Medium };
@@ -200,7 +227,7 @@ impl Host {
         let promises = match job.what {
             What::Sync => true,
             What::Write { fua, .. } => durable || fua,
-            What::Unmap { .. } => durable,
+            What::Unmap { .. } | What::Swap { .. } => durable,
             What::Read { .. } | What::Verify { .. } | What::Look => false,
         };
         // A failed sync is final, until the operator says otherwise (P5).
@@ -225,8 +252,25 @@ impl Host {
             What::Verify { lba, blocks } => self.check_blocks(job, lba..lba + blocks, ctx),
             What::Write { id, fua, .. } => ctx.checker.acknowledge(id, durable || fua),
             What::Unmap { id } => ctx.checker.acknowledge(id, durable),
+            What::Swap { id, lba } => {
+                self.check_swapped(job, lba, ctx);
+                ctx.checker.acknowledge(id, durable);
+            }
             What::Sync => ctx.checker.synced(volume, job.issued),
             What::Look => {}
+        }
+    }
+
+    /// What was expected was there, and only one swap takes it away.
+    fn check_swapped(&self, job: &Job, lba: u32, ctx: &mut Ctx<'_>) {
+        let volume = self.setup.volume;
+        let block_size = ctx.setup.volumes[volume].block_size as usize;
+        let expected = &job.bytes[..job.bytes.len() / 2];
+        for (block, lba) in expected.chunks_exact(block_size).zip(lba..) {
+            let content = Content::of(block);
+            if let Err(violation) = ctx.checker.swap(volume, lba, job.issued, content) {
+                ctx.failures.push(Failure::Data(violation));
+            }
         }
     }
 
@@ -248,7 +292,8 @@ impl Host {
         let fine = match (status, sense.map(|sense| sense.key)) {
             (Status::CheckCondition, Some(SenseKey::MediumError)) => ctx.faulty,
             (Status::CheckCondition, Some(SenseKey::Miscompare)) => {
-                matches!(job.what, What::Verify { .. }) && !job.bytes.is_empty()
+                let compares = matches!(job.what, What::Verify { .. } | What::Swap { .. });
+                compares && !job.bytes.is_empty()
             }
             // A data digest was wrong.
             (Status::CheckCondition, Some(SenseKey::AbortedCommand)) => self.setup.damage > 0,
