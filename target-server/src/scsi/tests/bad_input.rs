@@ -83,6 +83,10 @@ fn at_blocks(row: &Usage, lba: u64, blocks: u32) -> Option<[u8; 16]> {
             cdb[2..10].copy_from_slice(&lba.to_be_bytes());
             match row.opcode() {
                 opcode::COMPARE_AND_WRITE => cdb[13] = u8::try_from(blocks).ok()?,
+                // ATOMIC BOUNDARY comes first.
+                opcode::WRITE_ATOMIC_16 => {
+                    cdb[12..14].copy_from_slice(&u16::try_from(blocks).ok()?.to_be_bytes());
+                }
                 // Its length is for the parameter data.
                 opcode::SERVICE_ACTION_IN_16 => cdb[10..14].copy_from_slice(&[0, 0, 0, 64]),
                 _ => cdb[10..14].copy_from_slice(&blocks.to_be_bytes()),
