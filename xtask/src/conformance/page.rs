@@ -5,42 +5,36 @@ use std::fmt::{self, Display, Formatter, Write as _};
 
 use super::rfc::{self, Section};
 use super::versions::Client;
-use crate::suite::{Outcome, Report, skips};
+use crate::suite::{Outcome, Report, Test, skips};
 
 pub(super) struct Page<'p> {
+    /// In memory.
     pub(super) ours: &'p Report,
+    pub(super) on_file: &'p Report,
     /// Of the second run, on a volume that is read only.
     pub(super) read_only: &'p Report,
     pub(super) theirs: &'p Report,
-    /// The arguments of `outband-target serve`.
-    pub(super) volume: &'p str,
+    /// The arguments of `outband-target serve` in memory and on a file.
+    pub(super) volumes: [&'p str; 2],
     pub(super) rfc: &'p [Section],
     pub(super) versions: &'p [(&'static Client, String)],
 }
 
 impl Display for Page<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# Conformance\n")?;
-        writeln!(
+        let [memory, _] = self.volumes;
+        write!(
             f,
-            "Written by `cargo xtask conformance`; do not edit. Both targets are run through all of"
-        )?;
-        writeln!(
-            f,
-            "libiscsi's `iscsi-test-cu --dataloss --allow-sanitize` over two portals, one after the other. Ours"
-        )?;
-        writeln!(
-            f,
-            "is `outband-target serve {} --any-host` with two `--listen`; the other is tgt",
-            self.volume
-        )?;
-        writeln!(
-            f,
-            "with a file. A test that leaves out itself or a part of itself counts as left out.\n"
+            "# Conformance\n\n\
+             Written by `cargo xtask conformance`; do not edit. Both targets go through all of libiscsi's\n\
+             `iscsi-test-cu --dataloss --allow-sanitize` over two portals, one target after the other. Ours\n\
+             is `outband-target serve {memory} --any-host` with two `--listen`; the other is tgt with\n\
+             a file. A test that leaves out itself or a part of itself counts as left out.\n\n"
         )?;
         self.results(f)?;
         self.ours_left_out(f)?;
         self.ours_failed(f)?;
+        self.other_on_a_file(f)?;
         self.theirs(f)?;
         self.rfc(f)?;
         self.clients(f)
@@ -95,6 +89,27 @@ impl Page<'_> {
         writeln!(f)
     }
 
+    /// Where physical blocks are larger than logical ones, the suite tests something else.
+    fn other_on_a_file(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## On a file\n")?;
+        writeln!(f, "The same with `serve {}`, whose physical blocks", self.volumes[1])?;
+        writeln!(f, "are eight logical ones. What went otherwise than above:\n")?;
+        writeln!(f, "| test | above | on a file | why |")?;
+        writeln!(f, "|---|---|---|---|")?;
+        for (above, here) in self.ours.tests.iter().zip(&self.on_file.tests) {
+            if above.outcome != here.outcome {
+                let why = skips::fault(here).filter(|_| here.outcome == Outcome::Failed);
+                let (name, before, now) = (here.full_name(), word(above), word(here));
+                writeln!(
+                    f,
+                    "| {name} | {before} | {now} | {} |",
+                    why.map_or("", |fault| fault.why)
+                )?;
+            }
+        }
+        writeln!(f)
+    }
+
     fn theirs(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "## tgt\n")?;
         writeln!(f, "Failed: {}.\n", listed(&names(self.theirs)))?;
@@ -140,6 +155,15 @@ impl Page<'_> {
             writeln!(f, "| {what} | {package} | {version} | {command} |")?;
         }
         Ok(())
+    }
+}
+
+fn word(test: &Test) -> &'static str {
+    match test.outcome {
+        Outcome::Passed => "passed",
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "left out",
+        Outcome::Unfinished => "no end",
     }
 }
 
@@ -226,7 +250,8 @@ mod tests {
             ours: &Report::read(&ours),
             read_only: &Report::read("Suite: ReadOnly\n  Test: Z ...passed\n"),
             theirs: &Report::read(theirs),
-            volume: "FILE",
+            on_file: &Report::read(&ours),
+            volumes: ["--memory", "FILE"],
             rfc: &[],
             versions: &[],
         };

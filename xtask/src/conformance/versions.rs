@@ -12,7 +12,7 @@ pub(super) struct Client {
     pub(super) command: &'static str,
 }
 
-pub(super) const CLIENTS: [Client; 12] = [
+pub(super) const CLIENTS: [Client; 13] = [
     Client {
         what: "`iscsi-test-cu`, all tests, two paths",
         package: "libiscsi-bin",
@@ -56,7 +56,7 @@ pub(super) const CLIENTS: [Client; 12] = [
     Client {
         what: "Linux: discovery, CHAP, digests, ext4 and XFS",
         package: "open-iscsi",
-        command: "interop linux",
+        command: "interop files",
     },
     Client {
         what: "Linux: the kernel of those guests",
@@ -67,6 +67,11 @@ pub(super) const CLIENTS: [Client; 12] = [
         what: "Linux: two paths, one of them killed",
         package: "multipath-tools",
         command: "interop multipath",
+    },
+    Client {
+        what: "Linux: the target killed under I/O and started again",
+        package: "open-iscsi",
+        command: "interop kill",
     },
     Client { what: "our initiator against another target", package: "tgt", command: "test" },
 ];

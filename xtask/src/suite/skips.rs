@@ -62,6 +62,35 @@ const SKIPS: [Skip; 10] = [
     },
 ];
 
+/// A test that contradicts the standard: it fails where the target does what it must.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    family: &'static str,
+    name: &'static str,
+    says: &'static str,
+    pub(crate) why: &'static str,
+}
+
+const FAULTS: [Fault; 1] = [Fault {
+    family: "GetLBAStatus",
+    name: "UnmapSingle",
+    says: "lba offset in first descriptor does not",
+    why: "Where a physical block has more than one logical block, the test asks for the status at the \
+          second block of a physical one and wants an answer that begins at the next physical block; \
+          GET LBA STATUS begins at the block asked for (SBC-3 §5.8). QEMU refuses the answer that the \
+          test wants",
+}];
+
+/// Why `test` may fail as it did.
+pub(crate) fn fault(test: &Test) -> Option<&'static Fault> {
+    FAULTS.iter().find(|fault| {
+        let mut errors = test.said.iter().filter(|line| line.contains("CU_"));
+        fault.family == test.family
+            && fault.name == test.name
+            && errors.all(|line| line.contains(fault.says))
+    })
+}
+
 /// Why `test` may leave out what it left out for `reason`.
 pub(crate) fn allowed(test: &Test, reason: &str) -> Option<&'static Skip> {
     SKIPS.iter().find(|skip| {
@@ -80,6 +109,7 @@ fn offence(test: &Test) -> Option<String> {
     let name = test.full_name();
     match test.outcome {
         Outcome::Passed => None,
+        Outcome::Failed if fault(test).is_some() => None,
         Outcome::Failed => Some(format!("{name} failed:{}", lines(test))),
         Outcome::Unfinished => Some(format!("{name} did not end:{}", lines(test))),
         Outcome::Skipped => {
@@ -127,8 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_the_suite_is_no_offence_and_another_failure_of_that_test_is() {
+        let known =
+            "\nFAILED\n    1. a.c:135  - CU_FAIL(\"lba offset in first descriptor does not \")";
+        assert!(offences(&test_of("GetLBAStatus", "UnmapSingle", known)).is_empty());
+        let other = format!("{known}\n    2. a.c:9  - CU_ASSERT_EQUAL(ret,0)");
+        assert_eq!(offences(&test_of("GetLBAStatus", "UnmapSingle", &other)).len(), 1);
+        assert_eq!(offences(&test_of("GetLBAStatus", "Simple", known)).len(), 1);
+    }
+
+    #[test]
     fn failures_and_tests_without_an_end_are_offences() {
-        assert_eq!(offences(&test_of("Read10", "Simple", "FAILED")).len(), 1);
+        let failed = offences(&test_of("Read10", "Simple", "\nFAILED"));
+        assert!(failed[0].starts_with("Read10.Simple failed:"), "{failed:?}");
         let hung = offences(&test_of("Read10", "Simple", "[INFO] waiting"));
         assert!(hung[0].starts_with("Read10.Simple did not end:"), "{hung:?}");
     }
