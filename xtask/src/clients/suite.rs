@@ -13,6 +13,10 @@ pub(crate) const MEMORY: &str = "--memory 256MiB";
 pub(crate) const FILE: &str = "FILE --size 256MiB";
 pub(crate) const VOLUME_BYTES: u64 = 256 << 20;
 
+/// A family whose command is not offered yet: that it is left out fails `cargo xtask conformance`, and
+/// not every test of every change.
+const AWAITED: &str = "Sanitize.";
+
 const ANY_PORTS: [&str; 2] = ["127.0.0.1:0", "127.0.0.1:0"];
 
 pub(super) fn run() -> Result<(), Failure> {
@@ -54,7 +58,8 @@ fn judge(report: &Report) -> Result<(), Failure> {
     let count = |outcome| report.with(outcome).count();
     let (passed, skipped) = (count(Outcome::Passed), count(Outcome::Skipped));
     println!(" {passed} passed, {skipped} left out");
-    let offences = skips::offences(report);
+    let mut offences = skips::offences(report);
+    offences.retain(|offence| !(offence.starts_with(AWAITED) && offence.contains(" left out: ")));
     if offences.is_empty() {
         return Ok(());
     }
