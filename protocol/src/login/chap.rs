@@ -129,11 +129,11 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.number() == number)
     }
 
-    /// The strongest of an offered list, whatever its order.
+    /// The first of an offered list that is known: the list is in the initiator's order of
+    /// preference (§6.2.1, §12.1.3).
     #[must_use]
     pub fn choose(offered: &str) -> Option<Self> {
-        let offers = |own: &Self| keys::list(offered).any(|text| Self::parse(text) == Some(*own));
-        Self::ALL.into_iter().find(offers)
+        keys::list(offered).find_map(Self::parse)
     }
 
     /// CHAP_A with these.

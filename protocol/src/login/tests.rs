@@ -278,7 +278,11 @@ fn an_initiator_that_could_do_chap_goes_without_where_nothing_is_demanded() {
 }
 
 #[test]
-fn chap_takes_the_strongest_algorithm_that_both_have() {
+fn chap_takes_the_first_algorithm_offered_that_both_have() {
+    use crate::login::chap::Algorithm;
+    assert_eq!(Algorithm::choose("5,6,7,8"), Some(Algorithm::Md5));
+    assert_eq!(Algorithm::choose("9,56,7,5"), Some(Algorithm::Sha256));
+    assert_eq!(Algorithm::choose("56"), None);
     let outcome = check(
         &Config { chap: Some(credentials(false)), ..config() },
         &settings(),
