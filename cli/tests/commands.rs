@@ -57,7 +57,8 @@ fn what_only_a_parent_process_uses_is_not_in_the_help() {
 
 #[test]
 fn a_typing_error_is_answered_by_what_was_meant() {
-    let table: [(&[&str], &str); 4] = [
+    let table: [(&[&str], &str); 5] = [
+        (&["volume", "create", "--block-size", "1K"], "512 or 4096 bytes"),
         (&["volme", "ls"], "a similar subcommand exists: 'volume'"),
         (&["volume", "craete"], "a similar subcommand exists: 'create'"),
         (&["volume", "create", "--sise", "1G"], "a similar argument exists: '--size'"),

@@ -8,6 +8,7 @@ mod common;
 
 use common::scsi::{Answer, ScsiHost};
 use common::{Target, memory_of};
+use outband_protocol::initiator::Data;
 use outband_protocol::pdu::Residual;
 use outband_protocol::scsi::capacity::Capacity;
 use outband_protocol::scsi::cdb::{ByteCheck, Synchronize, Transfer, Verify};
@@ -46,6 +47,15 @@ fn unmap(host: &mut ScsiHost, lba: u64, blocks: u32) -> Answer {
     host.write(Cdb::Unmap { anchor: false, len: u16::try_from(list.len()).unwrap() }, &list)
 }
 
+/// WRITE SAME(16) with one block of data.
+fn write_same(host: &mut ScsiHost, lba: u64, blocks: u32, block: &[u8]) -> Answer {
+    let mut cdb = [0; 16];
+    cdb[0] = 0x93;
+    cdb[2..10].copy_from_slice(&lba.to_be_bytes());
+    cdb[10..14].copy_from_slice(&blocks.to_be_bytes());
+    host.command(cdb, Data::Out(u32::try_from(block.len()).unwrap()), block)
+}
+
 /// Bytes that tell blocks and places in them apart.
 fn pattern(seed: u8, len: usize) -> Vec<u8> {
     (0..len).map(|at| seed ^ u8::try_from((at / 512 + at * 7) % 251).unwrap()).collect()
@@ -77,6 +87,9 @@ async fn the_last_blocks_of_eight_exbibytes_are_like_any_other() {
             let other = host.write(verify(lba, count, ByteCheck::Compare), &vec![0xEE; len]);
             assert!(other.says(&MISCOMPARE_DURING_VERIFY), "{other:?}");
             assert!(host.nothing(synchronize(lba, count)).is_good());
+            assert!(write_same(&mut host, lba, count, &data[..block]).is_good());
+            let same = host.read(Cdb::read16(lba, count), len).data;
+            assert!(same.chunks(block).all(|each| *each == data[..block]), "{count} at {lba}");
             assert!(unmap(&mut host, lba, count).is_good());
             let zeros = host.read(Cdb::read16(lba, count), len).data;
             assert!(zeros.len() == len && zeros.iter().all(|byte| *byte == 0));
@@ -121,6 +134,10 @@ async fn nothing_past_the_end_is_there_however_the_numbers_wrap() {
                 let past = answer.says(&LBA_OUT_OF_RANGE);
                 assert!(past || much, "{at}: {count} at {lba}: {answer:?}");
             }
+            // No blocks, and more than MAXIMUM WRITE SAME LENGTH, are refused whatever the address.
+            let same = write_same(&mut host, lba, count, &data[..block]);
+            let said = [LBA_OUT_OF_RANGE, INVALID_FIELD_IN_CDB];
+            assert!(said.iter().any(|sense| same.says(sense)), "{count} at {lba}: {same:?}");
         }
         // Nothing of all that was written anywhere that a wrapped number leads to.
         for lba in [0, 1, blocks - 1] {
