@@ -10,6 +10,7 @@
 //! is none of either. A connection is closed before the application learns that a request of it
 //! is over. Time and randomness are arguments.
 
+mod arrival;
 mod config;
 mod event;
 mod identity;
@@ -20,16 +21,16 @@ mod requests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::arrival::slots;
 pub use self::config::{Config, Timing};
 pub use self::event::{Action, DownReason, Event, FailReason, Outcome, Request, SubmitError};
-use self::identity::{Answer, Probe, is_same};
+use self::identity::Probe;
 use self::keepalive::{Keepalive, Silence};
 use self::portals::Portals;
 use self::requests::{Phase, Requests};
 use super::incoming::{ConnEvent, End, is_gone};
 use super::{Conn, Data, Placement, SLOTS_MAX, Terms};
 use crate::ids::TaskId;
-use crate::keys::PortalAddress;
 use crate::login::initiator as login;
 use crate::pdu::{AsyncEvent, AsyncMessage, LoginStatus};
 use crate::scsi::inquiry::Name;
@@ -374,75 +375,6 @@ impl Session {
         }
     }
 
-    fn on_login(&mut self, event: login::Event, now: Instant) {
-        match event {
-            login::Event::Done(logged_in) => self.on_logged_in(&logged_in, now),
-            login::Event::Redirect { address, permanent } => {
-                let address = PortalAddress { tag: None, ..address }.to_string();
-                if self.portals.on_redirect(address.clone(), permanent) {
-                    self.actions.push_back(Action::Close { abort: false });
-                    self.news.push_back(Event::Down { reason: DownReason::Redirected(address) });
-                    self.connect(now);
-                } else {
-                    self.lose(DownReason::TooManyRedirects, RESET, now);
-                }
-            }
-            login::Event::Refused(status) => self.lose(DownReason::Refused(status), RESET, now),
-        }
-    }
-
-    fn on_logged_in(&mut self, logged_in: &login::LoggedIn, now: Instant) {
-        let group = logged_in.target_portal_group_tag;
-        let slots = slots(&self.config);
-        let terms = Terms { cid: self.config.login.cid, ..logged_in.into() };
-        // One slot more, for the question who it is.
-        let conn = Box::new(Conn::new(terms, slots + 1));
-        match self.config.identify {
-            Some(lun) => {
-                let probe = Box::new(Probe::new(lun, slots));
-                let give_up = now + self.config.timing.login;
-                self.state = State::Identifying { conn, group, probe, give_up };
-            }
-            None => self.stand(conn, group, now),
-        }
-    }
-
-    fn on_answer(&mut self, answer: Answer, now: Instant) {
-        let names = match answer {
-            Answer::Awaited => return,
-            Answer::Busy => return self.lose(DownReason::Busy, RESET, now),
-            Answer::Leave => return self.lose(DownReason::Asked, RESET, now),
-            Answer::Names(names) => names,
-        };
-        if !is_same(&self.identity, &names) {
-            return self.lose(DownReason::AnotherUnit, RESET, now);
-        }
-        if self.identity.is_empty() {
-            self.identity = names;
-        }
-        let state = std::mem::replace(&mut self.state, State::Over);
-        if let State::Identifying { conn, group, .. } = state {
-            self.stand(conn, group, now);
-        }
-    }
-
-    fn stand(&mut self, conn: Box<Conn>, group: Option<u16>, now: Instant) {
-        // Reinstatement ends the old nexus only where it was: at the same portal group. A target
-        // that sent us here by itself has seen to the old one before (fencing); otherwise the fate
-        // of a write that is on its way elsewhere is not known, and it is not repeated.
-        self.news.push_back(Event::Up);
-        if self.was_up && group != self.group && !self.portals.is_redirected() {
-            let news = &mut self.news;
-            self.requests.disown(|task| {
-                news.push_back(Event::Done { task, outcome: Outcome::Unknown });
-            });
-        }
-        self.group = group;
-        self.state = State::Up(conn);
-        self.keepalive = Keepalive::new(now);
-        self.was_up = true;
-    }
-
     fn on_conn_event<'b>(&mut self, event: ConnEvent<'b>, now: Instant) -> Option<Event<'b>> {
         match event {
             ConnEvent::ReadData { task, offset, bytes } => {
@@ -611,11 +543,6 @@ impl Session {
         });
         self.news.push_back(last);
     }
-}
-
-/// Requests that a connection of this session can have.
-fn slots(config: &Config) -> u16 {
-    config.requests_max.clamp(1, SLOTS_MAX - 1)
 }
 
 /// Conditions that say something about the logical unit and nothing against the command: it was not
