@@ -65,6 +65,7 @@ fn memory(name: &str, block_size: u32) -> VolumeSpec {
         partitions: Vec::new(),
         epoch_floor: 0,
         place: Place::default(),
+        journal: None,
     }
 }
 
@@ -105,15 +106,13 @@ async fn a_file_goes_from_volume_to_volume_whatever_their_blocks_and_comes_back(
 async fn the_load_generator_asks_for_whole_blocks() {
     let (server, urls) = volumes(&[4096]).await;
     let bench = |bs, mode| {
-        let short = ["--bs", bs, "--rw", mode, "--secs", "200ms", "--depth", "4", "--yes-erase"];
+        let short = ["--bs", bs, "--rw", mode, "--secs", "1s", "--depth", "4", "--yes-erase"];
         run(&[&["bench", &urls[0]], &short[..]].concat())
     };
-    for mode in ["randread", "randwrite", "read", "write"] {
-        for bs in ["4K", "64K"] {
-            let output = bench(bs, mode);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{mode} {bs}: {said}");
-        }
+    for (mode, bs) in [("randread", "4K"), ("randwrite", "64K"), ("write", "4K")] {
+        let output = bench(bs, mode);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{mode} {bs}: {said}");
     }
     for bs in ["512", "6K"] {
         let refused = bench(bs, "randread");
