@@ -16,7 +16,7 @@ pub mod routes {
     pub const SESSIONS: &str = "/v1/sessions";
     /// `POST` [`VolumeCreate`](super::VolumeCreate).
     pub const VOLUMES: &str = "/v1/volumes";
-    /// `PATCH` [`VolumeGrow`](super::VolumeGrow), `DELETE`.
+    /// `PATCH` [`VolumeGrow`](super::VolumeGrow), `DELETE` [`VolumeDelete`](super::VolumeDelete).
     pub const VOLUME: &str = "/v1/volumes/{volume}";
     /// `POST` [`PartitionCreate`](super::PartitionCreate).
     pub const PARTITIONS: &str = "/v1/volumes/{volume}/partitions";
@@ -297,6 +297,15 @@ pub struct VolumeCreate {
 pub struct VolumeGrow {
     /// The new size in bytes, not what is added: a repeated request changes nothing.
     pub size: u64,
+}
+
+/// Which volume to delete, in the query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeDelete {
+    /// Only the volume of this identity; whatever has the name when absent.
+    #[serde(default)]
+    pub id: Option<Uuid>,
 }
 
 /// Make a partition.

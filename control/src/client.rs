@@ -191,8 +191,13 @@ impl Client {
     ///
     /// # Errors
     /// As any call.
-    pub async fn delete_volume(&self, volume: &Subject) -> Result<(), ClientError> {
-        let path = routes::VOLUME.replace("{volume}", volume.volume());
+    pub async fn delete_volume(
+        &self,
+        volume: &Subject,
+        id: Option<Uuid>,
+    ) -> Result<(), ClientError> {
+        let query = id.map(|id| format!("?id={id}")).unwrap_or_default();
+        let path = routes::VOLUME.replace("{volume}", volume.volume()) + &query;
         self.done(self.request(Method::DELETE, &path)).await
     }
 

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use uuid::Uuid;
 
 use crate::access::{AccessTable, Epoch, Grant, Granted, Refused, Subject};
 use crate::access_store::Store;
@@ -219,18 +220,33 @@ impl<U: Unit> Keeper<U> {
     }
 
     /// Removes a volume that nobody has a grant on. Its floor stays: a grant that was on its way to
-    /// it must not find a later volume of that name.
+    /// it must not find a later volume of that name. With an `id` only the volume of that identity is
+    /// meant: a call that comes late finds another of its name, and leaves it alone.
     ///
     /// # Errors
     /// When it is granted, and the unit's.
-    pub async fn delete_volume(self: &Arc<Self>, name: Subject) -> Result<(), Error> {
+    pub async fn delete_volume(
+        self: &Arc<Self>,
+        name: Subject,
+        id: Option<Uuid>,
+    ) -> Result<(), Error> {
         let this = Arc::clone(self);
         self.detached(async move {
             let _volume = this.volume(name.volume()).await;
+            if let Some(id) = id
+                && !this.is_still(name.volume(), id).await?
+            {
+                return Ok(());
+            }
             free(this.table().await.any_grant_of(name.volume()))?;
             Ok(this.unit.delete_volume(name.volume()).await?)
         })
         .await
+    }
+
+    async fn is_still(&self, name: &str, id: Uuid) -> Result<bool, Error> {
+        let volumes = self.unit.inventory().await?.volumes;
+        Ok(volumes.iter().any(|volume| volume.name == name && volume.id == id))
     }
 
     /// Makes a partition.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -26,7 +26,7 @@ use crate::access::{ANY_HOST, Grant, Redirect, Subject};
 use crate::access_store::Store;
 use crate::api::{Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo};
 use crate::api::{
-    RedirectInfo, SessionInfo, UnitInfo, VolumeCreate, VolumeGrow, VolumeInfo, routes,
+    RedirectInfo, SessionInfo, UnitInfo, VolumeCreate, VolumeDelete, VolumeGrow, VolumeInfo, routes,
 };
 use crate::error::Error;
 use crate::keeper::{Keeper, ended_early};
@@ -134,8 +134,9 @@ async fn grow_volume<U: Unit>(
 async fn delete_volume<U: Unit>(
     State(api): Shared<U>,
     Path(volume): Path<String>,
+    Query(which): Query<VolumeDelete>,
 ) -> Result<StatusCode, Error> {
-    api.keeper.delete_volume(Subject::whole(&volume)?).await?;
+    api.keeper.delete_volume(Subject::whole(&volume)?, which.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

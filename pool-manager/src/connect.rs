@@ -104,8 +104,8 @@ impl UnitApi for Remote {
         grown.map(drop).map_err(failure)
     }
 
-    async fn delete(&self, volume: &str) -> Result<(), UnitError> {
-        self.client.delete_volume(&subject(volume)?).await.map_err(failure)
+    async fn delete(&self, volume: &str, id: Uuid) -> Result<(), UnitError> {
+        self.client.delete_volume(&subject(volume)?, Some(id)).await.map_err(failure)
     }
 
     async fn grant(&self, grant: &NewGrant) -> Result<(), UnitError> {

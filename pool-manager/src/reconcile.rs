@@ -32,12 +32,16 @@ pub enum Step {
         epoch: u64,
     },
     Grant,
-    Delete,
+    Delete {
+        id: Uuid,
+    },
     // In the station's store; the plan is made anew after each.
     /// Takes up the volume that the unit has made under this name.
     Adopt {
         id: Uuid,
     },
+    /// The volume that was taken up is gone again, and nobody was told of it: another one will do.
+    Disown,
     /// The name is another volume's on that unit.
     NameTaken,
     /// Takes the next epoch from the volume's counter.
@@ -68,22 +72,24 @@ pub fn plan(want: &VolumeRecord, seen: Option<&VolumeView>) -> Vec<Step> {
         return match want.wish {
             Wish::Deleted => vec![Step::Forget],
             Wish::Granted | Wish::Free if want.place.is_some() => vec![Step::Lost],
+            Wish::Granted | Wish::Free if want.id.is_some() => vec![Step::Disown],
             Wish::Granted | Wish::Free => vec![Step::Create],
         };
     };
-    let Some(_) = want.id else {
+    let Some(id) = want.id else {
         return vec![adopt(want, seen)];
     };
     let mut steps = fences(want, seen);
     match want.wish {
-        Wish::Deleted => steps.push(Step::Delete),
+        Wish::Deleted => steps.push(Step::Delete { id }),
         Wish::Free => grow(want, seen, &mut steps),
         Wish::Granted => {
             grow(want, seen, &mut steps);
             grant(want, seen, &mut steps);
         }
     }
-    if steps.is_empty() && !want.settled {
+    // Larger than wanted: a grow that was taken for lost has happened after all.
+    if steps.is_empty() && (!want.settled || seen.size > want.size) {
         steps.push(Step::Settle);
     }
     steps
@@ -234,7 +240,8 @@ impl<U: UnitApi> Work<'_, U> {
                 Step::Draw { epoch } => self.draw(*epoch).await?,
                 Step::Settle => self.close(view).await?,
                 Step::Forget => self.forget().await?,
-                Step::Adopt { id } => self.adopt(*id).await?,
+                Step::Adopt { id } => self.adopt(Some(*id)).await?,
+                Step::Disown => self.adopt(None).await?,
                 Step::NameTaken => {
                     let problem = problems::name_taken("volume", &self.stored.record.name);
                     self.turn_back(problem).await?;
@@ -265,7 +272,7 @@ impl<U: UnitApi> Work<'_, U> {
                 self.unit.fence(&fence).await
             }
             Step::Grant => self.unit.grant(&self.new_grant().await?).await,
-            Step::Delete => self.unit.delete(&volume).await,
+            Step::Delete { id } => self.unit.delete(&volume, *id).await,
             _ => Ok(()),
         };
         done.map_err(Halt::Unit)
@@ -320,8 +327,8 @@ impl<U: UnitApi> Work<'_, U> {
         Ok(true)
     }
 
-    async fn adopt(&self, id: Uuid) -> Result<(), Halt> {
-        self.put(VolumeRecord { id: Some(id), ..self.stored.record.clone() }).await
+    async fn adopt(&self, id: Option<Uuid>) -> Result<(), Halt> {
+        self.put(VolumeRecord { id, ..self.stored.record.clone() }).await
     }
 
     async fn draw(&self, epoch: u64) -> Result<(), Halt> {
@@ -406,7 +413,7 @@ impl<U: UnitApi> Work<'_, U> {
             Step::Grow => "volume grown",
             Step::Fence { .. } => "fenced",
             Step::Grant => "grant acknowledged",
-            Step::Delete => "volume erased",
+            Step::Delete { .. } => "volume erased",
             _ => return Ok(()),
         };
         let phase = Phase { name: name.to_owned(), at: self.machine.since_1970().as_secs() };

@@ -106,7 +106,8 @@ pub trait UnitApi: Send + Sync {
     fn inventory(&self) -> impl Future<Output = Result<UnitView, UnitError>> + Send;
     fn create(&self, volume: &NewVolume) -> impl Future<Output = Result<(), UnitError>> + Send;
     fn grow(&self, volume: &str, size: u64) -> impl Future<Output = Result<(), UnitError>> + Send;
-    fn delete(&self, volume: &str) -> impl Future<Output = Result<(), UnitError>> + Send;
+    /// Deletes the volume of this name and identity; another of its name is left alone.
+    fn delete(&self, volume: &str, id: Uuid) -> impl Future<Output = Result<(), UnitError>> + Send;
     fn grant(&self, grant: &NewGrant) -> impl Future<Output = Result<(), UnitError>> + Send;
     /// Returns when no write of that grant can land any more.
     fn fence(&self, fence: &Fence) -> impl Future<Output = Result<(), UnitError>> + Send;

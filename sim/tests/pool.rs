@@ -137,3 +137,31 @@ fn a_unit_that_does_not_store_its_fences_is_found_out() {
 fn a_station_that_releases_without_a_fence_is_found_out() {
     first_defeat(0..100, |_| {}).expect("100 seeds are enough");
 }
+
+/// A call that comes when its sender has long given up and something else has its name by now.
+#[cfg(not(any(
+    feature = "seeded-bug-ack-before-flush",
+    feature = "seeded-bug-forget-fence",
+    feature = "seeded-bug-release-without-fence"
+)))]
+#[test]
+fn calls_that_come_very_late_do_no_harm() {
+    let late = |setup: &mut Setup| {
+        setup.units = 1;
+        setup.users = 1;
+        setup.names = 1;
+        setup.wishes = 25;
+        setup.capacity = 64;
+        setup.pause = Duration::from_millis(300);
+        setup.post = post::Faults {
+            doubled: 500,
+            late: 100,
+            late_max: Duration::from_secs(20),
+            ..post::Faults::none()
+        };
+        setup.chaos = Chaos { every: Duration::from_secs(1), peace: 1, ..Chaos::default() };
+    };
+    if let Some(defeat) = first_defeat(0..16, late) {
+        panic!("{defeat}");
+    }
+}

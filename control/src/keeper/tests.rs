@@ -149,11 +149,11 @@ async fn what_is_granted_is_not_removed() {
     let conflict = |result: Result<(), Error>| {
         assert!(matches!(result, Err(Error::Unit(UnitError::Conflict(_)))));
     };
-    conflict(world.keeper.delete_volume(volume.clone()).await);
+    conflict(world.keeper.delete_volume(volume.clone(), None).await);
     conflict(world.keeper.delete_partition(part(1)).await);
     world.keeper.delete_partition(part(2)).await.unwrap();
     world.keeper.revoke(part(1)).await.unwrap();
-    world.keeper.delete_volume(volume).await.unwrap();
+    world.keeper.delete_volume(volume, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn a_later_volume_of_the_same_name_is_untouched_although_the_floor_stays()
     assert_eq!(inventory().await, (Epoch(0), true));
     world.keeper.grant(grant("w", A, 5)).await.unwrap();
     world.keeper.fence(fence("w", A, 5)).await.unwrap();
-    world.keeper.delete_volume(Subject::whole("w").unwrap()).await.unwrap();
+    world.keeper.delete_volume(Subject::whole("w").unwrap(), None).await.unwrap();
     world.keeper.create_volume(create).await.unwrap();
     world.unit.volumes.lock().unwrap().iter_mut().for_each(|volume| volume.partitions.clear());
     assert_eq!(inventory().await, (Epoch(5), true));
@@ -216,7 +216,7 @@ async fn a_later_volume_of_the_same_name_is_untouched_although_the_floor_stays()
 
 fn unit_info() -> UnitInfo {
     UnitInfo {
-        id: uuid::Uuid::nil(),
+        id: Uuid::nil(),
         name: "u".to_owned(),
         version: "0".to_owned(),
         portals: Vec::new(),
@@ -230,14 +230,14 @@ async fn a_volume_that_moved_away_may_go_and_its_grant_tells_where_it_is() {
     let world = world().await;
     let v: Subject = "v".parse().unwrap();
     world.keeper.grant(grant("v", A, 5)).await.unwrap();
-    let held = world.keeper.delete_volume(v.clone()).await.unwrap_err().to_string();
+    let held = world.keeper.delete_volume(v.clone(), None).await.unwrap_err().to_string();
     assert!(held.contains("fence that grant first"), "{held}");
     let redirect =
         crate::access::Redirect { address: "192.0.2.7".parse().unwrap(), permanent: true };
     let info = world.keeper.set_redirect(v.clone(), redirect.clone()).await.unwrap();
     assert_eq!(info.target, "iqn.2026-11.local.outband:main:v");
     assert_eq!(world.keeper.redirects().await, [info]);
-    world.keeper.delete_volume(v.clone()).await.unwrap();
+    world.keeper.delete_volume(v.clone(), None).await.unwrap();
     let body = r#"{"name":"v","size":4096}"#;
     let taken = world.keeper.create_volume(serde_json::from_str(body).unwrap()).await;
     assert!(taken.unwrap_err().to_string().contains("end that redirect first"));
@@ -252,4 +252,15 @@ async fn a_volume_that_moved_away_may_go_and_its_grant_tells_where_it_is() {
     assert!(table.grant_on(&v).is_none(), "the grant must not find a later volume of that name");
     assert!(table.grant_on(&w).is_some());
     assert!(world.keeper.clear_redirect(v).await.unwrap_err().to_string().contains("there is no"));
+}
+
+#[tokio::test]
+async fn a_deletion_that_comes_late_leaves_a_later_volume_of_its_name_alone() {
+    let world = world().await;
+    let v = Subject::whole("v").unwrap();
+    let present = world.unit.volumes.lock().unwrap()[0].id;
+    world.keeper.delete_volume(v.clone(), Some(Uuid::nil())).await.unwrap();
+    assert_eq!(world.unit.volumes.lock().unwrap().len(), 1);
+    world.keeper.delete_volume(v, Some(present)).await.unwrap();
+    assert!(world.unit.volumes.lock().unwrap().is_empty());
 }

@@ -133,7 +133,10 @@ async fn volumes_and_partitions_are_made_grown_and_removed() {
     let request = PartitionCreate { number: Some(7), start_lba: None, size: 8192 };
     assert_eq!(client.create_partition(&w, &request).await.unwrap().number, 7);
     client.delete_partition(&w, 7).await.unwrap();
-    client.delete_volume(&w).await.unwrap();
+    let id = grown.id;
+    client.delete_volume(&w, Some(Uuid::nil())).await.unwrap();
+    assert_eq!(client.inventory().await.unwrap().storage.volumes.len(), 2, "another volume");
+    client.delete_volume(&w, Some(id)).await.unwrap();
     assert_eq!(client.inventory().await.unwrap().storage.volumes.len(), 1);
 
     match client.create_volume(&body("x", 9 * MIB)).await.unwrap_err() {

@@ -180,9 +180,10 @@ impl UnitApi for Remote {
         })
     }
 
-    async fn delete(&self, volume: &str) -> Result<(), UnitError> {
+    async fn delete(&self, volume: &str, id: Uuid) -> Result<(), UnitError> {
         self.call(|unit| {
             assert!(unit.volume(volume)?.grants.is_empty(), "fenced before it is deleted");
+            assert_eq!(unit.volume(volume)?.id, id);
             unit.volumes.retain(|known| known.name != volume);
             Ok(())
         })

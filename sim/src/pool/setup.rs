@@ -25,6 +25,8 @@ pub struct Setup {
     pub hosts: usize,
     /// Users.
     pub users: usize,
+    /// Volumes that each of them has names for.
+    pub names: usize,
     /// What each of them wants.
     pub wishes: u32,
     /// Between two of its wishes, at most.
@@ -94,6 +96,7 @@ impl Setup {
             stocked: rng.index(2),
             hosts: 2 + rng.index(2),
             users: 1 + rng.index(3),
+            names: 3,
             wishes: 3 + u32::try_from(rng.index(4)).expect("a few"),
             pause: rng.pick(&[10, 300, 3000].map(Duration::from_millis)),
             post: messages(rng),

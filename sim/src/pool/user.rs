@@ -63,6 +63,8 @@ pub struct User {
     pub rng: Rng,
     /// Hosts that it may give volumes to.
     pub hosts: Vec<String>,
+    /// Volumes that it has names for.
+    pub names: usize,
     /// Things that it still wants.
     pub quota: u32,
     /// It is to begin nothing new.
@@ -90,7 +92,7 @@ impl User {
     pub async fn run(mut self) {
         while self.quota > 0 && !self.enough.load(Ordering::Relaxed) {
             self.quota -= 1;
-            let name = format!("v{}-{}", self.index, self.rng.index(3));
+            let name = format!("v{}-{}", self.index, self.rng.index(self.names));
             self.wish(&name).await;
             let pause = self.rng.time(Duration::ZERO..self.pause);
             self.sleep(pause).await;

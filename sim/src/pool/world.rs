@@ -177,6 +177,7 @@ impl World {
             watch: self.watch.clone(),
             rng: self.rng.fork(),
             hosts: self.registered.iter().map(|host| host.name.clone()).collect(),
+            names: self.setup.names,
             quota: self.setup.wishes,
             enough: Arc::clone(&self.enough),
             pause: self.setup.pause,

@@ -107,7 +107,7 @@ enum Request {
     Inventory,
     Create(NewVolume),
     Grow(String, u64),
-    Delete(String),
+    Delete(String, Uuid),
     Grant(NewGrant),
     Fence(Fence),
 }
@@ -231,7 +231,7 @@ impl Model {
             Request::Inventory => Ok(()),
             Request::Create(volume) => self.create_volume(volume),
             Request::Grow(volume, size) => self.grow_volume(volume, *size),
-            Request::Delete(volume) => self.delete_volume(volume),
+            Request::Delete(volume, id) => self.delete_volume(volume, *id),
             Request::Grant(grant) => self.give(grant),
             Request::Fence(fence) => self.end(fence),
         }
@@ -258,8 +258,10 @@ impl Model {
         self.step(|state| state.volumes.get_mut(volume).unwrap().size = size.max(before))
     }
 
-    fn delete_volume(&self, volume: &str) -> Result<(), UnitError> {
-        self.floor(volume)?;
+    fn delete_volume(&self, volume: &str, id: Uuid) -> Result<(), UnitError> {
+        if self.state().volumes.get(volume).is_none_or(|known| known.id != id) {
+            return Ok(());
+        }
         if self.grants().contains_key(volume) {
             return Err(refused(Refusal::Other, "it is granted"));
         }
@@ -335,8 +337,8 @@ impl UnitApi for Model {
         self.call(Request::Grow(volume.to_owned(), size))
     }
 
-    async fn delete(&self, volume: &str) -> Result<(), UnitError> {
-        self.call(Request::Delete(volume.to_owned()))
+    async fn delete(&self, volume: &str, id: Uuid) -> Result<(), UnitError> {
+        self.call(Request::Delete(volume.to_owned(), id))
     }
 
     async fn grant(&self, grant: &NewGrant) -> Result<(), UnitError> {

@@ -93,7 +93,7 @@ fn a_volume_is_free_only_when_a_late_grant_would_be_refused() {
 fn deleting_takes_the_grant_first() {
     let want = want(Wish::Deleted, 2);
     let steps = plan(&want, Some(&seen(2, &[("iqn.a", 2)])));
-    assert_eq!(steps, [fence("iqn.a", 2), Step::Delete]);
+    assert_eq!(steps, [fence("iqn.a", 2), Step::Delete { id: ID }]);
     assert_eq!(plan(&want, None), [Step::Forget]);
 }
 
@@ -124,4 +124,18 @@ fn growing_comes_before_granting_and_clearing_is_waited_for() {
     assert_eq!(plan(&want, Some(&small)), [Step::Grow, Step::Grant]);
     let zeroing = VolumeView { readiness: Readiness::Zeroing, ..seen(0, &[]) };
     assert_eq!(plan(&want, Some(&zeroing)), [Step::Wait]);
+}
+
+#[test]
+fn a_volume_that_is_gone_before_anybody_was_told_of_it_is_made_again() {
+    let taken_up = VolumeRecord { place: None, settled: false, ..want(Wish::Granted, 1) };
+    assert_eq!(plan(&taken_up, None), [Step::Disown]);
+    assert_eq!(plan(&VolumeRecord { id: None, ..taken_up }, None), [Step::Create]);
+}
+
+#[test]
+fn a_grow_that_was_taken_for_lost_is_taken_note_of() {
+    let want = VolumeRecord { settled: true, ..want(Wish::Free, 1) };
+    let seen = VolumeView { size: want.size + 1, ..seen(1, &[]) };
+    assert_eq!(plan(&want, Some(&seen)), [Step::Settle]);
 }
