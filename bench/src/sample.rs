@@ -45,6 +45,8 @@ pub fn logical_unit() -> LogicalUnit {
         read_only: false,
         unmap: true,
         atomic: true,
+        sanitize: false,
+        sanitize_failed: None,
         rotational: false,
     });
     let name = IscsiName::new("iqn.2026-11.local.outband:host").expect("a name");
@@ -81,6 +83,7 @@ pub fn volume(number: u32, media: Media, len: u64) -> VolumeSpec {
         epoch_floor: 0,
         place: Place::default(),
         journal: None,
+        allow_sanitize: false,
     }
 }
 

@@ -261,6 +261,8 @@ pub(crate) fn logical_unit(
         read_only: false,
         unmap: true,
         atomic: false,
+        sanitize: false,
+        sanitize_failed: None,
         rotational: false,
     }
 }

@@ -77,6 +77,9 @@ pub struct ServeArgs {
     /// Bytes in a logical block: 512 or 4096
     #[arg(long, value_name = "BYTES", default_value = "512")]
     block_size: BlockSize,
+    /// Let hosts ask for SANITIZE, which wipes the whole volume
+    #[arg(long)]
+    allow_sanitize: bool,
     /// Refuse writes
     #[arg(long)]
     read_only: bool,
@@ -299,6 +302,7 @@ fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError>
         partitions: Vec::new(),
         epoch_floor: 0,
         place: Place::default(),
+        allow_sanitize: args.allow_sanitize,
         journal: sidecar.as_ref().filter(|_| !args.read_only).map(|sidecar| sidecar.spec().clone()),
     };
     Ok((spec, sidecar))

@@ -69,6 +69,19 @@ impl Transfer {
     }
 }
 
+/// The fields of SANITIZE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sanitize {
+    /// SERVICE ACTION.
+    pub action: u8,
+    /// The answer comes when it has begun.
+    pub immed: bool,
+    /// AUSE: the failed state may be left without success.
+    pub unrestricted: bool,
+    /// PARAMETER LIST LENGTH.
+    pub len: u16,
+}
+
 /// The fields of WRITE ATOMIC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WriteAtomic {
@@ -184,6 +197,7 @@ pub enum Cdb {
     GetLbaStatus { lba: u64, allocation: u32 },
     ReportSupportedOpcodes(SupportedOpcodes),
     ReportSupportedTaskManagement { extended: bool, allocation: u32 },
+    Sanitize(Sanitize),
     ExtendedCopy { len: u32 },
     ReceiveCopyResults { action: u8, list: u8, allocation: u32 },
     ReportTargetPortGroups { extended: bool, allocation: u32 },
@@ -275,6 +289,12 @@ impl Cdb {
             opcode::PRE_FETCH_10 => Self::PreFetch10(parse_synchronize(cdb)),
             opcode::PRE_FETCH_16 => Self::PreFetch16(parse_synchronize(cdb)),
             opcode::UNMAP => Self::Unmap { anchor: cdb[1] & 0x01 != 0, len: u16_at(cdb, 7) },
+            opcode::SANITIZE => Self::Sanitize(Sanitize {
+                action: cdb[1] & 0x1F,
+                immed: cdb[1] & 0x80 != 0,
+                unrestricted: cdb[1] & 0x20 != 0,
+                len: u16_at(cdb, 7),
+            }),
             opcode::EXTENDED_COPY => Self::ExtendedCopy { len: u32_at(cdb, 10) },
             opcode::RECEIVE_COPY_RESULTS => Self::ReceiveCopyResults {
                 action: cdb[1] & 0x1F,
@@ -371,6 +391,12 @@ impl Cdb {
             Self::ReportSupportedTaskManagement { extended, allocation } => {
                 maintenance::build_task_management(&mut cdb, extended, allocation);
             }
+            Self::Sanitize(sanitize) => {
+                cdb[1] = u8::from(sanitize.immed) << 7
+                    | u8::from(sanitize.unrestricted) << 5
+                    | sanitize.action & 0x1F;
+                put(&mut cdb, 7, sanitize.len.to_be_bytes());
+            }
             Self::ExtendedCopy { len } => {
                 put(&mut cdb, 10, len.to_be_bytes());
             }
@@ -433,6 +459,7 @@ impl Cdb {
             Self::WriteSame16(_) => opcode::WRITE_SAME_16,
             Self::PreFetch10(_) => opcode::PRE_FETCH_10,
             Self::PreFetch16(_) => opcode::PRE_FETCH_16,
+            Self::Sanitize(_) => opcode::SANITIZE,
             Self::ExtendedCopy { .. } => opcode::EXTENDED_COPY,
             Self::ReceiveCopyResults { .. } => opcode::RECEIVE_COPY_RESULTS,
             Self::ReportSupportedOpcodes(_)

@@ -378,7 +378,7 @@ pub enum Rotation {
 
 /// Page B1h.
 #[must_use]
-pub fn characteristics(rotation: Rotation) -> Vec<u8> {
+pub fn characteristics(rotation: Rotation, erase_leaves_readable: bool) -> Vec<u8> {
     let rate: u16 = match rotation {
         Rotation::Unknown => 0,
         Rotation::None => 1,
@@ -386,6 +386,8 @@ pub fn characteristics(rotation: Rotation) -> Vec<u8> {
     };
     let mut data = page(Peripheral::Disk, CHARACTERISTICS, &[0; 0x3C]);
     put(&mut data, 4, rate.to_be_bytes());
+    // WABEREQ 01b: blocks read well after SANITIZE with BLOCK ERASE.
+    data[7] = u8::from(erase_leaves_readable) << 6;
     data
 }
 

@@ -10,6 +10,7 @@ pub mod luns;
 pub mod mode;
 pub mod port_groups;
 pub mod reserve;
+pub mod sanitize;
 pub mod sense;
 pub mod supported;
 pub mod unmap;

@@ -106,6 +106,9 @@ pub enum VolumeCommand {
         /// Memory and tmpfs will do
         #[arg(long)]
         allow_volatile: bool,
+        /// Hosts may ask for SANITIZE, which wipes the whole volume
+        #[arg(long)]
+        allow_sanitize: bool,
     },
     /// List volumes
     Ls,

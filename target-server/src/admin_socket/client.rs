@@ -96,12 +96,21 @@ fn device_request(common: AdminArgs, command: DeviceCommand) -> Result<Prepared,
 
 fn volume_request(command: VolumeCommand) -> Request {
     match command {
-        VolumeCommand::Create { name, size, block_size, write_policy, on, allow_volatile } => {
+        VolumeCommand::Create {
+            name,
+            size,
+            block_size,
+            write_policy,
+            on,
+            allow_volatile,
+            allow_sanitize,
+        } => {
             let mut volume = NewVolume::new(name, size.0);
             volume.block_size = block_size.map(u32::from);
             volume.write_policy = write_policy.into();
             volume.on = on;
             volume.allow_volatile = allow_volatile;
+            volume.allow_sanitize = allow_sanitize;
             Request::VolumeCreate { volume }
         }
         VolumeCommand::Ls => Request::VolumeLs,

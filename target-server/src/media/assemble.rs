@@ -145,6 +145,7 @@ mod tests {
             block_size: 512,
             size: MIB,
             write_policy: WritePolicy::Normal,
+            allow_sanitize: false,
             faulted: false,
             leaving: false,
             generation,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::area::{Area, AreaError, try_zeroing};
 use super::blocks::{Blocks, FileBlocks};
+use super::journal::Mark;
 use super::record::{Geometry, Ledger};
 use super::{MIB, Media, MediaError, VolumeName, ZeroWith};
 pub(crate) use open::{Opened, examine, open_path, preallocate, sync_parent};
@@ -71,7 +72,7 @@ pub(crate) struct Device {
     /// Volumes whose record here may be another one than the ledger's: its write failed.
     pub(crate) doubtful: BTreeMap<Uuid, VolumeName>,
     /// Marks in its journal as it was found, by target: positions within the journal.
-    pub(crate) marks: BTreeMap<Uuid, u64>,
+    pub(crate) marks: BTreeMap<Uuid, Mark>,
 }
 
 impl Device {

@@ -59,7 +59,6 @@ pub(crate) fn slots_of(shard: usize, shards: usize) -> Vec<u64> {
 }
 
 /// Likewise of the pages for marks.
-#[allow(dead_code, reason = "the command that marks comes next")]
 pub(crate) fn marks_of(shard: usize, shards: usize) -> Vec<u64> {
     let shard = u64::try_from(shard).unwrap_or(u64::MAX);
     (shard..MARKS).step_by(shards.max(1)).map(mark_at).collect()
@@ -135,31 +134,39 @@ fn is_whole(record: &[u8]) -> bool {
     record[CRC_AT..PAGE_LEN] == crc_fast::crc32_iscsi(&copy).to_be_bytes()
 }
 
+/// Where a SANITIZE that has not ended is marked, and whether its failed state may be left (AUSE).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    pub at: u64,
+    pub unrestricted: bool,
+}
+
 /// A mark that the SANITIZE of `target` has begun.
-#[allow(dead_code, reason = "the command that marks comes next")]
-pub(crate) fn encode_mark(page: &mut [u8], target: Uuid) {
+pub(crate) fn encode_mark(page: &mut [u8], target: Uuid, unrestricted: bool) {
     page[..PAGE_LEN].fill(0);
     page[..8].copy_from_slice(&MARK_MAGIC);
     page[8..24].copy_from_slice(target.as_bytes());
+    page[24] = u8::from(unrestricted);
     let crc = crc_fast::crc32_iscsi(&page[..PAGE_LEN]);
     page[CRC_AT..PAGE_LEN].copy_from_slice(&crc.to_be_bytes());
 }
 
 /// Whose SANITIZE a page says has begun.
-pub(crate) fn decode_mark(page: &[u8]) -> Option<Uuid> {
+pub(crate) fn decode_mark(page: &[u8]) -> Option<(Uuid, bool)> {
     let page = page.get(..PAGE_LEN)?;
     let marks = page.starts_with(&MARK_MAGIC) && is_whole(page);
-    if marks { Uuid::from_slice(&page[8..24]).ok() } else { None }
+    let target = Uuid::from_slice(&page[8..24]).ok().filter(|_| marks)?;
+    Some((target, page[24] == 1))
 }
 
 /// Targets marked in the journal at `at`, and the positions of their marks within it.
-pub(crate) fn marks(blocks: &dyn Blocks, at: u64) -> io::Result<BTreeMap<Uuid, u64>> {
+pub(crate) fn marks(blocks: &dyn Blocks, at: u64) -> io::Result<BTreeMap<Uuid, Mark>> {
     let mut found = BTreeMap::new();
     let mut pages = vec![0; PAGE_LEN * usize::try_from(MARKS).expect("a few")];
     blocks.read_at(at + mark_at(0), &mut pages)?;
     for (mark, page) in (0..MARKS).zip(pages.chunks_exact(PAGE_LEN)) {
-        if let Some(target) = decode_mark(page) {
-            found.insert(target, mark_at(mark));
+        if let Some((target, unrestricted)) = decode_mark(page) {
+            found.insert(target, Mark { at: mark_at(mark), unrestricted });
         }
     }
     Ok(found)
@@ -284,8 +291,8 @@ mod tests {
     #[test]
     fn a_mark_is_of_its_target_only_while_it_is_whole() {
         let mut page = vec![0; PAGE_LEN];
-        encode_mark(&mut page, Uuid::from_u128(9));
-        assert_eq!(decode_mark(&page), Some(Uuid::from_u128(9)));
+        encode_mark(&mut page, Uuid::from_u128(9), true);
+        assert_eq!(decode_mark(&page), Some((Uuid::from_u128(9), true)));
         page[20] ^= 1;
         assert_eq!(decode_mark(&page), None);
         assert_eq!(decode_mark(&vec![0; PAGE_LEN]), None);

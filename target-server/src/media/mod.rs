@@ -27,6 +27,7 @@ pub(crate) use device::open_path;
 pub use device::{AddOptions, DeviceKind};
 pub use error::{AreaErrorBox, MediaError};
 pub use holdings::{Changes, Holdings};
+pub use journal::Mark;
 pub use raw::RawDevice;
 pub use reservation_file::ReservationPlace;
 pub use sidecar::Sidecar;

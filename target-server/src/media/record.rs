@@ -176,6 +176,8 @@ pub(crate) struct VolumeRecord {
     pub(crate) size: u64,
     pub(crate) write_policy: WritePolicy,
     pub(crate) faulted: bool,
+    /// Hosts may ask for SANITIZE.
+    pub(crate) allow_sanitize: bool,
     /// Being deleted: gone once the home device has forgotten it.
     pub(crate) leaving: bool,
     /// Grows by one with every change.

@@ -146,10 +146,13 @@ mod tests {
         };
         let sidecar = open();
         let mut page = vec![0; journal::PAGE_LEN];
-        journal::encode_mark(&mut page, target);
+        journal::encode_mark(&mut page, target, true);
         let at = journal::marks_of(0, 1)[3];
         sidecar.blocks.write_at(at, &page).unwrap();
         sidecar.remove_if_empty().unwrap();
-        assert_eq!(open().spec().marks, BTreeMap::from([(target, at)]));
+        assert_eq!(
+            open().spec().marks,
+            BTreeMap::from([(target, journal::Mark { at, unrestricted: true })])
+        );
     }
 }

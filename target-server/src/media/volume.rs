@@ -9,6 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::journal::Mark;
+
 /// Everything a shard needs to serve a volume.
 #[derive(Clone, Debug)]
 pub struct VolumeSpec {
@@ -35,6 +37,8 @@ pub struct VolumeSpec {
     pub place: Place,
     /// Where it can be written down what is about to be written; none for memory.
     pub journal: Option<JournalSpec>,
+    /// SANITIZE may be asked for.
+    pub allow_sanitize: bool,
 }
 
 /// The journal of a volume's first device.
@@ -46,7 +50,7 @@ pub struct JournalSpec {
     /// Its first byte.
     pub at: u64,
     /// Targets whose SANITIZE had not ended when the device came, and where that is marked.
-    pub marks: BTreeMap<Uuid, u64>,
+    pub marks: BTreeMap<Uuid, Mark>,
 }
 
 impl VolumeSpec {

@@ -337,6 +337,9 @@ impl LogicalUnit {
         blocks: u32,
         write: bool,
     ) -> Result<(), Sense> {
+        if let Some(sense) = self.unsanitized() {
+            return Err(sense);
+        }
         if !self.holds(lba, blocks) {
             return Err(LBA_OUT_OF_RANGE);
         }

@@ -137,7 +137,10 @@ impl LogicalUnit {
             Some(inquiry::BLOCK_LIMITS) => self.limits().page(),
             Some(inquiry::CHARACTERISTICS) => {
                 let still = !self.config.rotational;
-                inquiry::characteristics(if still { Rotation::None } else { Rotation::Unknown })
+                inquiry::characteristics(
+                    if still { Rotation::None } else { Rotation::Unknown },
+                    self.config.sanitize,
+                )
             }
             Some(inquiry::PROVISIONING) => self.provisioning().page(),
             Some(_) => return Err(INVALID_FIELD_IN_CDB.at_cdb(2, None)),

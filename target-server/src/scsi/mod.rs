@@ -8,6 +8,7 @@ mod identity;
 mod provision;
 mod reservations;
 mod same;
+mod sanitize;
 mod sbc;
 mod spc;
 mod state;
@@ -33,6 +34,7 @@ pub use self::identity::{LOCAL_COMPANY, TargetPort, is_named};
 pub(crate) use self::provision::lba_status;
 use self::reservations::Reservations;
 pub use self::reservations::{Damaged, Kept, SLOT_LEN, slot_at};
+pub use self::sanitize::Wipe;
 
 /// A session, as a logical unit knows it: the I_T nexus of SAM-5.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -67,6 +69,10 @@ pub struct LuConfig {
     pub unmap: bool,
     /// Writes can happen as a whole or not at all.
     pub atomic: bool,
+    /// SANITIZE may be asked for.
+    pub sanitize: bool,
+    /// A SANITIZE began and did not end; whether it allows an unrestricted exit (AUSE).
+    pub sanitize_failed: Option<bool>,
     /// Seeking costs.
     pub rotational: bool,
 }
@@ -120,6 +126,8 @@ pub enum Plan {
     /// Collect `len` bytes of data-out, or as many as are offered, then ask
     /// [`LogicalUnit::with_parameters`] what follows. The residual is counted from `len` even then.
     Parameters { cdb: Cdb, len: u32 },
+    /// Wipe all blocks. Everything else is refused until that has ended.
+    Sanitize { wipe: Wipe, immediate: bool, unrestricted: bool, wanted: u64 },
     /// Copy what the list says between volumes of this unit.
     Copy {
         /// Checked as far as it can be without knowing who its parties are.
@@ -193,6 +201,7 @@ impl Plan {
             Self::Write { wanted, .. }
             | Self::OrWrite { wanted, .. }
             | Self::WriteAndVerify { wanted, .. }
+            | Self::Sanitize { wanted, .. }
             | Self::Copy { wanted, .. } => *wanted,
             Self::CompareAndWrite { blocks, .. } => 2 * bytes(*blocks),
             Self::Parameters { len, .. } => u64::from(*len),
@@ -242,6 +251,7 @@ pub struct LogicalUnit {
     faulted: bool,
     /// START STOP UNIT has stopped it.
     stopped: bool,
+    sanitize: sanitize::State,
     attentions: Attentions,
     copies: Copies,
     reservations: Reservations,
@@ -261,6 +271,10 @@ impl LogicalUnit {
             descriptor_sense: false,
             faulted: false,
             stopped: false,
+            sanitize: match config.sanitize_failed {
+                Some(unrestricted) => sanitize::State::Failed { unrestricted },
+                None => sanitize::State::Usable,
+            },
             attentions: Attentions::default(),
             copies: Copies::default(),
             reservations: Reservations::default(),
@@ -384,6 +398,12 @@ impl LogicalUnit {
             }
         }
         match Cdb::parse(request.cdb) {
+            Ok(cdb)
+                if self.sanitize != sanitize::State::Usable
+                    && self.kept_off(cdb.opcode()).is_some() =>
+            {
+                self.kept_off(cdb.opcode()).map_or_else(|| Reply::good().into(), Plan::from)
+            }
             Ok(cdb) if self.stopped && !state::runs_while_stopped(cdb.opcode()) => {
                 sense::START_REQUIRED.into()
             }
@@ -438,6 +458,7 @@ impl LogicalUnit {
             Cdb::ReportSupportedTaskManagement { extended, allocation } => {
                 supported::task_management(extended, allocation)
             }
+            Cdb::Sanitize(fields) => self.sanitize(cdb, &fields),
             Cdb::ExtendedCopy { len } => Self::extended_copy(cdb, len),
             Cdb::ReceiveCopyResults { action, list, allocation } => {
                 self.copy_results(nexus, action, list, allocation)
@@ -462,6 +483,7 @@ impl LogicalUnit {
             _ if self.is_barred(nexus, &cdb.build()) => Ok(Reply::conflict().into()),
             Cdb::PersistentReserveOut(fields) => Ok(self.reserve_list(nexus, fields, bytes)),
             Cdb::Unmap { .. } => self.unmap_list(bytes),
+            Cdb::Sanitize(fields) => self.sanitize_list(fields, bytes),
             Cdb::ExtendedCopy { len } => self.copy_list(nexus, *len, bytes),
             Cdb::WriteSame10(fields) | Cdb::WriteSame16(fields) => {
                 self.write_same_block(cdb, fields, bytes)

@@ -64,6 +64,7 @@ impl LogicalUnit {
         let owed = if allocation == 0 { None } else { self.attentions.take(nexus) };
         // Without one, what TEST UNIT READY would be told (SPC-4 §6.39).
         let state = if self.stopped { START_REQUIRED } else { NO_SENSE };
+        let state = self.unsanitized().unwrap_or(state);
         sense_data(&owed.unwrap_or(state), descriptors, allocation)
     }
 

@@ -6,6 +6,7 @@ mod copy;
 mod disk;
 mod primary;
 mod reservations;
+mod sanitize;
 mod series;
 mod state;
 mod supported;
@@ -51,6 +52,8 @@ fn disk() -> LuConfig {
         read_only: false,
         unmap: true,
         atomic: true,
+        sanitize: true,
+        sanitize_failed: None,
         rotational: false,
     }
 }
@@ -123,6 +126,9 @@ fn describe(plan: &Plan) -> String {
         Plan::Read { lba, blocks } => format!("read {lba}+{blocks}"),
         Plan::Write { lba, blocks, durable, wanted } => {
             format!("write {lba}+{blocks}{}, wanted {wanted}", flag(*durable, " durable"))
+        }
+        Plan::Sanitize { wipe, immediate, .. } => {
+            format!("sanitize {wipe:?}{}", flag(*immediate, " immediate"))
         }
         Plan::WriteAtomic { lba, blocks } => format!("write {lba}+{blocks} atomic"),
         Plan::Verify { lba, blocks, compare } => {

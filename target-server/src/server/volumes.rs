@@ -147,6 +147,8 @@ impl Server {
         // Memory needs none: nothing of it survives what a journal is for.
         let in_memory = spec.pieces.iter().all(|piece| matches!(piece.media, Media::Memory));
         let atomic = in_memory || journal.is_some();
+        // What must be remembered over a restart needs a place.
+        let sanitize = spec.allow_sanitize && atomic;
         let whole = self.target(spec, None, spec.id, 0, spec.blocks);
         let parts = spec
             .partitions
@@ -161,7 +163,10 @@ impl Server {
             journal,
             targets: std::iter::once(whole)
                 .chain(parts)
-                .map(|target| TargetConfig { lu: LuConfig { atomic, ..target.lu }, ..target })
+                .map(|target| TargetConfig {
+                    lu: LuConfig { atomic, sanitize, ..target.lu },
+                    ..target
+                })
                 .collect(),
         })
     }
@@ -194,6 +199,7 @@ impl Server {
         blocks: u64,
     ) -> TargetConfig {
         let name = self.target_name(spec, partition);
+        let mark = spec.journal.as_ref().and_then(|journal| journal.marks.get(&id));
         let lu = LuConfig {
             uuid: id,
             company: LOCAL_COMPANY,
@@ -215,6 +221,8 @@ impl Server {
                 matches!(piece.media, Media::Memory) || piece.zero != ZeroWith::Writes
             }),
             atomic: false,
+            sanitize: false,
+            sanitize_failed: mark.map(|mark| mark.unrestricted),
             rotational: spec.rotational,
         };
         let name = IscsiName::new(&name).expect("a prefix and a checked volume name");
@@ -233,7 +241,15 @@ fn journal_config(
     if slots.is_empty() {
         return Ok(None);
     }
-    Ok(Some(JournalConfig { device: spec.device, file: spec.file.try_clone()?, slots }))
+    let is_marked = |page: &u64| spec.marks.values().any(|mark| mark.at == *page);
+    let pages = journal::marks_of(shard, shards).into_iter().filter(|page| !is_marked(page));
+    Ok(Some(JournalConfig {
+        device: spec.device,
+        file: spec.file.try_clone()?,
+        slots,
+        pages: pages.map(|page| spec.at + page).collect(),
+        marked: spec.marks.iter().map(|(target, mark)| (*target, spec.at + mark.at)).collect(),
+    }))
 }
 
 fn route(shard: usize, volume: Uuid, target: &TargetConfig) -> (String, Route) {

@@ -9,6 +9,7 @@ mod claim;
 pub(crate) mod copy;
 mod finish;
 mod reserve;
+mod sanitize;
 mod series;
 mod turn;
 
@@ -218,6 +219,9 @@ impl Conn {
                 let len = cut(u64::from(len));
                 self.begin(slot, Work::Parameters(cdb), 0, len, desk);
             }
+            Plan::Sanitize { wipe, immediate, unrestricted, .. } => {
+                self.begin_sanitize(slot, wipe, immediate, unrestricted, desk);
+            }
             Plan::Copy { list, .. } => self.begin_copy(slot, *list, desk),
             Plan::Flush => {
                 task.work = Work::Flush;
@@ -413,6 +417,11 @@ impl Conn {
         let Some(target) = self.target else {
             return;
         };
+        // One that began before a SANITIZE does not reach the medium after it.
+        if let Some(sense) = desk.targets[target].lu.unsanitized() {
+            io.into_buf().into_iter().for_each(|buf| desk.buffers.give(buf));
+            return self.finish(slot, Status::CheckCondition, Some(sense), 0, desk);
+        }
         let task = self.task_at(slot);
         task.stage = Stage::Storing;
         let id = task.id;

@@ -19,6 +19,7 @@ use super::ledger::Ledger;
 use super::mailbox::{Address, Gate};
 use super::order::{Rank, Turn};
 use super::reserve::Reserving;
+use super::sanitize::{Job, Request};
 use super::target::{Target, Volume};
 use super::token::{ConnKey, IoKey, Owner, TargetKey, VisitKey, VolumeKey, Whose};
 use super::visit::Visitor;
@@ -42,6 +43,10 @@ struct Active {
 /// What a connection cannot do alone; the shard does it before the turn ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Errand {
+    /// All blocks of a target are to be wiped.
+    Sanitize(Box<Request>),
+    /// A sanitize has its target for itself.
+    SanitizeGranted(TargetKey),
     /// Its login is complete but for the last response.
     Admit(ConnKey),
     /// All tasks of the other sessions of its target end, as `by` asked; with `reset` the logical
@@ -114,6 +119,8 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) gates: Vec<Gate>,
     /// Where volumes write down what they are about to write, by device.
     pub(crate) journals: BTreeMap<Uuid, Journal>,
+    /// Targets that are being sanitized.
+    pub(crate) jobs: BTreeMap<TargetKey, Job>,
     /// I/O here of copies that other targets do.
     pub(crate) visitors: SlotMap<VisitKey, Visitor>,
     /// Sessions now, and I/O so far.
@@ -162,6 +169,7 @@ impl<R: Ring> Desk<R> {
             faults: Vec::new(),
             gates: Vec::new(),
             journals: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             visitors: SlotMap::with_key(),
             counts: Totals::default(),
             ios: SlotMap::with_key(),

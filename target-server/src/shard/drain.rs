@@ -286,7 +286,7 @@ impl<R: Ring> Shard<R> {
             let targets = self.targets_of(volume);
             let visited = self.desk.visitors.values().any(|visitor| visitor.is_at(volume));
             let idle = targets.iter().all(|key| self.desk.targets[*key].sessions.is_empty());
-            if idle && !visited && !self.desk.has_io(volume) {
+            if idle && !visited && !self.drop_jobs(volume) && !self.desk.has_io(volume) {
                 self.forget(volume, &targets);
                 let _ = reply.send(());
             } else {

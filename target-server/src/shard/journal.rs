@@ -1,30 +1,35 @@
 //! The journals of this shard's volumes: slots for intents, each in the hands of one task at a time.
 
 use outband_ring::{Fd, Ring};
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::desk::Desk;
 use super::mailbox::JournalConfig;
 use super::token::VolumeKey;
-use crate::store::Slot;
+use crate::store::{Io, Slot};
 
 /// This shard's part of the journal of one device.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: Fd,
     free: Vec<Slot>,
+    /// Pages for marks that nobody has, and those that have one by target.
+    pages: Vec<u64>,
+    marked: BTreeMap<Uuid, u64>,
 }
 
 impl<R: Ring> Desk<R> {
     /// A volume comes with the journal of its device, which may be known from another volume.
     pub(crate) fn add_journal(&mut self, config: JournalConfig<R::Handle>) {
-        let JournalConfig { device, file, slots } = config;
+        let JournalConfig { device, file, slots, pages, marked } = config;
         if self.journals.contains_key(&device) {
             return;
         }
         let file = self.ring.adopt(file);
         let free = slots.into_iter().map(|at| Slot::new(device, file, at)).collect();
-        self.journals.insert(device, Journal { file, free });
+        self.journals.insert(device, Journal { file, free, pages, marked });
     }
 
     /// A volume has gone; the journal goes with the last one that uses it.
@@ -41,6 +46,36 @@ impl<R: Ring> Desk<R> {
     pub(crate) fn take_slot(&mut self, volume: VolumeKey) -> Option<Slot> {
         let device = self.volumes[volume].journal?;
         self.journals.get_mut(&device)?.free.pop()
+    }
+
+    /// Marks that the sanitize of a target has begun, or that it has ended. `None` where there is
+    /// nothing to write to, an error where there is no room.
+    pub(crate) fn mark(
+        &mut self,
+        volume: VolumeKey,
+        target: Uuid,
+        begun: Option<bool>,
+    ) -> Option<Result<Io, ()>> {
+        let device = self.volumes[volume].journal?;
+        let journal = self.journals.get_mut(&device)?;
+        let known = match begun {
+            Some(_) => journal.marked.get(&target).copied().or_else(|| journal.pages.pop()),
+            None => journal.marked.get(&target).copied(),
+        };
+        let Some(at) = known else {
+            // What was never marked need not be unmarked.
+            return begun.map(|_| Err(()));
+        };
+        journal.marked.insert(target, at);
+        Some(Ok(Io::mark(device, journal.file, at, begun.map(|exit| (target, exit)))))
+    }
+
+    /// The mark of a target is gone, durably.
+    pub(crate) fn unmarked(&mut self, volume: VolumeKey, target: Uuid) {
+        let device = self.volumes[volume].journal;
+        if let Some(journal) = device.and_then(|device| self.journals.get_mut(&device)) {
+            journal.pages.extend(journal.marked.remove(&target));
+        }
     }
 
     /// A slot with nothing in it.

@@ -147,6 +147,8 @@ mod tests {
             read_only: false,
             unmap: false,
             atomic: false,
+            sanitize: false,
+            sanitize_failed: None,
             rotational: false,
         }
     }

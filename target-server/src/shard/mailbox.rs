@@ -1,5 +1,6 @@
 //! What reaches a shard from outside of its ring: from other shards and from the control side.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -116,6 +117,10 @@ pub struct JournalConfig<H> {
     pub file: H,
     /// Where in the file the shard's slots for intents are.
     pub slots: Vec<u64>,
+    /// Its free pages for marks.
+    pub pages: Vec<u64>,
+    /// Where targets are marked already.
+    pub marked: BTreeMap<Uuid, u64>,
 }
 
 /// A piece of a volume on its way to a shard.

@@ -15,6 +15,7 @@ pub mod mailbox;
 mod order;
 mod peer;
 mod reserve;
+mod sanitize;
 mod serve;
 mod target;
 mod task;
@@ -285,6 +286,11 @@ impl<R: Ring> Shard<R> {
                         self.on_visit_done(key, done);
                         continue;
                     }
+                    Whose::Sanitize(target) => {
+                        self.on_sanitize_done(target, done);
+                        self.answer_drains();
+                        continue;
+                    }
                     Whose::Unit(number) => {
                         self.pending.flushed(number);
                         self.answer_drains();
@@ -327,6 +333,8 @@ impl<R: Ring> Shard<R> {
                     self.answer_drains();
                 }
                 Errand::Reserve(change) => self.on_reserved(change),
+                Errand::Sanitize(request) => self.sanitize(*request),
+                Errand::SanitizeGranted(target) => self.on_sanitize_granted(target),
                 Errand::Granted(key, task) => self.on_granted(key, task),
             }
         }

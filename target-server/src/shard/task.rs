@@ -123,6 +123,8 @@ pub(crate) enum Stage {
     Collecting,
     /// Others are on the range that it wants alone.
     Claiming,
+    /// Something of its logical unit's is waited for, of which the task has no part.
+    Waiting,
     /// The medium has it, or will have it when a claim of another task goes.
     Storing,
     /// A reservation of it is being brought about.

@@ -28,7 +28,7 @@ impl Timers {
 impl<R: Ring> Shard<R> {
     /// How long the ring may wait. A shard without connections sleeps until something comes.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        if self.peers.is_empty() {
+        if self.peers.is_empty() && !self.desk.is_sanitizing() {
             return None;
         }
         Some(self.timers.next.saturating_duration_since(self.desk.ring.now()))
@@ -41,6 +41,7 @@ impl<R: Ring> Shard<R> {
             return;
         }
         self.timers.next = now + TICK;
+        self.sanitize_on();
         for key in self.peers.keys().collect::<Vec<_>>() {
             self.check_entrance(key, now);
             self.check_session(key, now);

@@ -24,6 +24,8 @@ pub(crate) enum Whose {
     Task(ConnKey, TaskId),
     /// A copy of another target.
     Visit(VisitKey),
+    /// The sanitize of a target.
+    Sanitize(TargetKey),
     /// The unit itself: a flush, by its number.
     Unit(u16),
 }

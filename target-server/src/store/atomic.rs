@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::io::RETRIES_MAX;
-use crate::media::journal::{IntentPlace, PAGE_LEN, SLOT_LEN, encode_intent};
+use crate::media::journal::{IntentPlace, PAGE_LEN, SLOT_LEN, encode_intent, encode_mark};
 
 /// Room for one intent in a journal; who has it may write there, and nobody else does.
 #[derive(Debug)]
@@ -58,6 +58,17 @@ impl Atomic {
         let buf = slot.buf.get_or_insert_with(|| Buf::zeroed(SLOT_LEN));
         let len = encode_intent(buf, volume, places, data);
         Self { slot, phase: Phase::Intent, len, done: 0, retries: 0 }
+    }
+
+    /// One page of the journal, written by itself: a mark of `target`, or none any more.
+    pub(super) fn page(device: Uuid, file: Fd, at: u64, mark: Option<(Uuid, bool)>) -> Self {
+        let mut buf = Buf::zeroed(PAGE_LEN);
+        match mark {
+            Some((target, unrestricted)) => encode_mark(&mut buf, target, unrestricted),
+            None => buf[..PAGE_LEN].fill(0),
+        }
+        let slot = Slot { device, file, at, buf: Some(buf) };
+        Self { slot, phase: Phase::Forget, len: PAGE_LEN, done: 0, retries: 0 }
     }
 
     /// The data may not go to its place before this.
@@ -120,7 +131,8 @@ impl Atomic {
     /// The slot, once nothing is in it any more. One whose content is not known is never used again;
     /// `volume recover` or the next start looks what it holds.
     pub(super) fn into_slot(self) -> Option<Slot> {
-        (self.phase == Phase::Over).then_some(self.slot)
+        let is_slot = self.slot.buf.as_ref().is_some_and(|buf| buf.len() >= SLOT_LEN);
+        (self.phase == Phase::Over && is_slot).then_some(self.slot)
     }
 }
 

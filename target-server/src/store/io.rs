@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::ops::Range;
 
-use outband_ring::{Buf, Done, Errno, Op, Stretch, Zero};
+use outband_ring::{Buf, Done, Errno, Fd, Op, Stretch, Zero};
 
 use uuid::Uuid;
 
@@ -116,6 +116,13 @@ impl Io {
         let atomic = Atomic::new(slot, volume, &places, &buf[..index(len)]);
         let io = Self::new(Work::Write { buf, durable: true }, at, len);
         Self { atomic: Some(Box::new(atomic)), ..io }
+    }
+
+    /// A mark in the journal, or its end; on stable storage.
+    pub(crate) fn mark(device: Uuid, file: Fd, at: u64, mark: Option<(Uuid, bool)>) -> Self {
+        let io = Self::new(Work::Flush, 0, 0);
+        let atomic = Some(Box::new(Atomic::page(device, file, at, mark)));
+        Self { kind: Kind::Write { durable: true }, atomic, ..io }
     }
 
     /// The slot that it had, when it can be used again.
@@ -243,7 +250,7 @@ impl Io {
         }
     }
 
-    fn on_file(&mut self, file: outband_ring::Fd, offset: u64, len: u64, zero: ZeroWith) -> Step {
+    fn on_file(&mut self, file: Fd, offset: u64, len: u64, zero: ZeroWith) -> Step {
         let from = index(self.done);
         Step::Submit(match self.kind {
             Kind::Read => {

@@ -136,6 +136,7 @@ pub(crate) fn memory_of(name: &str, len: u64, block_size: u32) -> VolumeSpec {
         epoch_floor: 0,
         place: Place::default(),
         journal: None,
+        allow_sanitize: false,
     }
 }
 

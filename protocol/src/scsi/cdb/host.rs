@@ -117,6 +117,7 @@ impl Cdb {
             }
             Self::Unmap { len, .. } => Expected::Out(len.into()),
             Self::ReportSupportedOpcodes(fields) => Expected::In(fields.allocation.into()),
+            Self::Sanitize(sanitize) => Expected::Out(sanitize.len.into()),
             Self::ExtendedCopy { len } => Expected::Out(len.into()),
             Self::ReceiveCopyResults { allocation, .. } => Expected::In(allocation.into()),
             Self::ReportSupportedTaskManagement { allocation, .. }

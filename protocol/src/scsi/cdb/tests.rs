@@ -336,6 +336,11 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
         any::<u32>().prop_map(|allocation| Cdb::ReadCapacity16 { allocation }),
         any::<(bool, u16)>().prop_map(|(anchor, len)| Cdb::Unmap { anchor, len }),
         any::<u32>().prop_map(|len| Cdb::ExtendedCopy { len }),
+        (prop::sample::select(vec![1u8, 2, 0x1F]), any::<(bool, bool, u16)>()).prop_map(
+            |(action, (immed, unrestricted, len))| {
+                Cdb::Sanitize(Sanitize { action, immed, unrestricted, len })
+            }
+        ),
         (prop::sample::select(vec![0u8, 1, 3, 4]), any::<u8>(), any::<u32>()).prop_map(
             |(action, list, allocation)| Cdb::ReceiveCopyResults { action, list, allocation }
         ),

@@ -75,9 +75,9 @@ fn block_limits_are_at_the_standards_places() {
 #[test]
 fn rotation_and_provisioning_come_back_as_what_they_were() {
     for rotation in [Rotation::Unknown, Rotation::None, Rotation::Rate(7200)] {
-        assert_eq!(parse_characteristics(&characteristics(rotation)), Ok(rotation));
+        assert_eq!(parse_characteristics(&characteristics(rotation, false)), Ok(rotation));
     }
-    assert_eq!(characteristics(Rotation::None)[..6], [0, 0xB1, 0, 0x3C, 0, 1]);
+    assert_eq!(characteristics(Rotation::None, false)[..6], [0, 0xB1, 0, 0x3C, 0, 1]);
     let thin = Provisioning { unmap: true, write_same: true, reads_zeros: true, thin: true };
     assert_eq!(thin.page(), [0, 0xB2, 0, 4, 0, 0xE4, 2, 0]);
     assert_eq!(Provisioning::parse(&thin.page()), Ok(thin));

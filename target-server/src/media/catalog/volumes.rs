@@ -35,6 +35,9 @@ pub struct NewVolume {
     pub allow_volatile: bool,
     #[serde(default)]
     pub place: Place,
+    /// Hosts may ask for SANITIZE, which wipes all of it.
+    #[serde(default)]
+    pub allow_sanitize: bool,
 }
 
 impl NewVolume {
@@ -48,6 +51,7 @@ impl NewVolume {
             on: Vec::new(),
             allow_volatile: false,
             place: Place::default(),
+            allow_sanitize: false,
         }
     }
 }
@@ -85,6 +89,7 @@ impl Catalog {
             block_size,
             size,
             write_policy: new.write_policy,
+            allow_sanitize: new.allow_sanitize,
             faulted: false,
             leaving: false,
             generation: 1,
@@ -264,6 +269,7 @@ impl Catalog {
             partitions: record.partitions.clone(),
             epoch_floor: record.epoch_floor,
             place: record.place,
+            allow_sanitize: record.allow_sanitize,
             journal: if visible > 0 { self.journal(record) } else { None },
         }
     }

@@ -8,6 +8,7 @@ use crate::media::{PartitionSpec, Place, VolumeName, WritePolicy};
 
 const FAULTED: u8 = 1;
 const LEAVING: u8 = 2;
+const SANITIZE: u8 = 4;
 
 pub(super) struct Writer(Vec<u8>);
 
@@ -139,7 +140,10 @@ impl VolumeRecord {
             WritePolicy::Normal => 0,
             WritePolicy::High => 1,
         });
-        out.u8(if self.faulted { FAULTED } else { 0 } | if self.leaving { LEAVING } else { 0 });
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        out.u8(flag(self.faulted, FAULTED)
+            | flag(self.leaving, LEAVING)
+            | flag(self.allow_sanitize, SANITIZE));
         out.u64(self.generation);
         out.u64(self.epoch_floor);
         out.u16(self.place.target_portal_group);
@@ -172,7 +176,7 @@ impl VolumeRecord {
             _ => return Err(BadRecord::Nonsense("the write policy")),
         };
         let flags = input.u8()?;
-        if flags & !(FAULTED | LEAVING) != 0 {
+        if flags & !(FAULTED | LEAVING | SANITIZE) != 0 {
             return Err(BadRecord::Nonsense("a flag"));
         }
         let (generation, epoch_floor) = (input.u64()?, input.u64()?);
@@ -184,6 +188,7 @@ impl VolumeRecord {
         let extents = extents(input)?;
         let partitions = partitions(input)?;
         let (faulted, leaving) = (flags & FAULTED != 0, flags & LEAVING != 0);
+        let allow_sanitize = flags & SANITIZE != 0;
         let volume = Self {
             id,
             name,
@@ -191,6 +196,7 @@ impl VolumeRecord {
             size,
             write_policy,
             faulted,
+            allow_sanitize,
             leaving,
             generation,
             epoch_floor,

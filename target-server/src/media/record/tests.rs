@@ -26,7 +26,7 @@ prop_compose! {
 prop_compose! {
     fn any_volume()(
         id in any::<u128>(), name in "[a-z0-9-]{1,63}", block_size in prop::sample::select(vec![512u32, 4096]),
-        extents in prop::collection::vec(any_extent(), 1..5), high: bool, faulted: bool, leaving: bool,
+        extents in prop::collection::vec(any_extent(), 1..5), high: bool, faulted: bool, leaving: bool, allow_sanitize: bool,
         generation: u64, epoch_floor: u64, ports in any::<[u16; 3]>(), used in 1u64..=256, cuts in 0u16..6,
     ) -> VolumeRecord {
         let size = used * 4096;
@@ -36,7 +36,7 @@ prop_compose! {
         }).filter(|p| p.blocks > 0).collect();
         VolumeRecord {
             id: Uuid::from_u128(id), name: VolumeName::new(name).unwrap(), block_size, size,
-            write_policy: if high { WritePolicy::High } else { WritePolicy::Normal }, faulted, leaving,
+            write_policy: if high { WritePolicy::High } else { WritePolicy::Normal }, faulted, leaving, allow_sanitize,
             generation, epoch_floor,
             place: Place { target_portal_group: ports[0], target_port_group: ports[1], relative_port: ports[2] },
             extents, partitions,

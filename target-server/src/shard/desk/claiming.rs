@@ -28,6 +28,27 @@ impl<R: Ring> Desk<R> {
         self.volumes[volume].claims.ask(owner.into(), range, active)
     }
 
+    /// The same for the unit itself; [`Errand::SanitizeGranted`] says when.
+    pub(crate) fn claim_for(&mut self, owner: Whose, target: TargetKey, range: Range<u64>) -> bool {
+        let volume = self.targets[target].volume;
+        let in_the_way = self.ios.values().filter(|active| {
+            active.volume == volume && !active.claimed && overlap(&active.io.range(), &range)
+        });
+        let active = in_the_way.count();
+        self.volumes[volume].claims.ask(owner, range, active)
+    }
+
+    /// The unit has no need any more of what it claimed.
+    pub(crate) fn release_for(&mut self, owner: Whose, target: TargetKey) {
+        let Some(volume) = self.targets.get(target).map(|target| target.volume) else {
+            return;
+        };
+        if !self.volumes[volume].claims.is_empty() {
+            self.volumes[volume].claims.release(owner);
+            self.go_on(volume);
+        }
+    }
+
     /// A task has no need any more of what it claimed.
     pub(crate) fn release(&mut self, owner: (ConnKey, TaskId), target: TargetKey) {
         let volume = self.targets[target].volume;
@@ -65,6 +86,9 @@ impl<R: Ring> Desk<R> {
             match ready {
                 Ready::Granted(Whose::Task(key, task)) => {
                     self.errands.push(Errand::Granted(key, task));
+                }
+                Ready::Granted(Whose::Sanitize(target)) => {
+                    self.errands.push(Errand::SanitizeGranted(target));
                 }
                 // Copies and flushes claim nothing.
                 Ready::Granted(Whose::Visit(_) | Whose::Unit(_)) => {}
