@@ -8,14 +8,17 @@ mod host;
 mod maintenance;
 pub mod opcode;
 mod reserve;
+mod sanitize;
 mod state;
 pub mod usage;
 
+pub use self::atomic::WriteAtomic;
 pub use self::block::WriteSame;
 pub use self::defects::ReadDefects;
 pub use self::host::Expected;
 pub use self::maintenance::{SupportedOpcodes, Which};
 pub use self::reserve::{ReserveIn, ReserveOut, ReserveOutAction};
+pub use self::sanitize::Sanitize;
 pub use self::state::{START_STOP_FLAGS_AT, SendDiagnostic, StartStop};
 
 use super::sense::{INVALID_FIELD_IN_CDB, INVALID_OPCODE, Sense};
@@ -67,37 +70,6 @@ impl Transfer {
     fn flags(&self) -> u8 {
         self.protect << 5 | u8::from(self.dpo) << 4 | u8::from(self.fua) << 3
     }
-}
-
-/// The fields of SANITIZE.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sanitize {
-    /// SERVICE ACTION.
-    pub action: u8,
-    /// The answer comes when it has begun.
-    pub immed: bool,
-    /// AUSE: the failed state may be left without success.
-    pub unrestricted: bool,
-    /// PARAMETER LIST LENGTH.
-    pub len: u16,
-}
-
-/// The fields of WRITE ATOMIC.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct WriteAtomic {
-    /// The first block.
-    pub lba: u64,
-    /// How many.
-    pub blocks: u16,
-    /// ATOMIC BOUNDARY: atomic between multiples of so many blocks, and not across; zero for the
-    /// whole write.
-    pub boundary: u16,
-    /// WRPROTECT.
-    pub protect: u8,
-    /// Do not keep the blocks in a cache.
-    pub dpo: bool,
-    /// Force unit access. A write that is atomic over power loss is on the medium anyway.
-    pub fua: bool,
 }
 
 /// The fields of VERIFY, and of WRITE AND VERIFY.
@@ -289,12 +261,7 @@ impl Cdb {
             opcode::PRE_FETCH_10 => Self::PreFetch10(parse_synchronize(cdb)),
             opcode::PRE_FETCH_16 => Self::PreFetch16(parse_synchronize(cdb)),
             opcode::UNMAP => Self::Unmap { anchor: cdb[1] & 0x01 != 0, len: u16_at(cdb, 7) },
-            opcode::SANITIZE => Self::Sanitize(Sanitize {
-                action: cdb[1] & 0x1F,
-                immed: cdb[1] & 0x80 != 0,
-                unrestricted: cdb[1] & 0x20 != 0,
-                len: u16_at(cdb, 7),
-            }),
+            opcode::SANITIZE => Self::Sanitize(sanitize::parse(cdb)),
             opcode::EXTENDED_COPY => Self::ExtendedCopy { len: u32_at(cdb, 10) },
             opcode::RECEIVE_COPY_RESULTS => Self::ReceiveCopyResults {
                 action: cdb[1] & 0x1F,
@@ -391,12 +358,7 @@ impl Cdb {
             Self::ReportSupportedTaskManagement { extended, allocation } => {
                 maintenance::build_task_management(&mut cdb, extended, allocation);
             }
-            Self::Sanitize(sanitize) => {
-                cdb[1] = u8::from(sanitize.immed) << 7
-                    | u8::from(sanitize.unrestricted) << 5
-                    | sanitize.action & 0x1F;
-                put(&mut cdb, 7, sanitize.len.to_be_bytes());
-            }
+            Self::Sanitize(fields) => sanitize::build(&mut cdb, &fields),
             Self::ExtendedCopy { len } => {
                 put(&mut cdb, 10, len.to_be_bytes());
             }

@@ -1,7 +1,24 @@
 //! WRITE ATOMIC(16) (SBC-4 §5.48), whose boundary and length share the place of a WRITE(16)'s length.
 
-use super::WriteAtomic;
 use crate::scsi::{put, u16_at, u64_at};
+
+/// The fields of WRITE ATOMIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriteAtomic {
+    /// The first block.
+    pub lba: u64,
+    /// How many.
+    pub blocks: u16,
+    /// ATOMIC BOUNDARY: atomic between multiples of so many blocks, and not across; zero for the
+    /// whole write.
+    pub boundary: u16,
+    /// WRPROTECT.
+    pub protect: u8,
+    /// Do not keep the blocks in a cache.
+    pub dpo: bool,
+    /// Force unit access. A write that is atomic over power loss is on the medium anyway.
+    pub fua: bool,
+}
 
 pub(super) fn parse(cdb: &[u8; 16]) -> WriteAtomic {
     let flags = cdb[1];
