@@ -66,6 +66,7 @@ fn memory(name: &str, block_size: u32) -> VolumeSpec {
         epoch_floor: 0,
         place: Place::default(),
         journal: None,
+        allow_sanitize: false,
     }
 }
 
