@@ -59,6 +59,8 @@ pub(crate) fn start_log(json: bool) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A log that cannot be written, on a full disk say, must not end the process.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     let started = if json { log.json().try_init() } else { log.try_init() };
     started.map_err(|error| Failure::Failed(format!("logs cannot be set up: {error}")))

@@ -18,7 +18,11 @@ pub enum LogError {
 pub fn start(log: &Log) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&log.filter);
     let filter = filter.map_err(|_| LogError::Filter(log.filter.clone()))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // A log that cannot be written, on a full disk say, must not end the process.
+        .log_internal_errors(false);
     let started = match log.format {
         LogFormat::Human => subscriber.try_init(),
         LogFormat::Json => subscriber.json().try_init(),
