@@ -63,7 +63,7 @@ impl dyn Machine {
         told.await.ok()
     }
 
-    /// What comes of `work`, which may wait for a disk. `None` as for [`Self::detached`].
+    /// What comes of `work`, which may wait for a disk. `None` as for `detached`.
     pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -117,7 +117,7 @@ pub enum Plan {
     /// Every block becomes `block`. At least one.
     Fill { lba: u64, blocks: u32, block: Vec<u8> },
     /// The store says which of the blocks have room behind them, in so many stretches at most;
-    /// [`lba_status`] makes the answer of it. At least one block.
+    /// `lba_status` makes the answer of it. At least one block.
     Survey { lba: u64, blocks: u64, stretches: usize, allocation: u32 },
     /// Every write that was answered becomes durable.
     Flush,

@@ -107,7 +107,7 @@ impl fmt::Debug for Stay {
     }
 }
 
-/// The end of a [`Stay`], on its way to the shard that it was at.
+/// The end of a `Stay`, on its way to the shard that it was at.
 #[derive(Debug)]
 pub struct Left(VisitKey);
 
