@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use outband_protocol::ids::{Lun, TaskId};
 use outband_protocol::initiator::{Data, Outcome, Replay, Request};
+use outband_protocol::limits::BURST_LEN_MAX;
 use outband_protocol::scsi::cdb::{ByteCheck, Transfer, Verify};
 use outband_protocol::scsi::sense::SenseKey;
 use outband_protocol::scsi::{Cdb, Sense, Status, unmap};
@@ -124,6 +125,9 @@ impl Host {
         };
         let volume = self.setup.volume;
         let block_size = ctx.setup.volumes[volume].block_size as usize;
+        // Both halves have to fit a burst, and their blocks one byte of the CDB (SBC-4 5.3).
+        let most = (BURST_LEN_MAX as usize / 2 / block_size).min(usize::from(u8::MAX));
+        bytes.truncate(block_size * most);
         let blocks = u32::try_from(bytes.len() / block_size).expect("requests are small");
         let id = ctx.checker.write(volume, lba, blocks);
         let mut new = vec![0; bytes.len()];
@@ -160,7 +164,7 @@ impl Host {
                 (Cdb::Unmap { anchor: false, len: list }, Data::Out(len))
             }
             What::Swap { lba, .. } => {
-                let blocks = u8::try_from(len / block_size / 2).expect("requests are small");
+                let blocks = u8::try_from(len / block_size / 2).expect("cut when it was made");
                 (Cdb::compare_and_write(lba.into(), blocks, false), Data::Out(len))
             }
             What::Verify { lba, blocks } => {
