@@ -11,6 +11,9 @@ use crate::{bench, clients, fuzz, process, tidy, tools};
 /// Long enough to run past the seeds and to find what a careless change breaks.
 const FUZZ_SECS: u32 = 10;
 
+/// With the features that the tests have, or everything that they built would be built once more.
+pub(crate) const BINARIES: [&str; 4] = ["build", "--workspace", "--bins", "--tests"];
+
 pub(crate) fn run(fast: bool) -> Result<(), Failure> {
     let mut steps = Steps::default();
     if !fast {
@@ -25,14 +28,14 @@ pub(crate) fn run(fast: bool) -> Result<(), Failure> {
     if !fast {
         let rerun = format!("cargo xtask fuzz --secs {FUZZ_SECS}");
         steps.run("fuzz targets", &rerun, || fuzz::run(FUZZ_SECS, None))?;
-        steps.cargo("binaries", &["build", "--workspace"])?;
+        steps.cargo("binaries", &BINARIES)?;
         for part in clients::Part::ALL {
             let name = format!("outside clients: {part}");
             steps.run(&name, &format!("cargo xtask clients {part}"), || part.run())?;
         }
         // Never fails for a figure: it is there to be seen in review.
         let rerun = "cargo xtask bench instructions";
-        steps.run("instructions of a request", rerun, || bench::instructions::run(false))?;
+        steps.run("instructions of a request", rerun, bench::instructions::show_tested)?;
     }
     steps.close();
     Ok(())

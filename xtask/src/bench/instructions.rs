@@ -1,14 +1,18 @@
 //! How many instructions one READ and one WRITE of 4 KiB take in the core (protocol machine and
 //! device server), beside the figures that were noted before. They do not depend on the hour.
+//!
+//! A release build takes minutes, so `cargo xtask test` counts those of the build that it has just
+//! tested, which are others; both are noted.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::places::release;
 use crate::failure::{Failure, root};
-use crate::process::{captured, cargo, tool};
+use crate::process::{built, captured, cargo, tool};
 use crate::target::folder;
 use crate::tools;
 
@@ -16,45 +20,63 @@ const PROGRAMS: [(&str, &str); 1] = [("valgrind", "valgrind")];
 /// What was found before: words and figures, one a line.
 const NOTED: &str = "bench/instructions.txt";
 const HEADING: &str = "\
-# Instructions of one request of 4 KiB through the core, in a release build, as callgrind counts them.
+# Instructions of one request of 4 KiB through the core, as callgrind counts them: of a release build,
+# and of the build that the tests are run with.
 # Written by `cargo xtask bench instructions --update`; another compiler gives other figures.
 ";
+const PROGRAM: &str = "outband-bench-core";
 const KINDS: [&str; 2] = ["read", "write"];
 const BATCHES: u32 = 100;
 /// Where counting begins and ends.
 const COUNTED: &str = "*Core::serve_batch*";
 
-/// Counts, and prints each figure beside the noted one; `update` notes the new ones.
+/// Counts those of both builds, and prints each figure beside the noted one; `update` notes the new
+/// ones.
 pub(crate) fn run(update: bool) -> Result<(), Failure> {
-    tools::ensure_programs(&PROGRAMS)?;
     cargo(&super::BUILD)?;
-    let path = root().join(NOTED);
-    let noted = fs::read_to_string(&path).unwrap_or_default();
-    let compiler = compiler()?;
-    let mut text = format!("{HEADING}compiler {compiler}\n");
-    for kind in KINDS {
-        let count = count(kind)?;
-        println!("{}", beside(kind, count, figure(&noted, kind)));
-        writeln!(text, "{kind} {count}").expect("a string takes everything");
-    }
-    if word(&noted, "compiler").is_some_and(|before| before != compiler) {
-        println!("the noted figures are of another compiler");
-    }
+    cargo(&crate::test::BINARIES)?;
+    let mut lines = shown("", &release(PROGRAM)?)?;
+    lines += &shown("tested-", &built(PROGRAM)?)?;
     if update {
+        let path = root().join(NOTED);
+        let text = format!("{HEADING}compiler {}\n{lines}", compiler()?);
         fs::write(&path, text).map_err(Failure::at(&path))?;
         println!("{NOTED} is written");
     }
     Ok(())
 }
 
+/// Those of the build that was tested, which is there.
+pub(crate) fn show_tested() -> Result<(), Failure> {
+    shown("tested-", &built(PROGRAM)?).map(drop)
+}
+
+/// Counts and prints, and returns what is to be noted.
+fn shown(build: &str, program: &Path) -> Result<String, Failure> {
+    tools::ensure_programs(&PROGRAMS)?;
+    let noted = fs::read_to_string(root().join(NOTED)).unwrap_or_default();
+    let mut lines = String::new();
+    for kind in KINDS {
+        let count = count(program, kind)?;
+        let key = format!("{build}{kind}");
+        println!("{}", beside(&key, count, figure(&noted, &key)));
+        writeln!(lines, "{key} {count}").expect("a string takes everything");
+    }
+    let compiler = compiler()?;
+    if word(&noted, "compiler").is_some_and(|before| before != compiler) {
+        println!("the noted figures are of another compiler");
+    }
+    Ok(lines)
+}
+
 /// Instructions of one request.
-fn count(kind: &str) -> Result<u64, Failure> {
+fn count(program: &Path, kind: &str) -> Result<u64, Failure> {
     let folder = folder()?;
     let output = folder.path().join("callgrind.out");
     let mut valgrind = Command::new(tool("valgrind")?);
     valgrind.args(["--tool=callgrind", &format!("--toggle-collect={COUNTED}")]);
     valgrind.arg(format!("--callgrind-out-file={}", output.display()));
-    valgrind.arg(release("outband-bench-core")?).args([kind, &BATCHES.to_string()]);
+    valgrind.arg(program).args([kind, &BATCHES.to_string()]);
     let said = captured(&mut valgrind, Duration::from_secs(300))?;
     each(&said).ok_or_else(|| Failure::wrong(format!("callgrind counted nothing:\n{said}")))
 }
