@@ -20,6 +20,7 @@ mod fake_unit;
 mod interfaces;
 pub mod keeper;
 pub mod machine;
+pub mod metrics;
 pub mod secret;
 mod server;
 mod unit;

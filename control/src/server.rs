@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, watch};
 
-pub(crate) use tls::{acceptor, serve};
+pub(crate) use tls::{acceptor, serve, serve_plain};
 
 use crate::access::{ANY_HOST, Grant, Redirect, Subject};
 use crate::access_store::Store;

@@ -194,6 +194,7 @@ fn settings(setup: &Setup, index: usize) -> Settings {
         login_deadline: Duration::from_secs(5),
         drain_deadline: Duration::from_secs(3),
         logout_wait: Duration::from_secs(2),
+        slow_io: None,
         ping_after: Duration::from_secs(3),
     }
 }

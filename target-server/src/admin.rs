@@ -1,14 +1,16 @@
 //! What control asks of a unit, carried out: the catalog keeps, the shards serve.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use outband_control::access::{ANY_HOST, AccessTable, Epoch, Subject};
+use outband_control::access::{ANY_HOST, AccessTable, Epoch, Grant, Subject};
 use outband_control::api::{
     DeviceInfo, ExtentInfo, PartitionCreate, PartitionInfo, SessionInfo, Storage, VolumeCreate,
     VolumeGrow, VolumeInfo, VolumeState as ApiState, WritePolicy as ApiPolicy,
 };
+use outband_control::metrics::Exposition;
 use outband_control::{Unit, UnitError};
 use outband_protocol::announce::Load;
 use tokio::runtime::Handle;
@@ -18,6 +20,8 @@ use crate::media::{
     Changes, DeviceReport, Holdings, MediaError, NewPartition, NewVolume, PartitionSpec,
     VolumeName, VolumeReport, VolumeSpec, VolumeState, WritePolicy,
 };
+use crate::metrics::sample::{DeviceSample, UnitSample};
+use crate::metrics::text;
 use crate::server::Server;
 
 /// The unit behind the unit API.
@@ -29,13 +33,44 @@ pub struct UnitCore {
     access: Mutex<Arc<AccessTable>>,
     /// What the shards had counted at the last look.
     last: Mutex<Option<(Instant, Totals)>>,
+    /// Gates closed since the start.
+    fences: AtomicU64,
 }
 
 impl UnitCore {
     /// A unit of what `holdings` keeps and `server` serves.
     pub fn new(holdings: Arc<Holdings>, server: Arc<Server>) -> Arc<Self> {
         let access = Mutex::new(Arc::new(AccessTable::new(server.names().clone())));
-        Arc::new(Self { holdings, server, access, last: Mutex::new(None) })
+        Arc::new(Self {
+            holdings,
+            server,
+            access,
+            last: Mutex::new(None),
+            fences: AtomicU64::new(0),
+        })
+    }
+
+    /// Everything that is counted here, as a page for a monitoring system.
+    pub async fn figures(&self) -> Exposition {
+        let shards = self.server.measure().await;
+        let report = self.on_catalog(|holdings| Ok(holdings.report())).await;
+        let devices = report.map(|report| report.devices).unwrap_or_default();
+        let device = |device: &DeviceReport| DeviceSample {
+            id: device.id,
+            path: device.path.display().to_string(),
+            size: device.capacity,
+            free: device.free,
+            healthy: device.missing.is_none(),
+        };
+        let access = Arc::clone(&self.access.lock().unwrap_or_else(PoisonError::into_inner));
+        let grant = |grant: &Grant| (grant.subject.to_string(), grant.host.clone(), grant.epoch.0);
+        let sample = UnitSample {
+            shards,
+            devices: devices.iter().map(device).collect(),
+            grants: access.grants().map(grant).collect(),
+            fences: Some(self.fences.load(Ordering::Relaxed)),
+        };
+        text::page(&sample, self.server.names())
     }
 
     /// Blocking work on the catalog, off the threads that answer the API.
@@ -212,6 +247,7 @@ impl Unit for UnitCore {
     }
 
     async fn close_gate(&self, subject: &Subject, host: &str, epoch: Epoch) {
+        self.fences.fetch_add(1, Ordering::Relaxed);
         self.server.close_gate(self.target(subject), one_host(host), epoch).await;
     }
 

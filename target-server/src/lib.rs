@@ -12,6 +12,7 @@ pub mod counters;
 pub mod exports;
 pub mod layer;
 pub mod media;
+pub mod metrics;
 pub mod scsi;
 pub mod serve;
 pub mod server;

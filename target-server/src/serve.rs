@@ -6,24 +6,30 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use outband_control::access::{
     ANY_HOST, AccessTable, Chap, Epoch, Grant, Redirect, RedirectAddress,
 };
 use outband_control::api::{TARGET_PREFIX, TargetNames};
+use outband_control::metrics;
 use outband_control::secret::Secret;
 use outband_pool_api::{BadVolumeSize, BlockSize, Size};
 use outband_protocol::ids::IscsiName;
 use outband_protocol::keys::DigestWish;
 use outband_protocol::limits::CHAP_SECRET_LEN_MIN;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::media::{
     Media, MediaError, Piece, Place, RawDevice, ReservationPlace, Sidecar, VolumeName, VolumeSpec,
     VolumeState, WritePolicy, ZeroWith,
 };
+use crate::metrics::sample::{DeviceSample, UnitSample};
+use crate::metrics::text;
 use crate::server::{Server, ServerConfig, StartError};
 
 /// Pool name in the target names of volumes that belong to no pool.
@@ -86,6 +92,12 @@ pub struct ServeArgs {
     /// The volume's name, the last part of the target name; from the file's name if not given
     #[arg(long)]
     name: Option<VolumeName>,
+    /// Answer GET /metrics here, in the clear, with figures for a monitoring system
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// Name commands in the log that take so many milliseconds or longer
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    slow_io_ms: Option<u64>,
     /// Threads; one for each processor if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
@@ -170,7 +182,8 @@ pub enum ServeError {
     },
 }
 
-/// Serves until SIGTERM or SIGINT. The first line on standard output is the volume's URL.
+/// Serves until SIGTERM or SIGINT. The first lines on standard output are the volume's URLs, one a
+/// portal, and with `--metrics` the URL of the figures.
 pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let access = |spec: &VolumeSpec| access(&args, spec);
     let (spec, sidecar) = volume(&args)?;
@@ -190,15 +203,22 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let os = |doing| move |source| ServeError::Os { doing, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(os("wait for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(os("wait for SIGINT"))?;
-    let server = Server::start(&config, None)?;
+    config.slow_io = args.slow_io_ms.map(Duration::from_millis);
+    let server = Arc::new(Server::start(&config, None)?);
     server.attach(&spec).await.map_err(os("hand the volume to its shard"))?;
     server.publish(access).await;
-    print_urls(&server, &spec).map_err(os("write to standard output"))?;
+    let telling = match args.metrics {
+        Some(address) => Some(tell(&server, &spec, &args, address).await?),
+        None => None,
+    };
+    let figures = telling.as_ref().map(|(address, _)| *address);
+    print_urls(&server, &spec, figures).map_err(os("write to standard output"))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+    drop(telling);
     server.stop().await;
     if let Some(place) = place {
         place.remove_if_empty(spec.id);
@@ -208,10 +228,45 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     removed.map_err(os("remove the journal beside the file"))
 }
 
-fn print_urls(server: &Server, spec: &VolumeSpec) -> io::Result<()> {
+/// Serves figures at `address` until what is returned is dropped.
+async fn tell(
+    server: &Arc<Server>,
+    spec: &VolumeSpec,
+    args: &ServeArgs,
+    address: SocketAddr,
+) -> Result<(SocketAddr, watch::Sender<bool>), ServeError> {
+    let failed = |source| StartError::Listen { address, option: "--metrics", source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let media = spec.pieces.first().filter(|_| args.file.is_some());
+    let device = media.map(|piece| DeviceSample {
+        id: piece.device,
+        path: args.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        size: piece.len,
+        free: 0,
+        healthy: true,
+    });
+    let server = Arc::clone(server);
+    let look = move || {
+        let (server, devices) = (Arc::clone(&server), device.iter().cloned().collect());
+        async move {
+            let shards = server.measure().await;
+            let sample = UnitSample { shards, devices, ..UnitSample::default() };
+            text::page(&sample, server.names())
+        }
+    };
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(metrics::serve(listener, look, stopped));
+    Ok((bound, stop))
+}
+
+fn print_urls(server: &Server, spec: &VolumeSpec, figures: Option<SocketAddr>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for portal in server.portals() {
         writeln!(out, "iscsi://{portal}/{}/0", server.target_name(spec, None))?;
+    }
+    if let Some(address) = figures {
+        writeln!(out, "http://{address}{}", metrics::PATH)?;
     }
     out.flush()
 }

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::counters::{Counters, Totals};
 use crate::exports::{DEFAULT_GROUP, Exports, Portal};
 use crate::media::ReservationPlace;
+use crate::metrics::sample::ShardSample;
 use crate::shard::mailbox::{Address, Gate, Message, Reply, SessionInfo, mailbox};
 use crate::shard::{Settings, Shard};
 
@@ -57,6 +58,8 @@ pub struct ServerConfig {
     pub ping_after: Duration,
     /// Initiators that are asked to log out have this long; whole seconds.
     pub logout_wait: Duration,
+    /// A command that takes this long or longer is named in the log; none without it.
+    pub slow_io: Option<Duration>,
 }
 
 impl ServerConfig {
@@ -75,6 +78,7 @@ impl ServerConfig {
             login_deadline: Duration::from_secs(15),
             ping_after: Duration::from_secs(15),
             logout_wait: Duration::from_secs(3),
+            slow_io: None,
         }
     }
 }
@@ -86,10 +90,12 @@ pub enum StartError {
     #[error(transparent)]
     Ring(#[from] RingError),
     /// An address is taken, or not ours.
-    #[error("cannot listen on {address}; choose another with --listen")]
+    #[error("cannot listen on {address}; choose another with {option}")]
     Listen {
         /// Which.
         address: SocketAddr,
+        /// What says which.
+        option: &'static str,
         /// What the kernel says.
         source: io::Error,
     },
@@ -287,6 +293,16 @@ impl<R: Ring> Server<R> {
         sessions
     }
 
+    /// What each shard did so far. A shard is asked between two of its turns and keeps nothing
+    /// for this.
+    pub async fn measure(&self) -> Vec<ShardSample> {
+        let mut samples = Vec::new();
+        for shard in &self.shards {
+            samples.extend(ask(shard, Message::Measure).await);
+        }
+        samples
+    }
+
     /// Ends every session and every shard, in order; returns when their threads have ended.
     pub async fn stop(&self) {
         for shard in &self.shards {
@@ -327,6 +343,7 @@ fn settings(config: &ServerConfig, index: usize) -> Settings {
         drain_deadline: Duration::from_secs(10),
         logout_wait: config.logout_wait,
         ping_after: config.ping_after,
+        slow_io: config.slow_io,
     }
 }
 
@@ -377,7 +394,7 @@ fn listen(portals: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>),
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
     for address in portals {
-        let error = |source| StartError::Listen { address: *address, source };
+        let error = |source| StartError::Listen { address: *address, option: "--listen", source };
         let listener = bind::bind(*address, bind::PATIENCE).map_err(error)?;
         bound.push(listener.local_addr().map_err(error)?);
         listeners.push(listener);

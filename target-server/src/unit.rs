@@ -5,11 +5,13 @@ mod config;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use outband_control::api::{TARGET_PREFIX, TargetNames};
-use outband_control::{Control, ControlError, interfaces};
+use outband_control::{Control, ControlError, interfaces, metrics};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use self::config::{Advertised, FileDevice, MemoryDevice, PortalConfig, UnitConfig};
 use crate::admin::{Teller, UnitCore};
@@ -62,6 +64,16 @@ pub async fn run(
     for portal in server.portals() {
         tracing::info!(%portal, "portal");
     }
+    let (untold, stopped) = watch::channel(false);
+    if let Some(address) = config.metrics_listen {
+        let failed = |source| StartError::Listen { address, option: "metrics_listen", source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let look = move || {
+            let core = Arc::clone(&core);
+            async move { core.figures().await }
+        };
+        tokio::spawn(metrics::serve(listener, look, stopped));
+    }
     let member = match &config.station {
         None => None,
         Some(station) => {
@@ -82,6 +94,7 @@ pub async fn run(
     tracing::info!(unit = config.name, "unit runs");
     shutdown.await;
     tracing::info!("stopping");
+    drop(untold);
     if let Some(member) = member {
         member.leave().await;
     }
@@ -142,6 +155,7 @@ fn server_config(config: &UnitConfig, names: &TargetNames) -> ServerConfig {
     if let Some(shards) = config.shards {
         server.shards = usize::from(shards.get());
     }
+    server.slow_io = config.slow_io_ms.map(|ms| Duration::from_millis(ms.get()));
     if let Some(memory) = config.buffer_memory {
         server.buffer_bytes = usize::try_from(memory.0).unwrap_or(usize::MAX);
     }

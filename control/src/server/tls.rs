@@ -1,4 +1,4 @@
-//! HTTPS connections: how many, for how long, and their orderly end.
+//! HTTPS connections, and those in the clear: how many, for how long, and their orderly end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -39,6 +40,24 @@ pub(crate) async fn serve(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    serve_by(listener, Some(acceptor), router, stop).await;
+}
+
+/// The same in the clear.
+pub(crate) async fn serve_plain(
+    listener: TcpListener,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    serve_by(listener, None, router, stop).await;
+}
+
+async fn serve_by(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -53,7 +72,7 @@ pub(crate) async fn serve(
             Ok((stream, _)) => {
                 let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
                     tracing::warn!(
-                        "the unit API has {CONNECTIONS_MAX} connections; one was closed"
+                        "there are {CONNECTIONS_MAX} connections already; one more was closed"
                     );
                     continue;
                 };
@@ -64,7 +83,7 @@ pub(crate) async fn serve(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the unit API cannot accept a connection");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -74,10 +93,13 @@ pub(crate) async fn serve(
 
 async fn connection(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    acceptor: Option<TlsAcceptor>,
     router: Router,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
+    let Some(acceptor) = acceptor else {
+        return requests(stream, router, stop).await;
+    };
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -86,6 +108,14 @@ async fn connection(
         }
         Err(_) => return,
     };
+    requests(stream, router, stop).await;
+}
+
+async fn requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let service = TowerToHyperService::new(router);
@@ -98,6 +128,6 @@ async fn connection(
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection of the unit API broke");
+        tracing::debug!(%error, "a connection broke");
     }
 }

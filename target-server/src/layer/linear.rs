@@ -98,6 +98,12 @@ impl Linear {
         })
     }
 
+    /// The device that a descriptor is of.
+    pub fn device_of(&self, fd: Fd) -> Option<Uuid> {
+        let is_it = |place: &Place| matches!(place, Place::File { file, .. } if *file == fd);
+        self.segments.iter().find(|segment| is_it(&segment.place)).map(|segment| segment.device)
+    }
+
     /// Length in bytes.
     pub fn bytes(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)

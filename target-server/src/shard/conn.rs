@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use outband_protocol::Body;
+use outband_protocol::framer::FrameError;
 use outband_protocol::ids::{IscsiName, Itt, TaskId};
 use outband_protocol::limits::{BURST_LEN_MAX, TASKS_INITIAL};
 use outband_protocol::scsi::Status;
@@ -28,6 +29,7 @@ use super::peer::Session;
 use super::task::{Ahead, Stage, Task, Work};
 use super::token::{ConnKey, TargetKey, Whose};
 use super::wire::{Received, Wire};
+use crate::metrics::{SessionCounts, TaskClock};
 use crate::scsi::{NexusId, Plan, Reply, Request};
 use crate::store::{self, Io, IoDone};
 
@@ -54,6 +56,8 @@ pub(crate) struct Conn {
     pub(crate) fenced: bool,
     /// I/O in the store's hands.
     pub(crate) ios: u32,
+    /// What the session did so far.
+    pub(crate) counts: SessionCounts,
     /// Tasks that the session may have.
     pub(crate) credit: u32,
     tasks: Vec<Option<Task>>,
@@ -83,6 +87,13 @@ pub(crate) enum Ending {
     Peer(#[from] PeerError),
 }
 
+impl Ending {
+    /// The stream could not be followed any more after a header whose digest was wrong.
+    pub(crate) fn is_header_digest(&self) -> bool {
+        matches!(self, Self::Peer(PeerError::Frame(FrameError::HeaderDigest)))
+    }
+}
+
 impl Conn {
     /// A connection that was admitted.
     pub(crate) fn new(
@@ -104,6 +115,7 @@ impl Conn {
             epoch,
             fenced: false,
             ios: 0,
+            counts: SessionCounts::default(),
             credit: TASKS_INITIAL,
             tasks: Vec::new(),
             draining: 0,
@@ -162,7 +174,7 @@ impl Conn {
         if self.tasks.len() <= slot {
             self.tasks.resize_with(slot + 1, || None);
         }
-        self.tasks[slot] = Some(Task::new(command));
+        self.tasks[slot] = Some(Task::new(command, TaskClock::arrived(desk.meter.tick())));
         let (Some(target), false) = (self.target, self.fenced) else {
             let conflict = Reply { status: Status::ReservationConflict, ..Reply::good() };
             return self.reply(slot, conflict, desk);
@@ -266,8 +278,10 @@ impl Conn {
             if task.command.unsolicited_len > 0 && task.base == 0 && task.stage == Stage::Ended {
                 return self.finish(slot, Status::TaskSetFull, None, 0, desk);
             }
+            let waits = task.command.write && task.stage != Stage::Hungry;
             task.stage = Stage::Hungry;
             let hungry = (key, task.id);
+            self.counts.r2t_waits += u64::from(waits);
             return desk.hungry.push_back(hungry);
         }
         task.bound = task.base + due;
@@ -424,6 +438,7 @@ impl Conn {
         }
         let task = self.task_at(slot);
         task.stage = Stage::Storing;
+        task.clock.enters_store(desk.meter.tick());
         let id = task.id;
         self.ios += 1;
         desk.start(Whose::Task(self.key, id), target, io);
@@ -436,6 +451,7 @@ impl Conn {
         let Some(task) = self.task(id) else {
             return done.buf.into_iter().for_each(|buf| desk.buffers.give(buf));
         };
+        task.clock.leaves_store(desk.meter.tick());
         if task.stage == Stage::Draining {
             return self.drained(slot, done.buf, desk);
         }

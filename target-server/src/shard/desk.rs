@@ -17,6 +17,7 @@ use super::Settings;
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::mailbox::{Address, Gate};
+use super::measure::Slow;
 use super::order::{Rank, Turn};
 use super::reserve::Reserving;
 use super::sanitize::{Job, Request};
@@ -25,6 +26,7 @@ use super::token::{ConnKey, IoKey, Owner, TargetKey, VisitKey, VolumeKey, Whose}
 use super::visit::Visitor;
 use crate::counters::Totals;
 use crate::exports::Exports;
+use crate::metrics::{MediumOperation, Meter};
 use crate::scsi::NexusId;
 use crate::store::{Io, IoDone, Step, StoreError};
 
@@ -38,6 +40,8 @@ struct Active {
     covers: u64,
     /// Its task has the range alone.
     claimed: bool,
+    /// When the device was asked, by the meter.
+    asked: u64,
 }
 
 /// What a connection cannot do alone; the shard does it before the turn ends.
@@ -85,6 +89,8 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) ring: R,
     /// When this turn began.
     pub(crate) now: Instant,
+    /// The same for figures, and the commands that end in it.
+    pub(crate) meter: Meter<(TargetKey, ConnKey)>,
     /// Bounds and names.
     pub(crate) settings: Settings,
     /// Buffers for the data of tasks.
@@ -151,6 +157,7 @@ impl<R: Ring> Desk<R> {
     ) -> Self {
         Self {
             now: ring.now(),
+            meter: Meter::new(ring.now(), settings.slow_io),
             ring,
             buffers: Pool::new(settings.buffer_bytes),
             receive: Pool::new(settings.receive_bytes),
@@ -188,6 +195,11 @@ impl<R: Ring> Desk<R> {
         }
     }
 
+    /// Operations that the ring had no room for.
+    pub(crate) fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+
     /// Pushes what had no room.
     pub(crate) fn push_backlog(&mut self) {
         while let Some((token, op)) = self.backlog.pop_front() {
@@ -216,7 +228,8 @@ impl<R: Ring> Desk<R> {
 
     fn start_now(&mut self, owner: Whose, volume: VolumeKey, io: Io, claimed: bool) {
         let covers = self.volumes[volume].written;
-        let mut active = Active { io, volume, owner, covers, claimed };
+        let asked = self.meter.tick();
+        let mut active = Active { io, volume, owner, covers, claimed, asked };
         // Memory answers on the spot, and then nothing needs to be remembered.
         match active.io.step(&mut self.volumes[volume].layers) {
             Step::Done(done) => self.end(&mut active, done),
@@ -232,7 +245,14 @@ impl<R: Ring> Desk<R> {
         let Some(mut active) = self.ios.remove(key) else {
             return;
         };
-        let layers = &mut self.volumes[active.volume].layers;
+        let tick = self.meter.tick();
+        let volume = &mut self.volumes[active.volume];
+        if let Some((operation, file)) = MediumOperation::of(&completion.op) {
+            let took = tick.saturating_sub(active.asked);
+            volume.note(operation, file, completion.result.is_err(), took);
+        }
+        active.asked = tick;
+        let layers = &mut volume.layers;
         let step = match active.io.completed(completion.result, completion.op, layers) {
             Ok(()) => active.io.step(layers),
             Err(error) => active.io.end(Err(error)),
@@ -276,6 +296,24 @@ impl<R: Ring> Desk<R> {
         }
         active.io.count(&mut self.counts);
         self.ended.push_back((active.owner, done));
+    }
+
+    /// The turn ends: commands whose responses leave with it are counted.
+    pub(crate) fn settle_meter(&mut self, mut slow: impl FnMut(ConnKey, &Target, Slow<'_>)) {
+        if !self.meter.is_owed() {
+            return;
+        }
+        let (now, targets) = (self.ring.now(), &mut self.targets);
+        self.meter.end_turn(now, |(target, conn), ended, took, unsaid| {
+            // It went while its last command was answered.
+            let Some(target) = targets.get_mut(target) else {
+                return;
+            };
+            target.tally.record(ended, took);
+            if let Some(unsaid) = unsaid {
+                slow(conn, target, Slow { ended, took, unsaid });
+            }
+        });
     }
 
     /// What is to be shown of this shard.

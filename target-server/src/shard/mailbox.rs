@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub use super::visit::{Left, Visit, Visited};
 use crate::exports::Exports;
 use crate::media::{WritePolicy, ZeroWith};
+use crate::metrics::sample::ShardSample;
 use crate::scsi::{Kept, LuConfig};
 
 /// Told once the shard has done what it was asked.
@@ -48,6 +49,8 @@ pub enum Message<H> {
     Recovered(Uuid, Reply<()>),
     /// Who is logged in.
     Sessions(Reply<Vec<SessionInfo>>),
+    /// What was done so far.
+    Measure(Reply<ShardSample>),
     /// Ask initiators to log out, then end.
     Stop(Reply<()>),
 }

@@ -12,6 +12,7 @@ mod entrance;
 mod journal;
 mod ledger;
 pub mod mailbox;
+mod measure;
 mod order;
 mod peer;
 mod reserve;
@@ -70,6 +71,8 @@ pub struct Settings {
     /// A session that has been quiet for this long is asked whether it is there, and after as long
     /// again it is taken for dead.
     pub ping_after: Duration,
+    /// A command that takes this long or longer is named in the log; none without it.
+    pub slow_io: Option<Duration>,
 }
 
 /// One core of the target.
@@ -84,6 +87,7 @@ pub struct Shard<R: Ring> {
     pending: Pending,
     timers: timers::Timers,
     stopping: bool,
+    header_digest_errors: u64,
     counters: Option<Arc<Counters>>,
 }
 
@@ -117,6 +121,7 @@ impl<R: Ring> Shard<R> {
             returned: Vec::new(),
             pending: Pending::default(),
             stopping: false,
+            header_digest_errors: 0,
             counters: None,
         }
     }
@@ -143,6 +148,7 @@ impl<R: Ring> Shard<R> {
         let timeout = self.timeout();
         self.desk.ring.wait(timeout)?;
         self.desk.now = self.desk.ring.now();
+        self.desk.meter.begin_turn(self.desk.now);
         self.read_mailbox();
         while let Some(completion) = self.desk.ring.next_completion() {
             self.dispatch(completion);
@@ -154,6 +160,7 @@ impl<R: Ring> Shard<R> {
             self.flush();
         }
         self.desk.push_backlog();
+        self.settle_meter();
         if let Some(counters) = &self.counters {
             counters.show(&self.desk.totals());
         }
@@ -242,6 +249,7 @@ impl<R: Ring> Shard<R> {
                         Err(Ending::Logout) => {}
                         Err(ending) => {
                             tracing::warn!(peer = %peer.wire.peer, %ending, "connection dropped");
+                            self.header_digest_errors += u64::from(ending.is_header_digest());
                             peer.leave(&ending, desk);
                         }
                     },

@@ -194,6 +194,9 @@ impl Peer {
         };
         tracing::info!(peer = %self.wire.peer, host = %conn.host, %why, "session ended");
         let turns = conn.release(desk);
+        if let Some(target) = conn.target.and_then(|target| desk.targets.get_mut(target)) {
+            target.tally.past.add(&conn.counts);
+        }
         let (ios, session, goes_on) = (conn.ios, conn.session(), conn.goes_on);
         self.phase = Phase::Leaving(Leaving { ios, turns, session, goes_on, closes_by: None });
     }

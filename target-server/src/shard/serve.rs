@@ -54,6 +54,9 @@ impl<R: Ring> Shard<R> {
                 Message::Sessions(reply) => {
                     let _ = reply.send(self.sessions());
                 }
+                Message::Measure(reply) => {
+                    let _ = reply.send(self.measure());
+                }
                 Message::Stop(reply) => self.stop(reply),
             }
         }
@@ -74,6 +77,7 @@ impl<R: Ring> Shard<R> {
             goes: false,
             faulted: config.faulted,
             claims: Claims::default(),
+            devices: Vec::new(),
         };
         let key = self.desk.volumes.insert(volume);
         config.journal.into_iter().for_each(|journal| self.desk.add_journal(journal));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use outband_protocol::ids::{IscsiName, TaskId};
+use outband_ring::Fd;
 use uuid::Uuid;
 
 use super::claims::Claims;
@@ -11,6 +12,7 @@ use super::ledger::Ledger;
 use super::order::TaskSet;
 use super::token::{ConnKey, VolumeKey, Whose};
 use crate::layer::Linear;
+use crate::metrics::{DeviceTally, MediumOperation, Tally};
 use crate::scsi::LogicalUnit;
 use crate::store::Io;
 
@@ -37,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) ledger: Option<Ledger>,
     /// Connections that are logged in, oldest first.
     pub(crate) sessions: Vec<ConnKey>,
+    /// What its commands came to.
+    pub(crate) tally: Box<Tally>,
     /// Who threw whom out, lately.
     evictions: VecDeque<(Instant, IscsiName)>,
 }
@@ -59,6 +63,7 @@ impl Target {
             tasks: TaskSet::default(),
             ledger: None,
             sessions: Vec::new(),
+            tally: Box::default(),
             evictions: VecDeque::new(),
         }
     }
@@ -100,9 +105,21 @@ pub(crate) struct Volume {
     pub(crate) faulted: bool,
     /// Ranges that tasks have, or want, alone.
     pub(crate) claims: Claims<Whose, Io>,
+    /// What devices did for it, by their descriptors.
+    pub(crate) devices: Vec<(Fd, DeviceTally)>,
 }
 
 impl Volume {
+    /// A device has done something, or failed to. Mostly there is one device, seldom a few.
+    pub(crate) fn note(&mut self, operation: MediumOperation, file: Fd, failed: bool, took: u64) {
+        let place = self.devices.iter().position(|(known, _)| *known == file);
+        let place = place.unwrap_or_else(|| {
+            self.devices.push((file, DeviceTally::default()));
+            self.devices.len() - 1
+        });
+        self.devices[place].1.record(operation, failed, took);
+    }
+
     /// Whether a power cut can take something that was acknowledged.
     pub(crate) fn may_lose(&self) -> bool {
         self.written > self.synced

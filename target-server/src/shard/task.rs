@@ -7,6 +7,7 @@ use outband_ring::{Body, Buf};
 
 use super::conn::copy::Copying;
 use super::order::Turn;
+use crate::metrics::TaskClock;
 use crate::scsi::Plan;
 use crate::store::Slot;
 
@@ -17,6 +18,8 @@ pub(crate) struct Task {
     pub(crate) id: TaskId,
     /// As it arrived.
     pub(crate) command: Command,
+    /// When what happened to it.
+    pub(crate) clock: TaskClock,
     /// What it comes to.
     pub(crate) work: Work,
     /// Where it stands.
@@ -139,10 +142,11 @@ pub(crate) enum Stage {
 
 impl Task {
     /// A command that has just arrived.
-    pub(crate) fn new(command: Command) -> Self {
+    pub(crate) fn new(command: Command, clock: TaskClock) -> Self {
         Self {
             id: command.task,
             command,
+            clock,
             work: Work::Reply,
             stage: Stage::Ended,
             turn: Turn::Out,

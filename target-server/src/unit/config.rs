@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -43,6 +43,11 @@ pub struct UnitConfig {
     pub shards: Option<NonZeroU16>,
     /// Memory for data in flight.
     pub buffer_memory: Option<Size>,
+    /// Where `GET /metrics` is answered in the clear, with figures for a monitoring system; nowhere
+    /// if not said.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Commands that take so many milliseconds or longer are named in the log; none if not said.
+    pub slow_io_ms: Option<NonZeroU64>,
     /// Devices of memory, gone with the process.
     pub memory: Vec<MemoryDevice>,
     /// Files taken as devices at the start, and made if they are not there.
@@ -116,6 +121,8 @@ impl Default for UnitConfig {
             join_token_file: None,
             shards: None,
             buffer_memory: None,
+            metrics_listen: None,
+            slow_io_ms: None,
             memory: Vec::new(),
             file: Vec::new(),
         }

@@ -13,6 +13,7 @@ use super::{
     Conn, DataFault, Desk, Errand, Event, Manage, Reply, Ring, Stage, Targets, Task, Work,
 };
 use crate::exports::Portal;
+use crate::metrics::{Ended, Failure, Operation};
 use crate::shard::order::Turn;
 use crate::store::StoreError;
 
@@ -47,6 +48,7 @@ impl Conn {
         if self.task_at(slot).copying.is_some() {
             self.forget_copy(slot, false, None, desk);
         }
+        self.count(slot, Failure::of(status, sense.as_ref()), data_in, desk);
         let sense = sense.map(|sense| self.sense_data(&sense, desk));
         let task = self.task_at(slot);
         if let Some(slot) = task.intent.take() {
@@ -68,6 +70,31 @@ impl Conn {
         }
     }
 
+    /// The command is on record; its time is taken when its response leaves with this turn.
+    fn count<R: Ring>(
+        &mut self,
+        slot: usize,
+        failure: Option<Failure>,
+        data_in: u32,
+        desk: &mut Desk<R>,
+    ) {
+        let (Some(target), task) = (self.target, self.task_at(slot)) else {
+            return;
+        };
+        let data_out = if task.command.write && failure.is_none() { task.len } else { 0 };
+        let ended = Ended {
+            operation: Operation::of(task.command.cdb[0]),
+            failure,
+            bytes: data_in + data_out,
+            at: task.at,
+            clock: task.clock,
+        };
+        self.counts.commands += 1;
+        self.counts.read_bytes += u64::from(data_in);
+        self.counts.written_bytes += u64::from(data_out);
+        desk.meter.end((target, self.key), ended);
+    }
+
     /// In the format that the logical unit's control mode page has (D_SENSE).
     fn sense_data<R: Ring>(&self, sense: &Sense, desk: &Desk<R>) -> Bytes {
         match self.target.and_then(|target| desk.targets.get(target)) {
@@ -86,6 +113,7 @@ impl Conn {
         let Some(stage) = self.task(id).map(|task| task.stage) else {
             return;
         };
+        self.counts.data_digest_errors += u64::from(fault == DataFault::Digest);
         let slot = usize::from(id.slot);
         if stage == Stage::Storing && !self.withdraw(id, desk) {
             // An earlier burst is on its way to the medium: the answer waits for that to end.
@@ -290,11 +318,13 @@ impl Conn {
     /// The window starts small and doubles while it is filled, as far as the shard's credit goes.
     pub(super) fn grow_credit<R: Ring>(&mut self, desk: &mut Desk<R>) {
         let used = u32::try_from(self.core.in_flight()).unwrap_or(u32::MAX);
-        if used < self.credit || self.credit >= TASKS_MAX {
+        if used < self.credit {
             return;
         }
         let more = self.credit.min(TASKS_MAX - self.credit).min(desk.credit);
-        if more > 0 {
+        if more == 0 {
+            self.counts.window_stalls += 1;
+        } else {
             desk.credit -= more;
             self.credit += more;
             self.core.set_credit(self.credit);
