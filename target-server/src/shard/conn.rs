@@ -17,7 +17,6 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use outband_protocol::Body;
-use outband_protocol::framer::FrameError;
 use outband_protocol::ids::{IscsiName, Itt, TaskId};
 use outband_protocol::limits::{BURST_LEN_MAX, TASKS_INITIAL};
 use outband_protocol::scsi::Status;
@@ -85,13 +84,6 @@ pub(crate) enum Ending {
     /// It broke the protocol.
     #[error("protocol error: {0}")]
     Peer(#[from] PeerError),
-}
-
-impl Ending {
-    /// The stream could not be followed any more after a header whose digest was wrong.
-    pub(crate) fn is_header_digest(&self) -> bool {
-        matches!(self, Self::Peer(PeerError::Frame(FrameError::HeaderDigest)))
-    }
 }
 
 impl Conn {

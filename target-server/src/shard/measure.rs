@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use outband_protocol::framer::FrameError;
+use outband_protocol::target::PeerError;
 use outband_ring::Ring;
 use uuid::Uuid;
 
 use super::Shard;
+use super::conn::Ending;
 use super::peer::Phase;
 use super::target::Target;
 use super::token::TargetKey;
@@ -114,6 +117,13 @@ impl<R: Ring> Shard<R> {
             }
         }
         devices.into_iter().collect()
+    }
+}
+
+impl Ending {
+    /// The stream could not be followed any more after a header whose digest was wrong.
+    pub(super) fn is_header_digest(&self) -> bool {
+        matches!(self, Self::Peer(PeerError::Frame(FrameError::HeaderDigest)))
     }
 }
 
