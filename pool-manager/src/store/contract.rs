@@ -40,6 +40,19 @@ async fn lists_by_prefix_in_order(store: Shared) {
     assert_eq!(keys, ["/v/a", "/v/b", "/v/\u{10ffff}"]);
     assert_eq!(listing.revision, 6);
     assert!(store.list("/x").await.unwrap().entries.is_empty());
+    for (after, limit, expected) in [
+        ("", 9, &["/v/a", "/v/b", "/v/\u{10ffff}"][..]),
+        ("/v/", 2, &["/v/a", "/v/b"]),
+        ("/v/a", 1, &["/v/b"]),
+        ("/v/b", 9, &["/v/\u{10ffff}"]),
+        ("/w", 9, &[]),
+        ("", 0, &[]),
+    ] {
+        let page = store.page("/v/", after, limit).await.unwrap();
+        let keys: Vec<&str> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, expected, "after {after}, {limit} at most");
+        assert_eq!(page.revision, 6);
+    }
     assert_eq!(store.list("").await.unwrap().entries.len(), 6);
 }
 

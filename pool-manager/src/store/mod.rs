@@ -27,6 +27,16 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// All keys that start with `prefix`, in order, as of one revision.
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Listing>;
 
+    /// The first `limit` keys that start with `prefix` and come after `after`, in order.
+    fn page<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Listing> {
+        Box::pin(async move {
+            let mut listing = self.list(prefix).await?;
+            listing.entries.retain(|entry| entry.key.as_str() > after);
+            listing.entries.truncate(limit);
+            Ok(listing)
+        })
+    }
+
     /// All of it or nothing; durable when it returns. The operations happen only if every
     /// comparison holds.
     fn commit(&self, transaction: Transaction) -> Answer<'_, Outcome>;

@@ -1,6 +1,7 @@
 //! The embedded engine: one redb file in the state directory. Every commit is on stable storage
 //! before it returns (redb's `Durability::Immediate`, its default).
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,14 +66,20 @@ impl Inner {
     }
 
     fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
+        self.page(prefix, None, usize::MAX)
+    }
+
+    fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Listing, StoreError> {
         let transaction = self.database.begin_read().map_err(engine)?;
         let table = transaction.open_table(ENTRIES).map_err(engine)?;
         let meta = transaction.open_table(META).map_err(engine)?;
         let revision = meta.get(REVISION).map_err(engine)?.map_or(0, |value| value.value());
         let mut entries = Vec::new();
-        for found in table.range(prefix..).map_err(engine)? {
+        let after = after.filter(|after| *after >= prefix);
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        for found in table.range::<&str>((from, Bound::Unbounded)).map_err(engine)? {
             let (key, value) = found.map_err(engine)?;
-            if !key.value().starts_with(prefix) {
+            if !key.value().starts_with(prefix) || entries.len() == limit {
                 break;
             }
             entries.push(entry(key.value(), value.value()));
@@ -161,6 +168,11 @@ impl Store for RedbStore {
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Listing> {
         let prefix = prefix.to_owned();
         Box::pin(self.blocking(move |inner| inner.list(&prefix)))
+    }
+
+    fn page<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Listing> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        Box::pin(self.blocking(move |inner| inner.page(&prefix, Some(&after), limit)))
     }
 
     fn commit(&self, transaction: Transaction) -> Answer<'_, Outcome> {
