@@ -33,11 +33,18 @@ pub(crate) struct StationArgs {
     /// (or OUTBAND_TOKEN_FILE)
     #[arg(long, value_name = "FILE", conflicts_with = "token", global = true)]
     token_file: Option<PathBuf>,
+    /// Why something is changed, for its job and the audit log
+    #[arg(long, value_name = "TEXT", global = true)]
+    reason: Option<String>,
+    /// What is not done after so long is taken back, for example 10m
+    #[arg(long, value_name = "TIME", value_parser = time, global = true)]
+    deadline: Option<Duration>,
 }
 
 impl StationArgs {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(&self.station, self.token()?, &self.trust()?)?)
+        let client = Client::new(&self.station, self.token()?, &self.trust()?)?;
+        Ok(client.because(self.reason.as_deref()).within(self.deadline))
     }
 
     /// What is said on the command line comes before the environment.

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{bench, cp, discover, events, host, job, pool, station, unit, volume};
+use command::{audit, bench, cp, discover, events, host, job, pool, station, token, unit, volume};
 use failure::Failure;
 use link::StationArgs;
 use output::Output;
@@ -57,6 +57,11 @@ enum Command {
     /// What was asked for and takes a while
     #[command(subcommand)]
     Job(job::Command),
+    /// Who may do what at the station
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Who has changed what, when and why
+    Audit(audit::Args),
     /// What happened in the pool since its station started
     Events(events::Args),
     /// Ask a portal which targets a host may see
@@ -97,6 +102,8 @@ async fn run(station: &StationArgs, output: &Output, command: Command) -> Result
         Command::Volume(command) => volume::run(command, station, output).await,
         Command::Host(command) => host::run(command, station, output).await,
         Command::Job(command) => job::run(command, station, output).await,
+        Command::Token(command) => token::run(command, station, output).await,
+        Command::Audit(args) => audit::run(args, station, output).await,
         Command::Events(args) => events::run(args, station, output).await,
         Command::Discover(args) => discover::run(args, output).await,
         Command::Cp(args) => cp::run(args, station, output).await,

@@ -113,6 +113,22 @@ pub(crate) fn ago(at: u64) -> String {
     format!("{} ago", span(now.saturating_sub(at)))
 }
 
+/// A moment in seconds since 1970 as RFC 3339 has it, in UTC.
+pub(crate) fn date(at: u64) -> String {
+    let (days, second) = (at / 86_400, at % 86_400);
+    // Civil from days, of the proleptic Gregorian calendar: years begin in March, so that the leap
+    // day is the last one of its year.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (year, date) = (era * 400 + year + month / 10, day - (153 * month + 2) / 5 + 1);
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Seconds in the largest unit that leaves at least two of it.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {
@@ -148,6 +164,21 @@ mod tests {
     fn details_leave_out_what_is_empty() {
         let rows = [("name", "a".to_owned()), ("host", String::new()), ("size", "1".to_owned())];
         assert_eq!(details(&rows), "name  a\nsize  1");
+    }
+
+    #[test]
+    fn a_date_is_the_calendars() {
+        for (at, said) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_709_251_200, "2024-03-01T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (1_767_225_599, "2025-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(date(at), said);
+        }
     }
 
     #[test]

@@ -37,9 +37,10 @@ fn stderr(output: &Output) -> &str {
 fn help_names_every_noun_and_every_exit_status() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for noun in
-        ["pool", "unit", "volume", "host", "job", "events", "discover", "cp", "bench", "demo"]
-    {
+    for noun in [
+        "pool", "unit", "volume", "host", "job", "token", "audit", "events", "discover", "cp",
+        "bench", "demo",
+    ] {
         let listed = stdout(&help).lines().any(|line| line.trim_start().starts_with(noun));
         assert!(listed, "{noun} is not in\n{}", stdout(&help));
     }

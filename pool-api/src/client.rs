@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    AssignRequest, Error, Event, GrowRequest, Host, HostRequest, IDEMPOTENCY_KEY, Job, JobState,
-    JoinToken, JoinTokenRequest, NewHost, PREFIX, PoolStatus, Problem, Secret, Size, Trust, Unit,
-    Volume, VolumeRequest,
+    AssignRequest, AuditEntry, DEADLINE, Error, Event, GrowRequest, Host, HostChange, HostRequest,
+    IDEMPOTENCY_KEY, Job, JobState, JoinToken, JoinTokenRequest, MoveHostRequest, NewHost,
+    NewToken, PREFIX, PoolStatus, Problem, REASON, Secret, Size, TakeoverRequest, Token,
+    TokenRequest, Trust, Unit, Volume, VolumeRequest,
 };
 
 /// How long the station itself holds a request before it answers with a running job.
@@ -24,6 +25,8 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     token: Secret,
+    reason: Option<String>,
+    deadline: Option<Duration>,
 }
 
 /// Whether a call that starts a job comes back at once or with its end.
@@ -47,7 +50,27 @@ impl Client {
             .no_proxy()
             .build()
             .map_err(|error| Error::Setup(format!("cannot make an HTTPS client: {error}")))?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token })
+        Ok(Self {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+            token,
+            reason: None,
+            deadline: None,
+        })
+    }
+
+    /// The same, with words for the jobs and the audit log on why things are changed.
+    #[must_use]
+    pub fn because(mut self, reason: Option<&str>) -> Self {
+        self.reason = reason.map(str::to_owned);
+        self
+    }
+
+    /// The same, for changes that are taken back if they are not done so soon.
+    #[must_use]
+    pub fn within(mut self, deadline: Option<Duration>) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     pub fn url(&self) -> &str {
@@ -95,8 +118,29 @@ impl Client {
     }
 
     pub async fn add_host(&self, name: &str, iqn: &str) -> Result<NewHost, Error> {
-        let body = HostRequest { name: name.to_owned(), iqn: iqn.to_owned() };
-        self.fetch(self.to(Method::POST, "/hosts").json(&body)).await
+        let body = HostRequest { name: name.to_owned(), iqn: iqn.to_owned(), quota: None };
+        self.register_host(&body).await
+    }
+
+    pub async fn register_host(&self, host: &HostRequest) -> Result<NewHost, Error> {
+        self.fetch(self.to(Method::POST, "/hosts").json(host)).await
+    }
+
+    pub async fn change_host(&self, name: &str, change: &HostChange) -> Result<Host, Error> {
+        let path = format!("/hosts/{}", segment(name));
+        self.fetch(self.to(Method::PATCH, &path).json(change)).await
+    }
+
+    /// Fences a failed host and gives all its volumes to another.
+    pub async fn take_over(&self, failed: &str, spare: &str, wait: Wait) -> Result<Job, Error> {
+        let path = format!("/hosts/{}/takeover", segment(failed));
+        let body = TakeoverRequest { spare: spare.to_owned() };
+        self.start(self.to(Method::POST, &path).json(&body), wait).await
+    }
+
+    /// Lets a host that was taken over have volumes again.
+    pub async fn resume_host(&self, name: &str) -> Result<Host, Error> {
+        self.fetch(self.to(Method::POST, &format!("/hosts/{}/resume", segment(name)))).await
     }
 
     pub async fn remove_host(&self, name: &str) -> Result<(), Error> {
@@ -139,6 +183,13 @@ impl Client {
         self.start(self.to(Method::POST, &path).json(&body), wait).await
     }
 
+    /// Gives the volume to another host. The one that has it is fenced first.
+    pub async fn move_volume(&self, name: &str, host: &str, wait: Wait) -> Result<Job, Error> {
+        let path = format!("{}/move-host", volume_path(name));
+        let body = MoveHostRequest { host: host.to_owned() };
+        self.start(self.to(Method::POST, &path).json(&body), wait).await
+    }
+
     /// Takes the volume from its host and erases it.
     pub async fn delete_volume(&self, name: &str, wait: Wait) -> Result<Job, Error> {
         self.start(self.to(Method::DELETE, &volume_path(name)), wait).await
@@ -150,6 +201,41 @@ impl Client {
 
     pub async fn job(&self, id: Uuid) -> Result<Job, Error> {
         self.fetch(self.to(Method::GET, &format!("/jobs/{id}"))).await
+    }
+
+    /// Has a running job taken back. It goes on until all is as it was, and ends as cancelled.
+    pub async fn cancel_job(&self, id: Uuid, wait: Wait) -> Result<Job, Error> {
+        let request = self.to(Method::POST, &format!("/jobs/{id}/cancel"));
+        match self.start(request, wait).await {
+            // That it is cancelled is what was asked for.
+            Err(Error::JobFailed { job, .. }) => self.job(job).await,
+            done => done,
+        }
+    }
+
+    /// Asks once more for what a job that failed or was cancelled was to bring about.
+    pub async fn retry_job(&self, id: Uuid, wait: Wait) -> Result<Job, Error> {
+        self.start(self.to(Method::POST, &format!("/jobs/{id}/retry")), wait).await
+    }
+
+    pub async fn tokens(&self) -> Result<Vec<Token>, Error> {
+        self.fetch(self.to(Method::GET, "/tokens")).await
+    }
+
+    pub async fn new_token(&self, token: &TokenRequest) -> Result<NewToken, Error> {
+        self.fetch(self.to(Method::POST, "/tokens").json(token)).await
+    }
+
+    /// The token is void from then on.
+    pub async fn revoke_token(&self, name: &str) -> Result<(), Error> {
+        let path = format!("/tokens/{}", segment(name));
+        self.send(self.to(Method::DELETE, &path)).await.map(drop)
+    }
+
+    /// Entries of the audit log after number `after`, at most `limit`; without `after` the newest.
+    pub async fn audit(&self, after: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, Error> {
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        self.fetch(self.to(Method::GET, &format!("/audit?limit={limit}{after}"))).await
     }
 
     /// Events after number `after` (0: all that are remembered).
@@ -191,7 +277,15 @@ impl Client {
 
     fn to(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{PREFIX}{path}", self.url);
-        self.http.request(method, url).bearer_auth(self.token.expose())
+        let changes = method != Method::GET;
+        let mut request = self.http.request(method, url).bearer_auth(self.token.expose());
+        if let Some(reason) = self.reason.as_ref().filter(|_| changes) {
+            request = request.header(REASON, reason.as_bytes());
+        }
+        if let Some(deadline) = self.deadline.filter(|_| changes) {
+            request = request.header(DEADLINE, deadline.as_secs().to_string());
+        }
+        request
     }
 
     async fn fetch<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
@@ -240,7 +334,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> Error {
 
 fn finished(job: Job) -> Result<Job, Error> {
     match (job.state, job.error) {
-        (JobState::Failed, Some(problem)) => {
+        (JobState::Failed | JobState::Cancelled, Some(problem)) => {
             Err(Error::JobFailed { job: job.id, problem: Box::new(problem) })
         }
         (_, error) => Ok(Job { error, ..job }),

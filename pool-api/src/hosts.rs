@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Chap, Secret};
+use crate::{Chap, Secret, Size};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -12,6 +12,25 @@ pub struct HostRequest {
     pub name: String,
     /// The host's iSCSI initiator name.
     pub iqn: String,
+    /// Bytes that its volumes may have together; no bound without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Size>,
+}
+
+/// What is to change of a host; what is left out stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostChange {
+    /// 0 takes the bound away. Volumes it has already stay, whatever their size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Size>,
+}
+
+/// A spare host takes the place of one that has failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TakeoverRequest {
+    pub spare: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -22,6 +41,18 @@ pub struct Host {
     pub volumes: Vec<String>,
     /// Seconds since 1970.
     pub created: u64,
+    /// Bytes that its volumes may have together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Size>,
+    /// Bytes that they have.
+    #[serde(default)]
+    pub used: Size,
+    /// The spare that has taken over; until it is resumed, this host gets nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
+    /// Of its record; as `If-Match` it makes a change happen only if nobody was faster.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// The answer to adding a host. The token is shown this once: the station keeps only its hash.

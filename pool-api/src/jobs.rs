@@ -14,7 +14,7 @@ pub struct Job {
     pub id: Uuid,
     pub kind: JobKind,
     pub state: JobState,
-    /// The name of the volume it is about.
+    /// The name of the volume it is about; empty if it is about several.
     pub volume: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -25,9 +25,42 @@ pub struct Job {
     pub error: Option<Problem>,
     /// Seconds since 1970.
     pub created: u64,
+    /// Seconds since 1970; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+    /// Who asked for it, such as `operator:alice`.
+    #[serde(default)]
+    pub actor: String,
+    /// Why, in the actor's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Seconds since 1970: what is not done by then is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+    /// To whom volumes go: with `move` and `takeover`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The job that this one tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub retry_of: Option<Uuid>,
+    /// Of a job made of several: those begun so far, one a volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub parts: Vec<Uuid>,
+    /// How far a job made of several has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// The volume as it is, when the job is done and the volume still exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Volume>,
+}
+
+/// Parts that have ended, of those known of now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    pub done: u32,
+    pub total: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -45,6 +78,10 @@ pub enum JobKind {
     Grow,
     Release,
     Delete,
+    /// One volume to another host, whose host before is fenced first.
+    Move,
+    /// All volumes of a failed host to its spare.
+    Takeover,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -53,6 +90,8 @@ pub enum JobState {
     Running,
     Done,
     Failed,
+    /// Taken back because somebody asked for that.
+    Cancelled,
 }
 
 impl fmt::Display for JobKind {
@@ -63,6 +102,8 @@ impl fmt::Display for JobKind {
             Self::Grow => "grow",
             Self::Release => "release",
             Self::Delete => "delete",
+            Self::Move => "move",
+            Self::Takeover => "takeover",
         })
     }
 }
@@ -73,6 +114,7 @@ impl fmt::Display for JobState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         })
     }
 }

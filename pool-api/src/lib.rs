@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod block_size;
 mod client;
 mod error;
@@ -15,27 +16,34 @@ mod pool;
 mod problem;
 mod secret;
 mod size;
+mod tokens;
 mod trust;
 mod units;
 mod volumes;
 
+pub use audit::{AuditEntry, Broken, verify_audit};
 pub use block_size::{BadBlockSize, BlockSize};
 pub use client::{Client, Wait};
 pub use error::Error;
-pub use hosts::{Host, HostRequest, NewHost};
-pub use jobs::{Job, JobKind, JobState, Phase};
+pub use hosts::{Host, HostChange, HostRequest, NewHost, TakeoverRequest};
+pub use jobs::{Job, JobKind, JobState, Phase, Progress};
 pub use pool::{Event, JoinToken, JoinTokenRequest, PoolStatus, UnitCounts};
 pub use problem::Problem;
 pub use secret::Secret;
 pub use size::{BadSize, BadVolumeSize, Size};
+pub use tokens::{BadScope, NewToken, Scope, Token, TokenRequest};
 pub use trust::{BadTrust, Trust};
 pub use units::{Device, Load, Unit, UnitState};
 pub use volumes::{
-    AssignRequest, Chap, Connection, GrowRequest, Placement, Volume, VolumeRequest, VolumeState,
-    WritePolicy,
+    AssignRequest, Chap, Connection, GrowRequest, MoveHostRequest, Placement, Volume,
+    VolumeRequest, VolumeState, WritePolicy,
 };
 
 /// Where the API's routes begin; the next incompatible API gets the next number.
 pub const PREFIX: &str = "/v1";
 /// Header that makes a repeated request find the job of the first one.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header of a change: why, in the actor's own words (UTF-8). It goes to the job and the audit log.
+pub const REASON: &str = "outband-reason";
+/// Header of a change that starts a job: seconds after which it is taken back if it is not done.
+pub const DEADLINE: &str = "outband-deadline";

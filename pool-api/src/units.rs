@@ -25,6 +25,9 @@ pub struct Unit {
     pub total: Size,
     pub free: Size,
     pub volumes: u32,
+    /// Of its record; as `If-Match` it makes a change happen only if nobody was faster.
+    #[serde(default)]
+    pub revision: u64,
     pub devices: Vec<Device>,
     /// As of the last ALIVE; absent while the unit does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -75,6 +75,13 @@ pub struct AssignRequest {
     pub host: String,
 }
 
+/// Gives a volume to another host; the one that has it is fenced first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveHostRequest {
+    pub host: String,
+}
+
 /// A named run of blocks on one unit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Volume {
@@ -97,7 +104,12 @@ pub struct Volume {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub job: Option<Uuid>,
-    /// How its host reaches it; present once the unit has acknowledged the grant.
+    /// Of its record; as `If-Match` it makes a change happen only if nobody was faster. 0 if only
+    /// its unit knows it.
+    #[serde(default)]
+    pub revision: u64,
+    /// How its host reaches it; present once the unit has acknowledged the grant, and only for who
+    /// may see the host's secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
 }

@@ -22,6 +22,7 @@ pub mod records;
 mod state_dir;
 pub mod station;
 pub mod store;
+pub mod takeover;
 pub mod tls;
 pub mod unit;
 pub mod work;

@@ -1,6 +1,6 @@
 //! Every problem the station can answer with, and its status. The only place that maps them.
 
-use outband_pool_api::{Problem, Size};
+use outband_pool_api::{JobState, Problem, Scope, Size};
 
 use crate::allocate::Why;
 use crate::store::StoreError;
@@ -15,8 +15,13 @@ pub fn unauthorized() -> Problem {
     Problem::new("unauthorized", 401, "The token is missing or not valid", detail)
 }
 
-pub fn forbidden() -> Problem {
-    let detail = "this token does not allow that; use the administrator's";
+pub fn token_expired() -> Problem {
+    let detail = "this token has expired; have a new one made with outband token create";
+    Problem::new("token-expired", 401, "The token has expired", detail)
+}
+
+pub fn forbidden(scope: Scope) -> Problem {
+    let detail = format!("a token of the scope {scope} does not allow that; use another one");
     Problem::new("forbidden", 403, "Not allowed", detail)
 }
 
@@ -82,6 +87,66 @@ pub fn volume_lost(volume: &str) -> Problem {
 /// The note on a job that goes on by itself once the unit can be reached.
 pub fn waiting(detail: impl Into<String>) -> Problem {
     Problem::new("waiting", 503, "Waiting for the unit", detail)
+}
+
+/// Why a job that somebody has cancelled ends.
+pub fn cancelled(by: &str) -> Problem {
+    Problem::new("cancelled", 409, "Cancelled", format!("{by} has cancelled it"))
+}
+
+/// Why a job ends that was not done by its deadline.
+pub fn too_late() -> Problem {
+    let detail = "it was not done by its deadline, and was taken back";
+    Problem::new("deadline-exceeded", 409, "Not done in time", detail)
+}
+
+/// The state in which a job ends that was taken back for this.
+pub fn end_of(failure: Option<&Problem>) -> JobState {
+    match failure.map(Problem::kind) {
+        None => JobState::Done,
+        Some("cancelled") => JobState::Cancelled,
+        Some(_) => JobState::Failed,
+    }
+}
+
+pub fn job_ended(state: JobState) -> Problem {
+    let detail = format!("the job is {state} already");
+    Problem::new("job-ended", 409, "The job has ended", detail)
+}
+
+pub fn not_cancellable() -> Problem {
+    let detail = "nothing leads back from where this job is; it goes on until it is done";
+    Problem::new("not-cancellable", 409, "The job cannot be cancelled", detail)
+}
+
+pub fn quota(host: &str, quota: u64, used: u64) -> Problem {
+    let left = quota.saturating_sub(used);
+    let detail = format!(
+        "{host} may have {}, and has {}; {} are left. See outband host set {host} --quota",
+        Size(quota),
+        Size(used),
+        Size(left)
+    );
+    let problem = Problem::new("quota-exceeded", 409, "Above the host's quota", detail);
+    Problem { largest: Some(Size(left)), ..problem }
+}
+
+pub fn replaced(host: &str, by: &str) -> Problem {
+    conflict(format!(
+        "{by} has taken over from {host}, which gets nothing new until it is resumed; see outband \
+         host resume {host}"
+    ))
+}
+
+pub fn takeover_incomplete(volumes: &str) -> Problem {
+    let detail = format!("these volumes could not be moved: {volumes}; see their jobs");
+    Problem::new("takeover-incomplete", 409, "Not all volumes were moved", detail)
+}
+
+/// RFC 9110 §15.5.13.
+pub fn changed(revision: u64) -> Problem {
+    let detail = format!("it was changed meanwhile, and is at revision {revision}; look again");
+    Problem::new("changed-meanwhile", 412, "Changed meanwhile", detail)
 }
 
 pub fn superseded() -> Problem {

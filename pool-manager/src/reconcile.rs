@@ -151,14 +151,30 @@ fn grant(want: &VolumeRecord, seen: &VolumeView, steps: &mut Vec<Step>) {
 
 /// The record when the unit refuses what it asks for: what was begun is taken back.
 pub fn turned_back(record: &VolumeRecord, problem: Problem) -> Option<VolumeRecord> {
-    let mut back = record.clone();
     match record.undo {
+        Undo::Nothing | Undo::Keep(_) => None,
+        _ => taken_back(record, problem),
+    }
+}
+
+/// The record when its job is not to be done any more, for whatever reason.
+pub fn taken_back(record: &VolumeRecord, problem: Problem) -> Option<VolumeRecord> {
+    let mut back = record.clone();
+    back.undo = Undo::Nothing;
+    match &record.undo {
         Undo::Nothing => return None,
         Undo::Delete => back.wish = Wish::Deleted,
         Undo::Free => back.wish = Wish::Free,
-        Undo::Shrink(size) => back.size = size,
+        Undo::Shrink(size) => back.size = *size,
+        Undo::Keep(wish) => back.wish = *wish,
+        Undo::Return(holder) => back.holder = Some(holder.clone()),
     }
-    back.undo = Undo::Nothing;
+    if back.wish == Wish::Granted && !matches!(record.undo, Undo::Shrink(_)) {
+        // The last epoch drawn may be another host's, and a fence of it may arrive late: this grant
+        // is a new one.
+        back.epoch += 1;
+        back.undo = Undo::Free;
+    }
     back.settled = false;
     back.failure = Some(problem);
     Some(back)
@@ -189,7 +205,7 @@ pub enum Halt {
 }
 
 /// Plans made before giving up for now. The longest way (fence, draw, grant, refused, fence,
-/// settle) takes six.
+/// written down, delete, forget) takes eight.
 const ROUNDS: u32 = 12;
 
 /// Carries one volume to rest. `view` is what the unit reported last, and is kept fresh; `told` hears
@@ -248,6 +264,12 @@ impl<U: UnitApi> Work<'_, U> {
                 }
                 Step::Lost => return self.lost().await,
                 Step::Wait => return Ok(Some(Rest::Waiting)),
+                // Written down before it is asked for: from here on nobody can cancel it.
+                Step::Delete { .. } if self.stored.record.undo != Undo::Nothing => {
+                    let undo = Undo::Nothing;
+                    self.put(VolumeRecord { undo, ..self.stored.record.clone() }).await?;
+                    return Ok(None);
+                }
                 _ => {
                     self.touched = true;
                     if let Err(error) = self.on_unit(&step).await {
@@ -369,13 +391,9 @@ impl<U: UnitApi> Work<'_, U> {
         failure: Option<Problem>,
     ) -> Result<(), Halt> {
         if let Some(mut job) = self.job().await? {
-            let state = if failure.is_some() { JobState::Failed } else { JobState::Done };
-            job.record
-                .phases
-                .push(Phase { name: state.to_string(), at: self.machine.since_1970().as_secs() });
-            job.record.state = state;
-            job.record.error = failure;
-            transaction = transaction.when(job.unchanged()).put(&job.key, encode(&job.record));
+            let now = self.machine.since_1970().as_secs();
+            transaction = job.record.end(failure, now, transaction.when(job.unchanged()));
+            transaction = transaction.put(&job.key, encode(&job.record));
         }
         match self.store.commit(transaction).await? {
             Outcome::Committed { .. } | Outcome::Conflict => Ok(()),
@@ -392,15 +410,21 @@ impl<U: UnitApi> Work<'_, U> {
     }
 
     async fn lost(&self) -> Result<Option<Rest>, Halt> {
-        let problem = problems::volume_lost(&self.stored.record.name);
-        match turned_back(&self.stored.record, problem) {
-            // There is nothing on the unit to take back.
-            Some(back) => {
-                self.put(VolumeRecord { wish: Wish::Deleted, ..back }).await?;
-                Ok(None)
-            }
-            None => Ok(Some(Rest::Lost)),
+        let record = &self.stored.record;
+        let problem = problems::volume_lost(&record.name);
+        if let Some(back) = turned_back(record, problem.clone()) {
+            self.put(back).await?;
+            return Ok(None);
         }
+        let Some(mut job) = self.job().await? else {
+            return Ok(Some(Rest::Lost));
+        };
+        // What is wanted stays written down, for the day on which the volume is found again.
+        let transaction = Transaction::new().when(self.stored.unchanged()).when(job.unchanged());
+        let now = self.machine.since_1970().as_secs();
+        let transaction = job.record.end(Some(problem), now, transaction);
+        self.store.commit(transaction.put(&job.key, encode(&job.record))).await?;
+        Ok(Some(Rest::Lost))
     }
 
     /// For who watches the job. It decides nothing, so it may be lost.

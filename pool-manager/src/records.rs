@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 
-use outband_pool_api::{BlockSize, Chap, JobKind, JobState, Phase, Problem, Secret, WritePolicy};
+use outband_pool_api::{
+    BlockSize, Chap, JobKind, JobState, Phase, Problem, Scope, Secret, VolumeRequest, WritePolicy,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::problems;
 use crate::store::{Compare, Entry, Outcome, Shared, StoreError, Transaction};
 
 pub const UNITS: &str = "/unit/";
@@ -16,6 +19,14 @@ pub const HOST_NAMES: &str = "/host-iqn/";
 pub const JOBS: &str = "/job/";
 pub const REQUESTS: &str = "/request/";
 pub const TOKENS: &str = "/token/";
+/// The name of a token that was issued, to its key.
+pub const TOKEN_NAMES: &str = "/token-name/";
+pub const AUDIT: &str = "/audit/";
+pub const AUDIT_HEAD: &str = "/pool/audit";
+/// Jobs with a deadline that have not ended, each with it as its text.
+pub const DEADLINES: &str = "/deadline/";
+/// Takeovers that have not ended.
+pub const TAKEOVERS: &str = "/takeover/";
 pub const JOIN_TOKEN: &str = "/pool/join-token";
 /// Written by whoever places a volume: two placements at once cannot both count the same space.
 pub const PLACEMENTS: &str = "/pool/placements";
@@ -72,7 +83,7 @@ pub struct VolumeRecord {
     pub failure: Option<Problem>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
     /// It came into being with this job: it goes again.
@@ -83,6 +94,10 @@ pub enum Undo {
     Shrink(u64),
     /// There is no way back; it is tried until it succeeds.
     Nothing,
+    /// Goes on by itself like `Nothing`; who cancels it has this wish again.
+    Keep(Wish),
+    /// Back to the host that had it.
+    Return(Holder),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -120,6 +135,12 @@ pub struct HostRecord {
     /// Key of its token under [`TOKENS`].
     pub token: String,
     pub created: u64,
+    /// Bytes that its volumes may have together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u64>,
+    /// The host that has taken over. Until it is resumed, this one gets nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
 }
 
 impl HostRecord {
@@ -144,6 +165,76 @@ pub struct JobRecord {
     pub sequence: u64,
     /// The idempotency record to forget together with this job.
     pub request: Option<String>,
+    #[serde(default)]
+    pub actor: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+    /// What was asked for: for who wants to try it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<Uuid>,
+    /// The job that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<Uuid>,
+}
+
+impl JobRecord {
+    /// It ends, in whatever transaction brings that about.
+    pub fn end(
+        &mut self,
+        failure: Option<Problem>,
+        now: u64,
+        transaction: Transaction,
+    ) -> Transaction {
+        self.state = problems::end_of(failure.as_ref());
+        self.error = failure;
+        self.ended = Some(now);
+        self.phases.push(Phase { name: self.state.to_string(), at: now });
+        match self.deadline {
+            Some(_) => transaction.delete(deadline_key(self.id)),
+            None => transaction,
+        }
+    }
+}
+
+/// What a job was begun for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    Create(Box<VolumeRequest>),
+    Grow { size: u64 },
+    Release,
+    Assign { host: String },
+    Move { host: String },
+    Delete,
+    Takeover { spare: String },
+}
+
+impl Task {
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Create(_) => JobKind::Create,
+            Self::Grow { .. } => JobKind::Grow,
+            Self::Release => JobKind::Release,
+            Self::Assign { .. } => JobKind::Assign,
+            Self::Move { .. } => JobKind::Move,
+            Self::Delete => JobKind::Delete,
+            Self::Takeover { .. } => JobKind::Takeover,
+        }
+    }
+
+    /// To whom volumes go.
+    pub fn to(&self) -> Option<&str> {
+        match self {
+            Self::Move { host } | Self::Takeover { spare: host } => Some(host),
+            _ => None,
+        }
+    }
 }
 
 /// An idempotency key that was used.
@@ -159,6 +250,27 @@ pub struct RequestRecord {
 pub enum TokenRecord {
     Admin,
     Host(String),
+    Issued(IssuedToken),
+}
+
+/// A token that an administrator has made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IssuedToken {
+    pub name: String,
+    pub scope: Scope,
+    pub host: Option<String>,
+    /// Seconds since 1970, as all times here.
+    pub created: u64,
+    pub expires: Option<u64>,
+    pub by: String,
+}
+
+/// Where the audit log ends.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AuditHead {
+    pub number: u64,
+    /// Of the last entry, in hexadecimal.
+    pub hash: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -181,6 +293,19 @@ pub fn host_key(name: &str) -> String {
 
 pub fn job_key(id: Uuid) -> String {
     format!("{JOBS}{id}")
+}
+
+/// In the order of the entries.
+pub fn audit_key(number: u64) -> String {
+    format!("{AUDIT}{number:020}")
+}
+
+pub fn deadline_key(job: Uuid) -> String {
+    format!("{DEADLINES}{job}")
+}
+
+pub fn takeover_key(job: Uuid) -> String {
+    format!("{TAKEOVERS}{job}")
 }
 
 /// A record with the revision it was read at.

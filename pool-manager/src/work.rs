@@ -150,6 +150,12 @@ impl<C: Connect> Clerk<C> {
         if let Err(error) = self.station.judge_health(self.station.machine.now()).await {
             tell(&error);
         }
+        for done in [self.station.enforce_deadlines().await, self.station.advance_takeovers().await]
+        {
+            if let Err(error) = done {
+                tell(&error);
+            }
+        }
         if count.is_multiple_of(TIDY_EVERY)
             && let Err(error) = self.station.forget_old_jobs().await
         {
@@ -322,6 +328,10 @@ impl<C: Connect> Worker<C> {
             (Some(job), _) if job.record.state == JobState::Failed => {
                 let why = job.record.error.map(|problem| problem.detail).unwrap_or_default();
                 events.add("job-failed", &before.name, format!("{}: {why}", job.record.kind));
+            }
+            (Some(job), _) if job.record.state == JobState::Cancelled => {
+                let text = format!("{} cancelled, and taken back", job.record.kind);
+                events.add("job-cancelled", &before.name, text);
             }
             (Some(job), _) if job.record.state == JobState::Done => {
                 let host = job.record.host.unwrap_or_default();

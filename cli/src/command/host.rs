@@ -1,10 +1,11 @@
 //! `outband host`: machines that use volumes.
 
 use clap::Subcommand;
-use outband_pool_api::{Host, NewHost};
+use outband_pool_api::{Host, HostChange, HostRequest, NewHost, Size};
 
+use super::job;
 use crate::failure::Failure;
-use crate::link::StationArgs;
+use crate::link::{StationArgs, WaitArgs};
 use crate::output::{Output, ago, details, say, table};
 
 #[derive(Debug, Subcommand)]
@@ -16,7 +17,31 @@ pub(crate) enum Command {
         /// Its iSCSI initiator name; on Linux see /etc/iscsi/initiatorname.iscsi
         #[arg(long)]
         iqn: String,
+        /// How much its volumes may have together, for example 2T
+        #[arg(long, value_name = "SIZE")]
+        quota: Option<Size>,
     },
+    /// Change what is said of a host
+    Set {
+        name: String,
+        /// How much its volumes may have together; 0 for no bound
+        #[arg(long, value_name = "SIZE", required = true)]
+        quota: Option<Size>,
+    },
+    /// Fence a failed host everywhere and give all its volumes to its spare
+    ///
+    /// A volume on a unit that does not answer is waited for: nobody can be sure that the failed
+    /// host does not write to it. The other volumes are not held up by that.
+    Takeover {
+        /// The host that has failed
+        failed: String,
+        /// The host that takes its place
+        spare: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Let a host that was taken over have volumes again
+    Resume { name: String },
     /// All hosts
     #[command(visible_alias = "list")]
     Ls,
@@ -33,12 +58,20 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let client = station.client()?;
     match command {
-        Command::Add { name, iqn } => {
-            output.show(&client.add_host(&name, &iqn).await?, added);
+        Command::Add { name, iqn, quota } => {
+            output.show(&client.register_host(&HostRequest { name, iqn, quota }).await?, added);
         }
+        Command::Set { name, quota } => {
+            output.show(&client.change_host(&name, &HostChange { quota }).await?, one);
+        }
+        Command::Takeover { failed, spare, wait } => {
+            let job = client.take_over(&failed, &spare, wait.wait()).await?;
+            output.show(&job, job::sentence);
+        }
+        Command::Resume { name } => output.show(&client.resume_host(&name).await?, one),
         Command::Ls => output.show(&client.hosts().await?, |hosts| list(hosts)),
         Command::Show { name } => {
-            output.show(&client.host(&name).await?, |host| list(std::slice::from_ref(host)));
+            output.show(&client.host(&name).await?, one);
         }
         Command::Rm { name } => {
             client.remove_host(&name).await?;
@@ -65,8 +98,26 @@ fn list(hosts: &[Host]) -> String {
     let rows = hosts
         .iter()
         .map(|host| {
-            vec![host.name.clone(), host.iqn.clone(), host.volumes.join(" "), ago(host.created)]
+            vec![
+                host.name.clone(),
+                host.iqn.clone(),
+                host.volumes.join(" "),
+                room(host),
+                host.replaced_by.clone().unwrap_or_default(),
+                ago(host.created),
+            ]
         })
         .collect();
-    table(&["name", "initiator name", "volumes", "added"], &[], rows)
+    table(&["name", "initiator name", "volumes", "used", "replaced by", "added"], &[], rows)
+}
+
+fn one(host: &Host) -> String {
+    list(std::slice::from_ref(host))
+}
+
+fn room(host: &Host) -> String {
+    match host.quota {
+        Some(quota) => format!("{} of {quota}", host.used),
+        None => host.used.to_string(),
+    }
 }

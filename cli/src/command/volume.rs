@@ -53,6 +53,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Give a volume to another host; the one that has it is fenced first
+    ///
+    /// A unit that does not answer is never taken for fenced: the job waits for it, and says so.
+    MoveHost {
+        name: String,
+        /// Who is to have it
+        host: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Take a volume from its host and erase it
     #[command(visible_alias = "delete")]
     Rm {
@@ -156,6 +166,9 @@ pub(crate) async fn run(
         }
         Command::Assign { name, host, wait } => {
             ended(client.assign_volume(&name, &host, wait.wait()).await?, output);
+        }
+        Command::MoveHost { name, host, wait } => {
+            ended(client.move_volume(&name, &host, wait.wait()).await?, output);
         }
         Command::Rm { name, yes_erase, wait } => {
             if !yes_erase {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::app::{Policy, Principal};
+use crate::app::{Caller, Policy};
 use crate::records::{encode, update};
 use crate::store::Transaction;
 use crate::store::memory::MemoryStore;
@@ -23,7 +23,7 @@ impl Scene {
     }
 
     async fn join_key(&self) -> Key {
-        let token = self.station.join_token(&Principal::Admin).await.unwrap();
+        let token = self.station.join_token(&Caller::ADMIN).await.unwrap();
         JoinToken::new(token.token.expose()).seal_key()
     }
 
@@ -43,7 +43,7 @@ impl Scene {
     }
 
     async fn state(&self) -> Option<UnitState> {
-        let units = self.station.units(&Principal::Admin).await.unwrap();
+        let units = self.station.units(&Caller::ADMIN).await.unwrap();
         units.first().map(|unit| unit.state)
     }
 
@@ -82,7 +82,7 @@ async fn a_startup_with_the_join_token_is_answered_by_need_info() {
     let unit = load::<UnitRecord>(&scene.station.store, &unit_key(UNIT)).await.unwrap().unwrap();
     assert_eq!(unit.record.api, "192.0.2.1:7445".parse().unwrap(), "the sender's own address");
     assert_eq!(scene.say((1, 2), alive(), &key).await, None);
-    let shown = scene.station.unit(&Principal::Admin, "shelf").await.unwrap();
+    let shown = scene.station.unit(&Caller::ADMIN, "shelf").await.unwrap();
     assert_eq!(shown.load.unwrap().sessions, 3);
 }
 
@@ -92,7 +92,7 @@ async fn under_the_approve_policy_a_unit_is_told_to_wait() {
     let key = scene.join_key().await;
     assert_eq!(scene.say((1, 1), startup(), &key).await, Some(Message::Pending));
     assert_eq!(scene.state().await, Some(UnitState::Pending));
-    scene.station.approve_unit(&Principal::Admin, "shelf").await.unwrap();
+    scene.station.approve_unit(&Caller::ADMIN, "shelf").await.unwrap();
     assert_eq!(scene.say((1, 2), startup(), &key).await, Some(Message::NeedInfo));
 }
 

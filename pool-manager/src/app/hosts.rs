@@ -1,20 +1,21 @@
 //! Hosts are registered by the administrator; each gets a token and a CHAP identity of its own.
 
-use outband_pool_api::{Host, HostRequest, NewHost, Problem};
+use outband_pool_api::{Host, HostChange, HostRequest, NewHost, Problem, Size};
 
+use super::audit::{Change, must_match};
 use super::tokens::token_key;
 use super::volumes::placements;
-use super::{Principal, Station};
+use super::{Action, Caller, Station};
 use crate::records::{
     ATTEMPTS, HOST_NAMES, HOSTS, HostRecord, Stored, TokenRecord, VOLUMES, VolumeRecord, Wish,
     encode, host_key, load, load_all,
 };
-use crate::store::{Compare, Outcome, StoreError, Transaction};
+use crate::store::{Compare, StoreError, Transaction};
 use crate::{names, problems, random};
 
 impl Station {
-    pub async fn add_host(&self, who: &Principal, ask: HostRequest) -> Result<NewHost, Problem> {
-        who.must_be_admin()?;
+    pub async fn add_host(&self, who: &Caller, ask: HostRequest) -> Result<NewHost, Problem> {
+        who.must(Action::ManageHosts)?;
         names::check("host", &ask.name)?;
         names::check_iqn(&ask.iqn)?;
         let token = random::token(&*self.machine, "obh");
@@ -24,57 +25,86 @@ impl Station {
             secret: random::chap_secret(&*self.machine),
             token: token_key(token.expose()),
             created: self.seconds(),
+            quota: ask.quota.map(|quota| quota.0).filter(|quota| *quota > 0),
+            replaced_by: None,
         };
-        self.register(&record).await?;
+        self.register(who, &record).await?;
+        let revision = self.store.get(&host_key(&record.name)).await?.map(|entry| entry.revision);
         self.events.add("host-added", &record.name, format!("initiator name {}", record.iqn));
         let chap = record.chap();
-        Ok(NewHost { host: host_view(&record, &[]), token, chap })
+        let host = host_view(&record, revision.unwrap_or_default(), &[]);
+        Ok(NewHost { host, token, chap })
     }
 
-    async fn register(&self, record: &HostRecord) -> Result<(), Problem> {
+    async fn register(&self, who: &Caller, record: &HostRecord) -> Result<(), Problem> {
         let (name, iqn) = (host_key(&record.name), iqn_key(&record.iqn));
-        let put = Transaction::new()
-            .when(Compare::Absent(name.clone()))
-            .when(Compare::Absent(iqn.clone()))
-            .put(&name, encode(record))
-            .put(&iqn, record.name.clone().into_bytes())
-            .put(&record.token, encode(&TokenRecord::Host(record.name.clone())));
-        match self.store.commit(put).await? {
-            Outcome::Committed { .. } => Ok(()),
-            Outcome::Conflict => match self.store.get(&name).await? {
-                Some(_) => Err(problems::name_taken("host", &record.name)),
-                None => Err(problems::conflict(format!(
-                    "the initiator name {} is another host's",
-                    record.iqn
-                ))),
-            },
+        let _turn = self.turn().await;
+        for _ in 0..ATTEMPTS {
+            let put = Transaction::new()
+                .when(Compare::Absent(name.clone()))
+                .when(Compare::Absent(iqn.clone()))
+                .put(&name, encode(record))
+                .put(&iqn, record.name.clone().into_bytes())
+                .put(&record.token, encode(&TokenRecord::Host(record.name.clone())));
+            let change = Change::new("host-add", &record.name).after(record);
+            if self.commit_audited(who, change, put).await? {
+                return Ok(());
+            }
+            if self.store.get(&name).await?.is_some() {
+                return Err(problems::name_taken("host", &record.name));
+            }
+            if self.store.get(&iqn).await?.is_some() {
+                let iqn = &record.iqn;
+                let detail = format!("the initiator name {iqn} is another host's");
+                return Err(problems::conflict(detail));
+            }
         }
+        Err(StoreError::Contended.into())
     }
 
-    pub async fn hosts(&self, who: &Principal) -> Result<Vec<Host>, Problem> {
-        who.must_be_admin()?;
+    /// Changes what is said of it; what is left out stays.
+    pub async fn change_host(
+        &self,
+        who: &Caller,
+        name: &str,
+        ask: &HostChange,
+    ) -> Result<Host, Problem> {
+        who.must(Action::ManageHosts)?;
+        let decide = |host: &HostRecord| {
+            let quota = ask.quota.map_or(host.quota, |quota| Some(quota.0).filter(|q| *q > 0));
+            Ok(Some(HostRecord { quota, ..host.clone() }).filter(|changed| changed != host))
+        };
+        let changed = self.change_record(who, "host-set", name, &host_key(name), decide).await?;
+        changed.ok_or_else(|| problems::not_found("host", name))?;
+        self.host(who, name).await
+    }
+
+    pub async fn hosts(&self, who: &Caller) -> Result<Vec<Host>, Problem> {
+        who.must(Action::SeeHosts)?;
         let hosts = load_all::<HostRecord>(&self.store, HOSTS).await?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        Ok(hosts.iter().map(|host| host_view(&host.record, &volumes)).collect())
+        Ok(hosts.iter().map(|host| host_view(&host.record, host.revision, &volumes)).collect())
     }
 
-    pub async fn host(&self, who: &Principal, name: &str) -> Result<Host, Problem> {
-        if *who != Principal::Host(name.to_owned()) {
-            who.must_be_admin()?;
+    pub async fn host(&self, who: &Caller, name: &str) -> Result<Host, Problem> {
+        if !who.may_see_host(name) {
+            return Err(problems::forbidden(who.scope));
         }
         let host = load::<HostRecord>(&self.store, &host_key(name)).await?;
         let host = host.ok_or_else(|| problems::not_found("host", name))?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        Ok(host_view(&host.record, &volumes))
+        Ok(host_view(&host.record, host.revision, &volumes))
     }
 
     /// Refused while the host has a volume: first release or delete it.
-    pub async fn remove_host(&self, who: &Principal, name: &str) -> Result<(), Problem> {
-        who.must_be_admin()?;
+    pub async fn remove_host(&self, who: &Caller, name: &str) -> Result<(), Problem> {
+        who.must(Action::ManageHosts)?;
+        let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
             let placed = placements(&self.store).await?;
             let host = load::<HostRecord>(&self.store, &host_key(name)).await?;
             let host = host.ok_or_else(|| problems::not_found("host", name))?;
+            must_match(who, &host)?;
             let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
             if let Some(volume) = volumes.iter().find(|volume| is_held(&volume.record, name)) {
                 return Err(problems::conflict(format!(
@@ -89,7 +119,8 @@ impl Station {
                 .delete(&host.key)
                 .delete(iqn_key(&host.record.iqn))
                 .delete(&host.record.token);
-            if self.store.commit(delete).await? != Outcome::Conflict {
+            let change = Change::new("host-remove", name).before(&host.record);
+            if self.commit_audited(who, change, delete).await? {
                 self.events.add("host-removed", name, "its token is void");
                 return Ok(());
             }
@@ -108,12 +139,22 @@ fn is_held(volume: &VolumeRecord, host: &str) -> bool {
         && (volume.wish == Wish::Granted || !volume.settled)
 }
 
-fn host_view(record: &HostRecord, volumes: &[Stored<VolumeRecord>]) -> Host {
+/// Bytes of the volumes that a host has, or is about to have.
+pub(super) fn used<'a>(host: &str, volumes: impl Iterator<Item = &'a VolumeRecord>) -> u64 {
+    volumes.filter(|volume| is_held(volume, host)).map(|volume| volume.size).sum()
+}
+
+fn host_view(record: &HostRecord, revision: u64, volumes: &[Stored<VolumeRecord>]) -> Host {
+    let all = volumes.iter().map(|volume| &volume.record);
     let own = volumes.iter().filter(|volume| is_held(&volume.record, &record.name));
     Host {
         name: record.name.clone(),
         iqn: record.iqn.clone(),
         volumes: own.map(|volume| volume.record.name.clone()).collect(),
         created: record.created,
+        quota: record.quota.map(Size),
+        used: Size(used(&record.name, all)),
+        replaced_by: record.replaced_by.clone(),
+        revision,
     }
 }

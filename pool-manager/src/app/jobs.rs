@@ -1,15 +1,16 @@
 //! Jobs: begun together with the record they change, ended by the reconciler together with it.
 
+mod cancel;
+
 use std::time::Duration;
 
-use outband_control::machine::Machine;
-use outband_pool_api::{Job, JobKind, JobState, Phase, Problem};
+use outband_pool_api::{Job, JobKind, JobState, Phase, Problem, Size};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Principal, Station, view};
+use super::{Action, Caller, Station, view};
 use crate::records::{
-    JOBS, JobRecord, REQUESTS, RequestRecord, VolumeRecord, encode, job_key, load, load_all,
+    JOBS, JobRecord, REQUESTS, RequestRecord, Task, deadline_key, encode, job_key, load, load_all,
 };
 use crate::store::{Compare, Shared, StoreError, Transaction};
 use crate::{problems, random};
@@ -26,15 +27,26 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(who: &Principal, key: &str, ask: &impl Serialize) -> Result<Self, Problem> {
+    pub(super) fn new(who: &Caller, key: &str, ask: &impl Serialize) -> Result<Self, Problem> {
         if key.is_empty() || key.len() > KEY_MAX {
             let detail = format!("an idempotency key has 1 to {KEY_MAX} characters");
             return Err(problems::bad_request(detail));
         }
         let ask = String::from_utf8_lossy(&encode(ask)).into_owned();
-        let key = random::digest(&format!("{}\n{key}", who.scope()));
+        let key = random::digest(&format!("{}\n{key}", who.actor()));
         Ok(Self { key: format!("{REQUESTS}{key}"), digest: random::digest(&ask) })
     }
+}
+
+/// What a new job is about.
+pub(super) struct About<'a> {
+    pub(super) task: Task,
+    /// Empty if it is about several.
+    pub(super) volume: &'a str,
+    pub(super) host: Option<&'a str>,
+    pub(super) phase: &'a str,
+    /// How many placements came before.
+    pub(super) sequence: u64,
 }
 
 /// A job about to be written.
@@ -45,25 +57,30 @@ pub(super) struct Begun<'a> {
 
 impl<'a> Begun<'a> {
     pub(super) fn new(
-        machine: &dyn Machine,
-        kind: JobKind,
-        volume: &VolumeRecord,
-        phase: &str,
+        station: &Station,
+        who: &Caller,
+        about: About<'_>,
         asked: Option<&'a Asked>,
-        sequence: u64,
     ) -> Self {
-        let created = machine.since_1970().as_secs();
+        let created = station.seconds();
         let job = JobRecord {
-            id: machine.uuid(),
-            kind,
+            id: station.machine.uuid(),
+            kind: about.task.kind(),
             state: JobState::Running,
-            volume: volume.name.clone(),
-            host: volume.holder.as_ref().map(|holder| holder.host.clone()),
-            phases: vec![Phase { name: phase.to_owned(), at: created }],
+            volume: about.volume.to_owned(),
+            host: about.host.map(str::to_owned),
+            phases: vec![Phase { name: about.phase.to_owned(), at: created }],
             error: None,
             created,
-            sequence,
+            sequence: about.sequence,
             request: asked.map(|asked| asked.key.clone()),
+            actor: who.actor(),
+            reason: who.reason.clone(),
+            deadline: who.deadline.map(|within| created.saturating_add(within.as_secs())),
+            ended: None,
+            task: Some(about.task),
+            retry_of: who.retry_of,
+            part_of: who.part_of,
         };
         Self { job, asked }
     }
@@ -73,7 +90,11 @@ impl<'a> Begun<'a> {
     }
 
     pub(super) fn write(&self, transaction: Transaction) -> Transaction {
-        let transaction = transaction.put(job_key(self.job.id), encode(&self.job));
+        let mut transaction = transaction.put(job_key(self.job.id), encode(&self.job));
+        if let Some(deadline) = self.job.deadline {
+            let deadline = deadline.to_string().into_bytes();
+            transaction = transaction.put(deadline_key(self.job.id), deadline);
+        }
         let Some(asked) = self.asked else {
             return transaction;
         };
@@ -86,6 +107,7 @@ impl<'a> Begun<'a> {
 pub(super) async fn supersede(
     store: &Shared,
     job: Option<Uuid>,
+    now: u64,
     transaction: Transaction,
 ) -> Result<Transaction, StoreError> {
     let Some(id) = job else {
@@ -95,32 +117,51 @@ pub(super) async fn supersede(
     let Some(mut job) = job.filter(|job| job.record.state == JobState::Running) else {
         return Ok(transaction);
     };
-    job.record.state = JobState::Failed;
-    job.record.error = Some(problems::superseded());
-    Ok(transaction.when(job.unchanged()).put(&job.key, encode(&job.record)))
+    let transaction = transaction.when(job.unchanged());
+    let transaction = job.record.end(Some(problems::superseded()), now, transaction);
+    Ok(transaction.put(&job.key, encode(&job.record)))
 }
 
 impl Station {
-    pub async fn jobs(&self, who: &Principal) -> Result<Vec<Job>, Problem> {
+    pub async fn jobs(&self, who: &Caller) -> Result<Vec<Job>, Problem> {
+        who.must(Action::SeeJobs)?;
         let shown = view::Shown::load(self).await?;
         let jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
-        let seen = jobs.into_iter().map(|job| job.record).filter(|job| may_see(who, job));
-        let mut seen: Vec<JobRecord> = seen.collect();
-        seen.sort_by_key(age);
-        Ok(seen.into_iter().map(|job| shown.job(who, job)).collect())
+        let mut jobs: Vec<JobRecord> = jobs.into_iter().map(|job| job.record).collect();
+        jobs.sort_by_key(age);
+        let seen = jobs.iter().filter(|job| who.may_see_job(job));
+        Ok(seen.map(|job| shown.job(who, job.clone(), &jobs)).collect())
     }
 
-    pub async fn job(&self, who: &Principal, id: Uuid) -> Result<Job, Problem> {
+    pub async fn job(&self, who: &Caller, id: Uuid) -> Result<Job, Problem> {
+        let job = self.job_record(who, id).await?;
+        let parts = match job.kind {
+            JobKind::Takeover => self.parts_of(id).await?,
+            _ => Vec::new(),
+        };
+        Ok(view::Shown::load(self).await?.job(who, job, &parts))
+    }
+
+    /// The jobs that a job is made of.
+    pub(super) async fn parts_of(&self, id: Uuid) -> Result<Vec<JobRecord>, StoreError> {
+        let jobs = load_all::<JobRecord>(&self.store, JOBS).await?.into_iter();
+        let mut parts: Vec<JobRecord> =
+            jobs.map(|job| job.record).filter(|job| job.part_of == Some(id)).collect();
+        parts.sort_by_key(age);
+        Ok(parts)
+    }
+
+    async fn job_record(&self, who: &Caller, id: Uuid) -> Result<JobRecord, Problem> {
+        who.must(Action::SeeJobs)?;
         let job = load::<JobRecord>(&self.store, &job_key(id)).await?;
-        let job = job.filter(|job| may_see(who, &job.record));
-        let job = job.ok_or_else(|| problems::not_found("job", &id.to_string()))?;
-        Ok(view::Shown::load(self).await?.job(who, job.record))
+        let job = job.filter(|job| who.may_see_job(&job.record));
+        Ok(job.ok_or_else(|| problems::not_found("job", &id.to_string()))?.record)
     }
 
     /// The job at its end, or as it is when the time is over.
     pub async fn wait_for_job(
         &self,
-        who: &Principal,
+        who: &Caller,
         id: Uuid,
         at_most: Duration,
     ) -> Result<Job, Problem> {
@@ -135,6 +176,33 @@ impl Station {
             // Too far behind, or over time: the loop looks again either way.
             let left = deadline.saturating_duration_since(self.machine.now());
             let _ = self.machine.timeout(left, watch.next()).await;
+        }
+    }
+
+    /// Asks once more for what a job was to bring about that failed or was cancelled.
+    pub async fn retry_job(&self, who: &Caller, id: Uuid) -> Result<Uuid, Problem> {
+        who.must(Action::ChangeJobs)?;
+        let job = self.job_record(who, id).await?;
+        match job.state {
+            JobState::Running => return Err(problems::conflict("the job runs; wait for its end")),
+            JobState::Done => return Err(problems::job_ended(job.state)),
+            JobState::Failed | JobState::Cancelled => {}
+        }
+        let Some(task) = job.task else {
+            return Err(problems::conflict("what this job was to do is not remembered; ask anew"));
+        };
+        let who = &Caller { retry_of: Some(id), ..who.clone() };
+        let volume = &job.volume;
+        match task {
+            Task::Create(ask) => self.request_volume(who, *ask, None).await,
+            Task::Grow { size } => self.grow_volume(who, volume, Size(size)).await,
+            Task::Release => self.release_volume(who, volume).await,
+            Task::Assign { host } => self.assign_volume(who, volume, &host).await,
+            Task::Move { host } => self.move_volume(who, volume, &host).await,
+            Task::Delete => self.delete_volume(who, volume).await,
+            Task::Takeover { spare } => {
+                self.take_over(who, job.host.as_deref().unwrap_or_default(), &spare).await
+            }
         }
     }
 
@@ -158,11 +226,4 @@ impl Station {
 /// The oldest is the least. Many jobs begin within one second.
 fn age(job: &JobRecord) -> (u64, u64, Uuid) {
     (job.created, job.sequence, job.id)
-}
-
-fn may_see(who: &Principal, job: &JobRecord) -> bool {
-    match who {
-        Principal::Admin => true,
-        Principal::Host(name) => job.host.as_ref() == Some(name),
-    }
 }

@@ -1,12 +1,15 @@
 //! The station's rules: who may ask for what, and what then becomes the record. No HTTP, no
 //! storage engine; what is wanted of units is left to the reconciler.
 
+mod access;
+mod audit;
 mod events;
 mod hosts;
 mod jobs;
 mod live;
 mod pool;
 mod space;
+mod takeover;
 mod tokens;
 mod units;
 mod view;
@@ -15,9 +18,9 @@ mod volumes;
 use outband_control::machine::{Os, SharedMachine};
 use outband_pool_api::{Event, Problem};
 
+pub use access::{Action, Caller, allows};
 pub use events::Events;
 pub use live::{Live, LiveUnit};
-pub use tokens::Principal;
 pub use units::{Heard, Policy};
 
 use crate::records::{UNITS, UnitRecord, load_all};
@@ -32,6 +35,8 @@ pub struct Station {
     pub pool: String,
     pub policy: Policy,
     pub machine: SharedMachine,
+    /// Held by whoever changes records that others change too.
+    turns: tokio::sync::Mutex<()>,
 }
 
 impl Station {
@@ -53,7 +58,8 @@ impl Station {
             live.know(unit.record.id, now, unit.record.left);
         }
         let events = Events::new(SharedMachine::clone(&machine));
-        Ok(Self { store, live, events, pool: pool.to_owned(), policy, machine })
+        let (pool, turns) = (pool.to_owned(), tokio::sync::Mutex::default());
+        Ok(Self { store, live, events, pool, policy, machine, turns })
     }
 
     /// Time of day in whole seconds.
@@ -61,9 +67,13 @@ impl Station {
         self.machine.since_1970().as_secs()
     }
 
-    /// For the administrator: hosts' names are in them.
-    pub fn events_after(&self, who: &Principal, after: u64) -> Result<Vec<Event>, Problem> {
-        who.must_be_admin()?;
+    fn millis(&self) -> u64 {
+        u64::try_from(self.machine.since_1970().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Not for hosts: names of others are in them.
+    pub fn events_after(&self, who: &Caller, after: u64) -> Result<Vec<Event>, Problem> {
+        who.must(Action::SeeEvents)?;
         Ok(self.events.after(after))
     }
 }

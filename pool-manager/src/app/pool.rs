@@ -2,13 +2,13 @@
 
 use outband_pool_api::{Placement, PoolStatus, Problem, Size, UnitCounts, UnitState, VolumeState};
 
-use super::{Principal, Station, space, view};
+use super::{Action, Caller, Station, space, view};
 use crate::allocate::{self, UnitSpace};
 use crate::records::{UNITS, UnitRecord, VOLUMES, VolumeRecord, load_all};
 
 impl Station {
-    pub async fn pool_status(&self, who: &Principal) -> Result<PoolStatus, Problem> {
-        who.must_be_admin()?;
+    pub async fn pool_status(&self, who: &Caller) -> Result<PoolStatus, Problem> {
+        who.must(Action::SeePool)?;
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
         let pool = space::pool(&units, &volumes, &self.live, "", self.machine.now());

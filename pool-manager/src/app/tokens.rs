@@ -1,72 +1,40 @@
-//! Who speaks, by the token; and the join token, with which units enrol.
+//! Who speaks, by the token; tokens with a scope; and the join token, with which units enrol.
 
 use std::time::Duration;
 
-use outband_pool_api::{JoinToken, Problem, Secret};
+use outband_pool_api::{JoinToken, NewToken, Problem, Scope, Secret, Token, TokenRequest};
 
-use super::Station;
+use super::audit::Change;
+use super::{Action, Caller, Station};
 use crate::records::{
-    JOIN_TOKEN, JoinTokenRecord, TOKENS, TokenRecord, VolumeRecord, Wish, encode, load,
+    ATTEMPTS, HostRecord, IssuedToken, JOIN_TOKEN, JoinTokenRecord, TOKEN_NAMES, TOKENS,
+    TokenRecord, encode, host_key, load, load_all,
 };
 use crate::store::{Compare, Outcome, StoreError, Transaction};
-use crate::{problems, random};
-
-/// Whoever a valid token belongs to. What is not allowed here in so many words is refused.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Principal {
-    Admin,
-    /// A host: its own volumes, and nothing else.
-    Host(String),
-}
-
-impl Principal {
-    pub fn must_be_admin(&self) -> Result<(), Problem> {
-        match self {
-            Self::Admin => Ok(()),
-            Self::Host(_) => Err(problems::forbidden()),
-        }
-    }
-
-    /// For whom a volume is asked: a host asks for itself alone.
-    pub fn host_asked_for(&self, asked: Option<&str>) -> Result<String, Problem> {
-        match (self, asked) {
-            (Self::Admin, Some(host)) => Ok(host.to_owned()),
-            (Self::Admin, None) => {
-                Err(problems::bad_request("say with \"host\" whom the volume is for"))
-            }
-            (Self::Host(own), None) => Ok(own.clone()),
-            (Self::Host(own), Some(host)) if own == host => Ok(own.clone()),
-            (Self::Host(_), Some(_)) => Err(problems::forbidden()),
-        }
-    }
-
-    /// Of a volume it may not see, a host does not learn that it exists.
-    pub fn may_see(&self, volume: &VolumeRecord) -> bool {
-        match self {
-            Self::Admin => true,
-            // A volume that was released is its host's no more.
-            Self::Host(own) => {
-                let holds = volume.wish != Wish::Free || !volume.settled;
-                holds && volume.holder.as_ref().is_some_and(|holder| holder.host == *own)
-            }
-        }
-    }
-
-    /// Tells apart who used an idempotency key.
-    pub fn scope(&self) -> String {
-        match self {
-            Self::Admin => "admin".to_owned(),
-            Self::Host(name) => format!("host:{name}"),
-        }
-    }
-}
+use crate::{names, problems, random};
 
 impl Station {
-    pub async fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
+    pub async fn authenticate(&self, token: &str) -> Result<Caller, Problem> {
         let key = token_key(token);
         match load::<TokenRecord>(&self.store, &key).await?.map(|stored| stored.record) {
-            Some(TokenRecord::Admin) => Ok(Principal::Admin),
-            Some(TokenRecord::Host(name)) => Ok(Principal::Host(name)),
+            Some(TokenRecord::Admin) => Ok(Caller::ADMIN),
+            Some(TokenRecord::Host(name)) => Ok(Caller::host(name)),
+            Some(TokenRecord::Issued(token)) => self.bearer(token).await,
+            None => Err(problems::unauthorized()),
+        }
+    }
+
+    async fn bearer(&self, token: IssuedToken) -> Result<Caller, Problem> {
+        if token.expires.is_some_and(|expires| self.seconds() >= expires) {
+            return Err(problems::token_expired());
+        }
+        let Some(host) = token.host else {
+            return Ok(Caller::of(token.scope, token.name));
+        };
+        // A host that was removed, and one that has its name by now, are two.
+        let stored = load::<HostRecord>(&self.store, &host_key(&host)).await?;
+        match stored.filter(|stored| stored.record.created <= token.created) {
+            Some(_) => Ok(Caller::host(host)),
             None => Err(problems::unauthorized()),
         }
     }
@@ -75,6 +43,94 @@ impl Station {
     pub async fn add_admin_token(&self, token: &Secret) -> Result<(), StoreError> {
         let put = Transaction::new().put(token_key(token.expose()), encode(&TokenRecord::Admin));
         self.store.commit(put).await.map(drop)
+    }
+
+    pub async fn new_token(&self, who: &Caller, ask: TokenRequest) -> Result<NewToken, Problem> {
+        who.must(Action::ManageTokens)?;
+        names::check("token", &ask.name)?;
+        self.check_token_host(&ask).await?;
+        let secret = random::token(&*self.machine, "obt");
+        let record = IssuedToken {
+            name: ask.name,
+            scope: ask.scope,
+            host: ask.host,
+            created: self.seconds(),
+            expires: ask.valid_seconds.map(|valid| self.seconds().saturating_add(valid)),
+            by: who.actor(),
+        };
+        let (key, by_name) = (token_key(secret.expose()), name_key(&record.name));
+        let _turn = self.turn().await;
+        for _ in 0..ATTEMPTS {
+            let put = Transaction::new()
+                .when(Compare::Absent(by_name.clone()))
+                .put(&by_name, key.clone().into_bytes())
+                .put(&key, encode(&TokenRecord::Issued(record.clone())));
+            let change = Change::new("token-create", &record.name).after(&record);
+            if self.commit_audited(who, change, put).await? {
+                return Ok(NewToken { token: shown(record), secret });
+            }
+            if self.store.get(&by_name).await?.is_some() {
+                return Err(problems::name_taken("token", &record.name));
+            }
+        }
+        Err(StoreError::Contended.into())
+    }
+
+    async fn check_token_host(&self, ask: &TokenRequest) -> Result<(), Problem> {
+        match (ask.scope, &ask.host) {
+            (Scope::Host, None) => {
+                Err(problems::bad_request("say with \"host\" whose volumes the token is for"))
+            }
+            (Scope::Host, Some(host)) => {
+                let stored = load::<HostRecord>(&self.store, &host_key(host)).await?;
+                stored.map(drop).ok_or_else(|| problems::not_found("host", host))
+            }
+            (_, Some(_)) => {
+                Err(problems::bad_request("only a token of the scope \"host\" names a host"))
+            }
+            (_, None) => Ok(()),
+        }
+    }
+
+    pub async fn tokens(&self, who: &Caller) -> Result<Vec<Token>, Problem> {
+        who.must(Action::ManageTokens)?;
+        let all = load_all::<TokenRecord>(&self.store, TOKENS).await?;
+        let mut tokens: Vec<Token> = all
+            .into_iter()
+            .filter_map(|stored| match stored.record {
+                TokenRecord::Issued(token) => Some(shown(token)),
+                // They come and go with the station's file and with their host.
+                TokenRecord::Admin | TokenRecord::Host(_) => None,
+            })
+            .collect();
+        tokens.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(tokens)
+    }
+
+    /// The token is void from now on. What it has begun goes on.
+    pub async fn revoke_token(&self, who: &Caller, name: &str) -> Result<(), Problem> {
+        who.must(Action::ManageTokens)?;
+        let by_name = name_key(name);
+        let _turn = self.turn().await;
+        for _ in 0..ATTEMPTS {
+            let entry = self.store.get(&by_name).await?;
+            let entry = entry.ok_or_else(|| problems::not_found("token", name))?;
+            let key = String::from_utf8_lossy(&entry.value).into_owned();
+            let record = load::<TokenRecord>(&self.store, &key).await?.map(|stored| stored.record);
+            let delete = Transaction::new()
+                .when(Compare::Unchanged(by_name.clone(), entry.revision))
+                .delete(&by_name)
+                .delete(&key);
+            let change = Change::new("token-revoke", name);
+            let change = match &record {
+                Some(TokenRecord::Issued(token)) => change.before(token),
+                _ => change,
+            };
+            if self.commit_audited(who, change, delete).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended.into())
     }
 
     /// A pool has a join token from its first start on.
@@ -88,8 +144,8 @@ impl Station {
         }
     }
 
-    pub async fn join_token(&self, who: &Principal) -> Result<JoinToken, Problem> {
-        who.must_be_admin()?;
+    pub async fn join_token(&self, who: &Caller) -> Result<JoinToken, Problem> {
+        who.must(Action::SeeJoinToken)?;
         let valid = self.valid_join_token().await?;
         valid.ok_or_else(|| problems::not_found("valid join token", "join-token"))
     }
@@ -106,18 +162,35 @@ impl Station {
 
     pub async fn new_join_token(
         &self,
-        who: &Principal,
+        who: &Caller,
         valid: Option<Duration>,
     ) -> Result<JoinToken, Problem> {
-        who.must_be_admin()?;
+        who.must(Action::MakeJoinToken)?;
         let expires = valid.map(|valid| self.seconds().saturating_add(valid.as_secs()));
         let record = JoinTokenRecord { token: random::token(&*self.machine, "obj"), expires };
-        self.store.commit(Transaction::new().put(JOIN_TOKEN, encode(&record))).await?;
-        self.events.add("join-token-made", &self.pool, "a new join token; the old one is void");
-        Ok(JoinToken { token: record.token, expires })
+        let _turn = self.turn().await;
+        for _ in 0..ATTEMPTS {
+            let put = Transaction::new().put(JOIN_TOKEN, encode(&record));
+            let change = Change::new("join-token-new", &self.pool).after(&record);
+            if self.commit_audited(who, change, put).await? {
+                let text = "a new join token; the old one is void";
+                self.events.add("join-token-made", &self.pool, text);
+                return Ok(JoinToken { token: record.token, expires });
+            }
+        }
+        Err(StoreError::Contended.into())
     }
+}
+
+fn shown(token: IssuedToken) -> Token {
+    let IssuedToken { name, scope, host, created, expires, by } = token;
+    Token { name, scope, host, created, expires, by }
 }
 
 pub(super) fn token_key(token: &str) -> String {
     format!("{TOKENS}{}", random::digest(token))
+}
+
+fn name_key(name: &str) -> String {
+    format!("{TOKEN_NAMES}{name}")
 }

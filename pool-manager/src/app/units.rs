@@ -6,7 +6,8 @@ use std::time::Instant;
 use outband_pool_api::{Problem, Secret, Unit};
 use uuid::Uuid;
 
-use super::{Principal, Station, view};
+use super::audit::{Change, must_match};
+use super::{Action, Caller, Station, view};
 use crate::health::Health;
 use crate::records::{
     ATTEMPTS, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, encode, load, load_all, unit_key,
@@ -151,13 +152,13 @@ impl Station {
         Ok(())
     }
 
-    pub async fn units(&self, who: &Principal) -> Result<Vec<Unit>, Problem> {
-        who.must_be_admin()?;
+    pub async fn units(&self, who: &Caller) -> Result<Vec<Unit>, Problem> {
+        who.must(Action::SeeUnits)?;
         Ok(view::Shown::load(self).await?.units())
     }
 
-    pub async fn unit(&self, who: &Principal, unit: &str) -> Result<Unit, Problem> {
-        who.must_be_admin()?;
+    pub async fn unit(&self, who: &Caller, unit: &str) -> Result<Unit, Problem> {
+        who.must(Action::SeeUnits)?;
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
         let id = find(&units, unit)?;
         let shown = view::Shown::load(self).await?.units();
@@ -165,29 +166,34 @@ impl Station {
         found.ok_or_else(|| problems::not_found("unit", unit))
     }
 
-    pub async fn approve_unit(&self, who: &Principal, unit: &str) -> Result<Unit, Problem> {
-        who.must_be_admin()?;
+    pub async fn approve_unit(&self, who: &Caller, unit: &str) -> Result<Unit, Problem> {
+        who.must(Action::AdmitUnits)?;
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let id = find(&units, unit)?;
+        let key = unit_key(find(&units, unit)?);
         let mut news = false;
-        let record = update::<UnitRecord>(&self.store, &unit_key(id), |unit| {
-            news = !std::mem::replace(&mut unit.approved, true);
-            news
-        })
-        .await?;
+        let decide = |unit: &UnitRecord| {
+            news = !unit.approved;
+            Ok(news.then(|| UnitRecord { approved: true, ..unit.clone() }))
+        };
+        let record = self.change_record(who, "unit-approve", unit, &key, decide).await?;
         if let (Some(record), true) = (record, news) {
-            self.events.add("unit-approved", &record.name, "by the administrator");
+            self.events.add("unit-approved", &record.name, format!("by {}", who.actor()));
         }
         self.unit(who, unit).await
     }
 
     /// Forgets a unit. It must hold no volume of the pool; it can enrol again.
-    pub async fn remove_unit(&self, who: &Principal, unit: &str) -> Result<(), Problem> {
-        who.must_be_admin()?;
+    pub async fn remove_unit(&self, who: &Caller, unit: &str) -> Result<(), Problem> {
+        who.must(Action::ForgetUnits)?;
+        let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
             let placed = super::volumes::placements(&self.store).await?;
             let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
             let id = find(&units, unit)?;
+            let Some(stored) = units.iter().find(|unit| unit.record.id == id) else {
+                return Err(problems::not_found("unit", unit));
+            };
+            must_match(who, stored)?;
             let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
             if let Some(volume) = volumes.iter().find(|volume| volume.record.unit == id) {
                 let name = &volume.record.name;
@@ -195,9 +201,10 @@ impl Station {
                 return Err(problems::conflict(detail));
             }
             let delete = Transaction::new().when(placed.compare).delete(unit_key(id));
-            if self.store.commit(delete).await? != Outcome::Conflict {
+            let change = Change::new("unit-forget", unit).before(&stored.record);
+            if self.commit_audited(who, change, delete).await? {
                 self.live.forget(id);
-                self.events.add("unit-removed", unit, "by the administrator");
+                self.events.add("unit-removed", unit, format!("by {}", who.actor()));
                 return Ok(());
             }
         }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use outband_pool_api::{
-    Connection, Device, Job, JobState, Problem, Size, Unit, UnitState, Volume, VolumeState,
-    WritePolicy,
+    Connection, Device, Job, JobKind, JobState, Problem, Progress, Size, Unit, UnitState, Volume,
+    VolumeState, WritePolicy,
 };
 use uuid::Uuid;
 
 use super::volumes::is_reported;
-use super::{LiveUnit, Principal, Station};
+use super::{Action, Caller, LiveUnit, Station};
 use crate::health::Health;
 use crate::records::{
-    HOSTS, HostRecord, JobRecord, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, Wish, load_all,
+    HOSTS, HostRecord, JobRecord, Stored, Task, UNITS, UnitRecord, VOLUMES, VolumeRecord, Wish,
+    load_all, unit_key, volume_key,
 };
 use crate::unit::{UnitView, VolumeView};
 
@@ -21,6 +22,8 @@ use crate::unit::{UnitView, VolumeView};
 pub(super) struct Shown {
     units: BTreeMap<Uuid, UnitRecord>,
     volumes: Vec<VolumeRecord>,
+    /// Revisions of records, by key.
+    revisions: BTreeMap<String, u64>,
     hosts: BTreeMap<String, HostRecord>,
     live: BTreeMap<Uuid, LiveUnit>,
     now: Instant,
@@ -32,7 +35,10 @@ impl Shown {
         let volumes = load_all::<VolumeRecord>(&station.store, VOLUMES).await?;
         let hosts = load_all::<HostRecord>(&station.store, HOSTS).await?;
         let plain = |volume: Stored<VolumeRecord>| volume.record;
+        let units_at = units.iter().map(|unit| (unit.key.clone(), unit.revision));
+        let volumes_at = volumes.iter().map(|volume| (volume.key.clone(), volume.revision));
         Ok(Self {
+            revisions: units_at.chain(volumes_at).collect(),
             units: units.into_iter().map(|unit| (unit.record.id, unit.record)).collect(),
             volumes: volumes.into_iter().map(plain).collect(),
             hosts: hosts.into_iter().map(|host| (host.record.name.clone(), host.record)).collect(),
@@ -41,18 +47,22 @@ impl Shown {
         })
     }
 
-    /// Those of the station's records, and for the administrator those that only units know.
-    pub(super) fn volumes(&self, who: &Principal) -> Vec<Volume> {
+    /// Those of the station's records, and for who may see all those that only units know.
+    pub(super) fn volumes(&self, who: &Caller) -> Vec<Volume> {
         let seen = self.volumes.iter().filter(|volume| who.may_see(volume));
-        let mut all: Vec<Volume> = seen.map(|volume| self.volume(volume)).collect();
-        if *who == Principal::Admin {
+        let mut all: Vec<Volume> = seen.map(|volume| self.volume(who, volume)).collect();
+        if who.may(Action::SeeAnyVolume) {
             all.extend(self.unrecorded());
         }
         all.sort_by(|one, other| (&one.name, one.unit).cmp(&(&other.name, other.unit)));
         all
     }
 
-    fn volume(&self, record: &VolumeRecord) -> Volume {
+    fn revision(&self, key: &str) -> u64 {
+        self.revisions.get(key).copied().unwrap_or_default()
+    }
+
+    fn volume(&self, who: &Caller, record: &VolumeRecord) -> Volume {
         let place = record.place.as_ref();
         Volume {
             id: record.id.unwrap_or_default(),
@@ -66,7 +76,8 @@ impl Shown {
             block_size: place.map_or(0, |place| place.block_size),
             write_policy: record.write_policy,
             job: record.job,
-            connection: self.connection(record),
+            revision: self.revision(&volume_key(&record.name)),
+            connection: self.connection(record).filter(|_| who.may(Action::SeeSecrets)),
         }
     }
 
@@ -149,6 +160,7 @@ impl Shown {
             block_size: seen.block_size,
             write_policy: WritePolicy::Normal,
             job: None,
+            revision: 0,
             connection: None,
         }
     }
@@ -157,10 +169,15 @@ impl Shown {
         self.units.get(&unit).map(|unit| unit.name.clone()).unwrap_or_default()
     }
 
-    pub(super) fn job(&self, who: &Principal, job: JobRecord) -> Job {
+    /// `others` has at least the parts of a job that is made of several.
+    pub(super) fn job(&self, who: &Caller, job: JobRecord, others: &[JobRecord]) -> Job {
         let current = self.volumes.iter().find(|volume| volume.job == Some(job.id));
         let current = current.filter(|volume| who.may_see(volume));
         let done = job.state == JobState::Done;
+        let parts: Vec<&JobRecord> =
+            others.iter().filter(|part| part.part_of == Some(job.id)).collect();
+        let ended = parts.iter().filter(|part| part.state != JobState::Running).count();
+        let progress = Progress { done: count(ended), total: count(parts.len()) };
         Job {
             id: job.id,
             kind: job.kind,
@@ -170,7 +187,15 @@ impl Shown {
             phases: job.phases,
             error: job.error,
             created: job.created,
-            result: current.filter(|_| done).map(|volume| self.volume(volume)),
+            ended: job.ended,
+            actor: job.actor,
+            reason: job.reason,
+            deadline: job.deadline,
+            to: job.task.as_ref().and_then(Task::to).map(str::to_owned),
+            retry_of: job.retry_of,
+            progress: (job.kind == JobKind::Takeover).then_some(progress),
+            parts: parts.into_iter().map(|part| part.id).collect(),
+            result: current.filter(|_| done).map(|volume| self.volume(who, volume)),
         }
     }
 
@@ -197,6 +222,7 @@ impl Shown {
             total: Size(lasting().map(|device| device.total).sum()),
             free: Size(lasting().map(|device| device.free).sum()),
             volumes: view.map_or(0, |view| count(view.volumes.len())),
+            revision: self.revision(&unit_key(record.id)),
             devices: devices.iter().map(device).collect(),
             load: live.and_then(|live| live.load).filter(|_| answers),
             heard_seconds_ago: heard.map(|heard| heard.as_secs()),

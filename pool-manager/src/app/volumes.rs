@@ -1,18 +1,19 @@
 //! Volumes: asked for, grown, given, released, deleted. Each change is one transaction over the
 //! volume's record and a job; the reconciler brings it about.
 
-use outband_pool_api::{JobKind, Problem, Size, Volume, VolumeRequest};
+use outband_pool_api::{JobState, Problem, Size, Volume, VolumeRequest};
 use uuid::Uuid;
 
-use super::jobs::{self, Begun};
-use super::{Principal, Station, space, view};
+use super::audit::{Change, must_match};
+use super::jobs::{self, About, Begun};
+use super::{Action, Caller, Station, space, view};
 use crate::allocate::{self, Chosen, EXTENT, choose};
 use crate::reconcile::{find, place};
 use crate::records::{
-    ATTEMPTS, Holder, HostRecord, PLACEMENTS, RequestRecord, Stored, UNITS, Undo, UnitRecord,
-    VOLUMES, VolumeRecord, Wish, encode, host_key, load, load_all, volume_key,
+    ATTEMPTS, Holder, HostRecord, JobRecord, PLACEMENTS, RequestRecord, Stored, Task, UNITS, Undo,
+    UnitRecord, VOLUMES, VolumeRecord, Wish, encode, host_key, job_key, load, load_all, volume_key,
 };
-use crate::store::{Compare, Outcome, Shared, StoreError, Transaction};
+use crate::store::{Compare, Shared, StoreError, Transaction};
 use crate::unit::VolumeView;
 use crate::{names, problems, random};
 
@@ -20,7 +21,7 @@ impl Station {
     /// Answers the job's id. The same key by the same principal always answers the same job.
     pub async fn request_volume(
         &self,
-        who: &Principal,
+        who: &Caller,
         ask: VolumeRequest,
         key: Option<&str>,
     ) -> Result<Uuid, Problem> {
@@ -33,13 +34,14 @@ impl Station {
         }
         possible(ask.size)?;
         let asked = key.map(|key| jobs::Asked::new(who, key, &ask)).transpose()?;
+        let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
             if let Some(asked) = &asked
                 && let Some(job) = self.asked_before(asked).await?
             {
                 return Ok(job);
             }
-            if let Some(job) = self.try_to_place(&ask, &host, asked.as_ref()).await? {
+            if let Some(job) = self.try_to_place(who, &ask, &host, asked.as_ref()).await? {
                 return Ok(job);
             }
         }
@@ -57,6 +59,7 @@ impl Station {
     /// `None`: somebody else changed the pool meanwhile.
     async fn try_to_place(
         &self,
+        who: &Caller,
         ask: &VolumeRequest,
         host: &str,
         asked: Option<&jobs::Asked>,
@@ -65,9 +68,16 @@ impl Station {
         let host = load::<HostRecord>(&self.store, &host_key(host))
             .await?
             .ok_or_else(|| problems::not_found("host", host))?;
+        may_have_more(&host.record)?;
         let (record, why) = self.record_for(ask, &host.record).await?;
-        let begun =
-            Begun::new(&*self.machine, JobKind::Create, &record, &why, asked, placed.sequence);
+        let about = About {
+            task: Task::Create(Box::new(ask.clone())),
+            volume: &record.name,
+            host: Some(&host.record.name),
+            phase: &why,
+            sequence: placed.sequence,
+        };
+        let begun = Begun::new(self, who, about, asked);
         let record = VolumeRecord { job: Some(begun.id()), ..record };
         let mut transaction = Transaction::new()
             .when(host.unchanged())
@@ -76,10 +86,9 @@ impl Station {
             .when(Compare::Absent(volume_key(&record.name)))
             .put(volume_key(&record.name), encode(&record));
         transaction = begun.write(transaction);
-        Ok(match self.store.commit(transaction).await? {
-            Outcome::Committed { .. } => Some(begun.id()),
-            Outcome::Conflict => None,
-        })
+        let change = Change::new("volume-create", &record.name).after(&record);
+        let committed = self.commit_audited(who, change, transaction).await?;
+        Ok(committed.then(|| begun.id()))
     }
 
     async fn record_for(
@@ -102,6 +111,11 @@ impl Station {
         };
         let pool = space::pool(&units, &volumes, &self.live, &host.name, self.machine.now());
         let chosen = choose(&pool, &request).map_err(|why| problems::no_place(&why, ask.size.0))?;
+        let size = match &chosen {
+            Chosen::Existing { volume, .. } => volume.size,
+            Chosen::New { size, .. } => *size,
+        };
+        within_quota(host, &volumes, None, size)?;
         Ok(self.record_of(ask, host, &units, chosen))
     }
 
@@ -162,14 +176,10 @@ impl Station {
     }
 
     /// The size is the new one, not what is added.
-    pub async fn grow_volume(
-        &self,
-        who: &Principal,
-        name: &str,
-        size: Size,
-    ) -> Result<Uuid, Problem> {
+    pub async fn grow_volume(&self, who: &Caller, name: &str, size: Size) -> Result<Uuid, Problem> {
         possible(size)?;
-        self.change(who, name, JobKind::Grow, |station, record, room| {
+        self.change(who, name, Task::Grow { size: size.0 }, |station, seen| {
+            let record = seen.record;
             let size = size.0.checked_next_multiple_of(EXTENT).unwrap_or(u64::MAX);
             if size == record.size {
                 return Ok(None);
@@ -184,7 +194,10 @@ impl Station {
             if !record.settled {
                 return Err(problems::busy(&record.name));
             }
-            station.must_fit(record, size, room)?;
+            if let Some(host) = seen.holder.filter(|_| record.wish == Wish::Granted) {
+                within_quota(host, seen.volumes, Some(&record.name), size)?;
+            }
+            station.must_fit(record, size, seen.room)?;
             let undo = Undo::Shrink(record.size);
             Ok(Some(VolumeRecord { size, undo, ..record.clone() }))
         })
@@ -201,85 +214,125 @@ impl Station {
     }
 
     /// Takes the volume from its host; the volume and its data stay.
-    pub async fn release_volume(&self, who: &Principal, name: &str) -> Result<Uuid, Problem> {
-        self.change(who, name, JobKind::Release, |_, record, _| match record.wish {
+    pub async fn release_volume(&self, who: &Caller, name: &str) -> Result<Uuid, Problem> {
+        self.change(who, name, Task::Release, |_, seen| match seen.record.wish {
             Wish::Free => Ok(None),
-            Wish::Deleted => Err(problems::busy(&record.name)),
+            Wish::Deleted => Err(problems::busy(&seen.record.name)),
             Wish::Granted => {
-                Ok(Some(VolumeRecord { wish: Wish::Free, undo: Undo::Nothing, ..record.clone() }))
+                let undo = keeping(seen.record);
+                Ok(Some(VolumeRecord { wish: Wish::Free, undo, ..seen.record.clone() }))
             }
         })
         .await
     }
 
-    pub async fn delete_volume(&self, who: &Principal, name: &str) -> Result<Uuid, Problem> {
-        self.change(who, name, JobKind::Delete, |_, record, _| match record.wish {
+    pub async fn delete_volume(&self, who: &Caller, name: &str) -> Result<Uuid, Problem> {
+        self.change(who, name, Task::Delete, |_, seen| match seen.record.wish {
             Wish::Deleted => Ok(None),
-            Wish::Granted | Wish::Free => Ok(Some(VolumeRecord {
-                wish: Wish::Deleted,
-                undo: Undo::Nothing,
-                ..record.clone()
-            })),
+            Wish::Granted | Wish::Free => {
+                let undo = keeping(seen.record);
+                Ok(Some(VolumeRecord { wish: Wish::Deleted, undo, ..seen.record.clone() }))
+            }
         })
         .await
     }
 
-    /// Gives a free volume, with the data it holds, to a host. That is the administrator's to judge.
+    /// Gives a free volume, with the data it holds, to a host. That is not a host's to judge.
     pub async fn assign_volume(
         &self,
-        who: &Principal,
+        who: &Caller,
         name: &str,
         host: &str,
     ) -> Result<Uuid, Problem> {
-        who.must_be_admin()?;
-        let stored = load::<HostRecord>(&self.store, &host_key(host)).await?;
-        let host = stored.ok_or_else(|| problems::not_found("host", host))?.record;
-        self.change(who, name, JobKind::Assign, |station, record, _| {
-            let held = record.holder.as_ref().is_some_and(|holder| holder.host == host.name);
-            match (record.wish, record.settled) {
-                (Wish::Granted, _) if held => return Ok(None),
-                (Wish::Free, true) => {}
-                (Wish::Granted, true) => {
-                    return Err(problems::conflict(format!(
-                        "\"{}\" has a host already; release it first",
-                        record.name
-                    )));
-                }
-                _ => return Err(problems::busy(&record.name)),
+        who.must(Action::GiveVolumes)?;
+        self.change(who, name, Task::Assign { host: host.to_owned() }, |station, seen| {
+            match (seen.record.wish, seen.record.settled) {
+                (Wish::Granted, _) if seen.is_held_by(host) => Ok(None),
+                (Wish::Free, true) => station.given(seen, Undo::Free).map(Some),
+                (Wish::Granted, true) => Err(problems::conflict(format!(
+                    "\"{0}\" has a host already; release it first, or use outband volume move-host \
+                     {0} {host}",
+                    seen.record.name
+                ))),
+                _ => Err(problems::busy(&seen.record.name)),
             }
-            let floor = record.id.and_then(|id| station.seen(record.unit, id));
-            let floor = floor.map_or(0, |seen| seen.floor);
-            Ok(Some(VolumeRecord {
-                wish: Wish::Granted,
-                holder: Some(Holder { host: host.name.clone(), iqn: host.iqn.clone() }),
-                // After a restore of the station the unit may know a higher one.
-                epoch: record.epoch.max(floor) + 1,
-                undo: Undo::Free,
-                ..record.clone()
-            }))
         })
         .await
     }
 
-    /// One change to one volume, with its job. `decide` sees the record and the free space of its
-    /// unit, and may run several times.
+    /// Gives a volume to another host. The one that has it is fenced first: a unit that does not
+    /// answer is never taken for fenced, and the job waits for it.
+    pub async fn move_volume(&self, who: &Caller, name: &str, host: &str) -> Result<Uuid, Problem> {
+        who.must(Action::GiveVolumes)?;
+        self.change(who, name, Task::Move { host: host.to_owned() }, |station, seen| {
+            let record = seen.record;
+            match (record.wish, record.settled, &record.holder) {
+                (Wish::Granted, ..) if seen.is_held_by(host) => Ok(None),
+                (Wish::Granted, true, Some(before)) => {
+                    station.given(seen, Undo::Return(before.clone())).map(Some)
+                }
+                (Wish::Free, true, _) => station.given(seen, Undo::Free).map(Some),
+                _ => Err(problems::busy(&record.name)),
+            }
+        })
+        .await
+    }
+
+    /// The record once the host that is to have the volume has it.
+    fn given(&self, seen: &Seen<'_>, undo: Undo) -> Result<VolumeRecord, Problem> {
+        let (record, host) = (seen.record, seen.receiver);
+        let host = host.ok_or_else(|| problems::bad_request("say which host is to have it"))?;
+        may_have_more(host)?;
+        within_quota(host, seen.volumes, Some(&record.name), record.size)?;
+        let floor = record.id.and_then(|id| self.seen(record.unit, id));
+        let floor = floor.map_or(0, |seen| seen.floor);
+        Ok(VolumeRecord {
+            wish: Wish::Granted,
+            holder: Some(Holder { host: host.name.clone(), iqn: host.iqn.clone() }),
+            // After a restore of the station the unit may know a higher one.
+            epoch: record.epoch.max(floor) + 1,
+            undo,
+            ..record.clone()
+        })
+    }
+
+    /// One change to one volume, with its job. `decide` may run several times.
     async fn change(
         &self,
-        who: &Principal,
+        who: &Caller,
         name: &str,
-        kind: JobKind,
-        decide: impl Fn(&Self, &VolumeRecord, u64) -> Decision,
+        task: Task,
+        decide: impl Fn(&Self, &Seen<'_>) -> Decision,
     ) -> Result<Uuid, Problem> {
+        who.must(Action::ChangeVolumes)?;
+        let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
             let placed = placements(&self.store).await?;
             let (record, compare) = self.volume_record(who, name).await?;
-            let room = self.room_beside(&record).await?;
-            let Some(changed) = decide(self, &record, room)? else {
-                let already = || problems::conflict("it is as asked for already");
-                return record.job.ok_or_else(already);
+            let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
+            let room = self.room_beside(&record, &volumes).await?;
+            let receiver = match &task {
+                Task::Assign { host } | Task::Move { host } => Some(self.registered(host).await?),
+                _ => None,
             };
-            let begun =
-                Begun::new(&*self.machine, kind, &changed, "accepted", None, placed.sequence);
+            let holder = match &record.holder {
+                Some(holder) => self.registered(&holder.host).await.ok(),
+                None => None,
+            };
+            let (holder, receiver) = (holder.as_ref(), receiver.as_ref());
+            let seen = Seen { record: &record, room, volumes: &volumes, holder, receiver };
+            let Some(changed) = decide(self, &seen)? else {
+                return self.job_that_did(&record, &task).await;
+            };
+            let holder = record.holder.as_ref().or(changed.holder.as_ref());
+            let about = About {
+                task: task.clone(),
+                volume: name,
+                host: holder.map(|holder| holder.host.as_str()),
+                phase: "accepted",
+                sequence: placed.sequence,
+            };
+            let begun = Begun::new(self, who, about, None);
             let job = Some(begun.id());
             let changed = VolumeRecord { job, settled: false, failure: None, ..changed };
             let mut transaction = Transaction::new()
@@ -287,36 +340,65 @@ impl Station {
                 .when(placed.compare)
                 .put(PLACEMENTS, placed.next)
                 .put(volume_key(name), encode(&changed));
-            transaction = jobs::supersede(&self.store, record.job, transaction).await?;
+            let now = self.seconds();
+            transaction = jobs::supersede(&self.store, record.job, now, transaction).await?;
             transaction = begun.write(transaction);
-            if self.store.commit(transaction).await? != Outcome::Conflict {
+            let entry = Change::new(audited(&task), name).before(&record).after(&changed);
+            if self.commit_audited(who, entry, transaction).await? {
                 return Ok(begun.id());
             }
         }
         Err(StoreError::Contended.into())
     }
 
-    async fn room_beside(&self, record: &VolumeRecord) -> Result<u64, Problem> {
+    /// It is as asked for already, or is about to be: the job that made it so.
+    async fn job_that_did(&self, record: &VolumeRecord, task: &Task) -> Result<Uuid, Problem> {
+        let job = match record.job {
+            Some(id) => load::<JobRecord>(&self.store, &job_key(id)).await?,
+            None => None,
+        };
+        match job.map(|job| job.record) {
+            Some(job)
+                if job.kind == task.kind()
+                    && matches!(job.state, JobState::Running | JobState::Done) =>
+            {
+                Ok(job.id)
+            }
+            Some(job) if job.state == JobState::Running => Err(problems::busy(&record.name)),
+            _ => Err(problems::conflict("it is as asked for already")),
+        }
+    }
+
+    async fn registered(&self, host: &str) -> Result<HostRecord, Problem> {
+        let stored = load::<HostRecord>(&self.store, &host_key(host)).await?;
+        Ok(stored.ok_or_else(|| problems::not_found("host", host))?.record)
+    }
+
+    async fn room_beside(
+        &self,
+        record: &VolumeRecord,
+        volumes: &[Stored<VolumeRecord>],
+    ) -> Result<u64, Problem> {
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let pool = space::pool(&units, &volumes, &self.live, "", self.machine.now());
+        let pool = space::pool(&units, volumes, &self.live, "", self.machine.now());
         let unit = pool.units.iter().find(|unit| unit.id == record.unit);
         Ok(unit.map_or(0, |unit| if record.volatile { unit.free_volatile } else { unit.free }))
     }
 
-    /// The record, or for the administrator one made up for a volume that only its unit knows.
+    /// The record, or for who may see all volumes one made up for a volume that only its unit knows.
     async fn volume_record(
         &self,
-        who: &Principal,
+        who: &Caller,
         name: &str,
     ) -> Result<(VolumeRecord, Compare), Problem> {
         let key = volume_key(name);
         let stored = load::<VolumeRecord>(&self.store, &key).await?;
         if let Some(stored) = stored.filter(|stored| who.may_see(&stored.record)) {
+            must_match(who, &stored)?;
             let compare = stored.unchanged();
             return Ok((stored.record, compare));
         }
-        who.must_be_admin().map_err(|_| problems::not_found("volume", name))?;
+        who.must(Action::SeeAnyVolume).map_err(|_| problems::not_found("volume", name))?;
         let live = self.live.all();
         let mut found = live
             .iter()
@@ -333,12 +415,14 @@ impl Station {
         }
     }
 
-    pub async fn volumes(&self, who: &Principal) -> Result<Vec<Volume>, Problem> {
+    pub async fn volumes(&self, who: &Caller) -> Result<Vec<Volume>, Problem> {
+        who.must(Action::SeeVolumes)?;
         let shown = view::Shown::load(self).await?;
         Ok(shown.volumes(who))
     }
 
-    pub async fn volume(&self, who: &Principal, name: &str) -> Result<Volume, Problem> {
+    pub async fn volume(&self, who: &Caller, name: &str) -> Result<Volume, Problem> {
+        who.must(Action::SeeVolumes)?;
         let shown = view::Shown::load(self).await?;
         let found = shown.volumes(who).into_iter().find(|volume| volume.name == name);
         found.ok_or_else(|| problems::not_found("volume", name))
@@ -347,6 +431,67 @@ impl Station {
 
 /// The record changed; or `None`: it is so already, and the answer is the job that made it so.
 type Decision = Result<Option<VolumeRecord>, Problem>;
+
+/// What a change to a volume is decided by.
+struct Seen<'a> {
+    record: &'a VolumeRecord,
+    /// Free space of its unit.
+    room: u64,
+    volumes: &'a [Stored<VolumeRecord>],
+    /// The host that has it or had it last.
+    holder: Option<&'a HostRecord>,
+    /// The host that is to have it.
+    receiver: Option<&'a HostRecord>,
+}
+
+impl Seen<'_> {
+    fn is_held_by(&self, host: &str) -> bool {
+        self.record.holder.as_ref().is_some_and(|holder| holder.host == host)
+    }
+}
+
+/// Of a volume at rest it is known what it goes back to when its job is cancelled.
+fn keeping(record: &VolumeRecord) -> Undo {
+    if record.settled { Undo::Keep(record.wish) } else { Undo::Nothing }
+}
+
+fn audited(task: &Task) -> &'static str {
+    match task {
+        Task::Create(_) => "volume-create",
+        Task::Grow { .. } => "volume-grow",
+        Task::Release => "volume-release",
+        Task::Assign { .. } => "volume-assign",
+        Task::Move { .. } => "volume-move-host",
+        Task::Delete => "volume-delete",
+        Task::Takeover { .. } => "host-takeover",
+    }
+}
+
+fn may_have_more(host: &HostRecord) -> Result<(), Problem> {
+    match &host.replaced_by {
+        Some(by) => Err(problems::replaced(&host.name, by)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a host may have a volume of `size` beside the others that it has.
+fn within_quota(
+    host: &HostRecord,
+    volumes: &[Stored<VolumeRecord>],
+    except: Option<&str>,
+    size: u64,
+) -> Result<(), Problem> {
+    let Some(quota) = host.quota else {
+        return Ok(());
+    };
+    let others = volumes.iter().map(|volume| &volume.record);
+    let others = others.filter(|volume| Some(volume.name.as_str()) != except);
+    let used = super::hosts::used(&host.name, others);
+    match used.saturating_add(size) <= quota {
+        true => Ok(()),
+        false => Err(problems::quota(&host.name, quota, used)),
+    }
+}
 
 fn possible(size: Size) -> Result<(), Problem> {
     size.of_volume().map(drop).map_err(|bad| problems::bad_request(bad.to_string()))
@@ -391,7 +536,7 @@ pub(super) struct Placed {
     pub(super) compare: Compare,
     pub(super) next: Vec<u8>,
     /// How many came before.
-    sequence: u64,
+    pub(super) sequence: u64,
 }
 
 pub(super) async fn placements(store: &Shared) -> Result<Placed, StoreError> {

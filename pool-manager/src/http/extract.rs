@@ -5,15 +5,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use outband_pool_api::{IDEMPOTENCY_KEY, Problem};
+use outband_pool_api::{DEADLINE, IDEMPOTENCY_KEY, Problem, REASON};
 use serde::de::DeserializeOwned;
 
 use super::App;
-use crate::app::Principal;
+use crate::app::Caller;
 use crate::problems;
 
 /// A problem as a response (RFC 9457).
@@ -42,8 +42,9 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Who asks. Every handler but the description of the API takes it.
-pub(super) struct Who(pub(super) Principal);
+/// Who asks, and what the headers say of why, how long and on which condition. Every handler but the
+/// description of the API takes it.
+pub(super) struct Who(pub(super) Caller);
 
 impl FromRequestParts<App> for Who {
     type Rejection = Refused;
@@ -55,8 +56,67 @@ impl FromRequestParts<App> for Who {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
         let token = token.ok_or_else(problems::unauthorized)?;
-        Ok(Self(station.authenticate(token).await?))
+        let caller = station.authenticate(token).await?;
+        Ok(Self(Caller {
+            reason: reason(&parts.headers)?,
+            deadline: deadline(&parts.headers)?,
+            only_if: only_if(&parts.headers)?,
+            ..caller
+        }))
     }
+}
+
+/// As long as a line of a log should be.
+const REASON_MAX: usize = 500;
+
+fn reason(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    let Some(value) = headers.get(REASON) else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(value.as_bytes()).ok().map(str::trim);
+    match text {
+        Some(text) if text.len() <= REASON_MAX && !text.contains(char::is_control) => {
+            Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+        }
+        _ => {
+            let detail = format!("a reason is one line of UTF-8, at most {REASON_MAX} bytes");
+            Err(problems::bad_request(detail).into())
+        }
+    }
+}
+
+fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Refused> {
+    let Some(value) = headers.get(DEADLINE) else {
+        return Ok(None);
+    };
+    let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
+    match seconds {
+        Some(seconds) if seconds > 0 => Ok(Some(Duration::from_secs(seconds))),
+        _ => Err(problems::bad_request("a deadline is a number of seconds, 1 or more").into()),
+    }
+}
+
+/// The entity tag of a record is its revision. `*` is any that there is.
+fn only_if(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
+    let value = headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim());
+    match value {
+        None | Some("*") => Ok(None),
+        Some(tag) => {
+            let revision = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let revision = revision.and_then(|revision| revision.parse().ok());
+            let malformed = || {
+                problems::bad_request("If-Match takes one entity tag, such as \"17\" with quotes")
+            };
+            Ok(Some(revision.ok_or_else(malformed)?))
+        }
+    }
+}
+
+/// One thing with its entity tag (RFC 9110 §8.8.3).
+pub(super) type Tagged<T> = Result<([(HeaderName, String); 1], Json<T>), Refused>;
+
+pub(super) fn tagged<T>(revision: u64, shown: T) -> Tagged<T> {
+    Ok(([(ETAG, format!("\"{revision}\""))], Json(shown)))
 }
 
 /// The one parameter in a path.

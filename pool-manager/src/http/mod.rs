@@ -1,6 +1,7 @@
 //! The API over HTTP: routes to handlers. A handler parses, calls the app, and shows the answer;
 //! nothing is decided here.
 
+mod audit;
 mod events;
 mod extract;
 mod hosts;
@@ -8,6 +9,7 @@ mod jobs;
 mod openapi;
 mod pool;
 pub(crate) mod serve;
+mod tokens;
 mod units;
 mod volumes;
 
@@ -18,7 +20,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::app::Station;
 use crate::problems;
@@ -39,14 +41,22 @@ pub fn router(station: App) -> Router {
         .route("/units/{unit}", get(units::show).delete(units::remove))
         .route("/units/{unit}/approve", post(units::approve))
         .route("/hosts", get(hosts::list).post(hosts::add))
-        .route("/hosts/{host}", get(hosts::show).delete(hosts::remove))
+        .route("/hosts/{host}", get(hosts::show).patch(hosts::change).delete(hosts::remove))
+        .route("/hosts/{host}/takeover", post(hosts::take_over))
+        .route("/hosts/{host}/resume", post(hosts::resume))
         .route("/volumes", get(volumes::list).post(volumes::request))
         .route("/volumes/{volume}", get(volumes::show).delete(volumes::delete))
         .route("/volumes/{volume}/grow", post(volumes::grow))
         .route("/volumes/{volume}/release", post(volumes::release))
         .route("/volumes/{volume}/assign", post(volumes::assign))
+        .route("/volumes/{volume}/move-host", post(volumes::move_host))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::show))
+        .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/jobs/{job}/retry", post(jobs::retry))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{token}", delete(tokens::revoke))
+        .route("/audit", get(audit::list))
         .route("/events", get(events::list))
         .route("/openapi.json", get(openapi::show));
     Router::new()

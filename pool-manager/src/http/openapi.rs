@@ -4,18 +4,25 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{events, hosts, jobs, pool, units, volumes};
+use super::{audit, events, hosts, jobs, pool, tokens, units, volumes};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Outband station", description = "The control plane of an Outband pool."),
+    info(title = "Outband station", description = "The control plane of an Outband pool.\n\n\
+        With every change, `Outband-Reason` (UTF-8, one line) says why: jobs and the audit log keep \
+        it. With every change that starts a job, `Outband-Deadline` says after how many seconds it \
+        is taken back if it is not done. `If-Match` with the entity tag of a unit, host or volume \
+        makes a change to it happen only if nobody was faster."),
     paths(
         pool::status, pool::join_token, pool::new_join_token,
         units::list, units::show, units::approve, units::remove,
-        hosts::list, hosts::add, hosts::show, hosts::remove,
+        hosts::list, hosts::add, hosts::show, hosts::change, hosts::remove, hosts::take_over,
+        hosts::resume,
         volumes::list, volumes::show, volumes::request, volumes::grow, volumes::release,
-        volumes::assign, volumes::delete,
-        jobs::list, jobs::show,
+        volumes::assign, volumes::move_host, volumes::delete,
+        jobs::list, jobs::show, jobs::cancel, jobs::retry,
+        tokens::list, tokens::create, tokens::revoke,
+        audit::list,
         events::list,
     ),
     modifiers(&Bearer),

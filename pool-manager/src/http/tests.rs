@@ -59,7 +59,7 @@ fn operations() -> Vec<(Method, String)> {
 async fn every_operation_asks_for_a_token_before_anything_else() {
     let app = app().await;
     let operations = operations();
-    assert_eq!(operations.len(), 21);
+    assert_eq!(operations.len(), 31);
     for (method, path) in operations {
         for token in [None, Some("obh_wrong")] {
             let response = send(&app, request(method.as_str(), &path, token, "{")).await;
@@ -110,4 +110,48 @@ async fn whatever_is_wrong_is_said_as_a_problem() {
     let misspelt = request("POST", "/v1/volumes", Some(TOKEN), "{\"size\": 1, \"hots\": \"a\"}");
     let said = problem(send(&app, misspelt).await).await.detail;
     assert!(said.contains("hots") && said.contains("host"), "{said}");
+}
+
+#[tokio::test]
+async fn a_change_with_an_old_entity_tag_does_not_happen() {
+    let app = app().await;
+    let body = "{\"name\": \"a\", \"iqn\": \"iqn.2026-11.test:a\"}";
+    let made = send(&app, request("POST", "/v1/hosts", Some(TOKEN), body)).await;
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let seen = send(&app, request("GET", "/v1/hosts/a", Some(TOKEN), "")).await;
+    let tag = seen.headers()["etag"].to_str().unwrap().to_owned();
+    let change = |tag: &str, quota: u64| {
+        let body = format!("{{\"quota\": {quota}}}");
+        let mut change = request("PATCH", "/v1/hosts/a", Some(TOKEN), &body);
+        change.headers_mut().insert("if-match", tag.parse().unwrap());
+        change
+    };
+    let changed = send(&app, change(&tag, 1 << 30)).await;
+    assert_eq!(changed.status(), StatusCode::OK);
+    assert_ne!(changed.headers()["etag"], tag.as_str());
+    let late = send(&app, change(&tag, 1 << 31)).await;
+    assert_eq!(problem(late).await.kind(), "changed-meanwhile");
+    assert_eq!(send(&app, change("*", 1 << 31)).await.status(), StatusCode::OK);
+    assert_eq!(problem(send(&app, change("17", 1)).await).await.kind(), "bad-request");
+}
+
+#[tokio::test]
+async fn what_the_headers_of_a_change_say_is_checked() {
+    let app = app().await;
+    let long = "x".repeat(501);
+    for (name, value, fine) in [
+        ("outband-reason", "because", true),
+        ("outband-reason", "größer", true),
+        ("outband-reason", long.as_str(), false),
+        ("outband-deadline", "30", true),
+        ("outband-deadline", "0", false),
+        ("outband-deadline", "-1", false),
+        ("outband-deadline", "soon", false),
+    ] {
+        let mut ask = request("GET", "/v1/jobs", Some(TOKEN), "");
+        let value = axum::http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        ask.headers_mut().insert(axum::http::HeaderName::from_static(name), value);
+        let status = send(&app, ask).await.status();
+        assert_eq!(status.is_success(), fine, "{name}: {status}");
+    }
 }

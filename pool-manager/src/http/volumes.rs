@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use outband_pool_api::{AssignRequest, GrowRequest, Job, Problem, Volume, VolumeRequest};
+use outband_pool_api::{
+    AssignRequest, GrowRequest, Job, MoveHostRequest, Problem, Volume, VolumeRequest,
+};
 
 use super::App;
-use super::extract::{Answer, Body, Name, Refused, Who, idempotency_key};
+use super::extract::{Answer, Body, Name, Refused, Tagged, Who, idempotency_key, tagged};
 use super::jobs::{Started, started};
 
 #[utoipa::path(get, path = "/v1/volumes", tag = "volumes", responses(
@@ -22,8 +24,9 @@ pub(super) async fn show(
     State(station): State<App>,
     Who(who): Who,
     Name(volume): Name,
-) -> Answer<Volume> {
-    Ok(Json(station.volume(&who, &volume).await?))
+) -> Tagged<Volume> {
+    let volume = station.volume(&who, &volume).await?;
+    tagged(volume.revision, volume)
 }
 
 /// Asks for a volume for a host.
@@ -85,6 +88,22 @@ pub(super) async fn assign(
     Body(ask): Body<AssignRequest>,
 ) -> Result<Started, Refused> {
     let job = station.assign_volume(&who, &volume, &ask.host).await?;
+    started(&station, &who, job, &headers).await
+}
+
+/// Gives the volume to another host. The one that has it is fenced first; a unit that does not answer
+/// is never taken for fenced, and the job waits for it.
+#[utoipa::path(post, path = "/v1/volumes/{volume}/move-host", tag = "volumes",
+    params(("volume" = String, Path)), request_body = MoveHostRequest,
+    responses((status = 202, body = Job), (status = "4XX", body = Problem)))]
+pub(super) async fn move_host(
+    State(station): State<App>,
+    Who(who): Who,
+    Name(volume): Name,
+    headers: HeaderMap,
+    Body(ask): Body<MoveHostRequest>,
+) -> Result<Started, Refused> {
+    let job = station.move_volume(&who, &volume, &ask.host).await?;
     started(&station, &who, job, &headers).await
 }
 

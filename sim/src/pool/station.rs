@@ -8,7 +8,7 @@ use outband_control::client::Carrier;
 use outband_control::machine::SharedMachine;
 use outband_pool_api::{Job, Problem, Size, Volume, VolumeRequest};
 use outband_pool_manager::announce::Desk;
-use outband_pool_manager::app::{Policy, Principal, Station};
+use outband_pool_manager::app::{Caller, Policy, Station};
 use outband_pool_manager::connect::By;
 use outband_pool_manager::records::UnitRecord;
 use outband_pool_manager::store::memory::MemoryStore;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::post::{Letter, Line, Post, Request};
 use super::watch::{News, Watch};
 
-const ADMIN: Principal = Principal::Admin;
+const ADMIN: Caller = Caller::ADMIN;
 
 /// What a user asks.
 #[derive(Clone, Debug)]
@@ -35,8 +35,12 @@ pub enum Ask {
     Release(String),
     /// To give it to a host.
     Assign(String, String),
+    /// To take it from its host and give it to another.
+    Move(String, String),
     /// To delete it.
     Delete(String),
+    /// To take a job back.
+    Cancel(Uuid),
     /// How a job stands.
     Job(Uuid),
     /// How a volume stands.
@@ -200,6 +204,8 @@ async fn answer(station: &Station, ask: Ask) -> Reply {
         Ask::Grow(name, size) => begun(station.grow_volume(&ADMIN, &name, Size(size)).await),
         Ask::Release(name) => begun(station.release_volume(&ADMIN, &name).await),
         Ask::Assign(name, host) => begun(station.assign_volume(&ADMIN, &name, &host).await),
+        Ask::Move(name, host) => begun(station.move_volume(&ADMIN, &name, &host).await),
+        Ask::Cancel(job) => begun(station.cancel_job(&ADMIN, job).await),
         Ask::Delete(name) => begun(station.delete_volume(&ADMIN, &name).await),
         Ask::Job(id) => station.job(&ADMIN, id).await.map(|job| Said::Job(Box::new(job))),
         Ask::Volume(name) => {

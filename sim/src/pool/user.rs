@@ -85,6 +85,8 @@ pub struct Open {
     job: Uuid,
     before: Expected,
     after: Expected,
+    /// The user wants it no more.
+    cancelled: bool,
 }
 
 impl User {
@@ -140,7 +142,8 @@ impl User {
                 let before = self.expected(name);
                 self.note(&format!("is promised job {job} for {name}"));
                 self.write(|diary| diary.jobs.push(job));
-                self.open.insert(name.to_owned(), Open { job, before, after });
+                let cancelled = !hasty && self.rng.chance(120) && self.cancel(&ask, job).await;
+                self.open.insert(name.to_owned(), Open { job, before, after, cancelled });
                 if self.rng.chance(800) {
                     self.wait_for(name, Some(Duration::from_secs(100))).await;
                 }
@@ -158,6 +161,24 @@ impl User {
                 self.wait_for(name, Some(Duration::from_secs(100))).await;
             }
         }
+    }
+
+    /// Takes a job back, if that can be, after a moment. Whether it may have been: of two answers the
+    /// first may be lost, and then the second says that the job has ended.
+    async fn cancel(&mut self, ask: &Ask, job: Uuid) -> bool {
+        if matches!(ask, Ask::Grow(..)) {
+            // Of one that is cancelled nobody knows how far it came.
+            return false;
+        }
+        let pause = self.rng.time(Duration::ZERO..Duration::from_millis(400));
+        self.sleep(pause).await;
+        self.note(&format!("cancels job {job}"));
+        match self.ask(Ask::Cancel(job)).await {
+            Ok(Said::Begun(_)) => {}
+            Err(problem) if matches!(problem.kind(), "job-ended" | "not-cancellable") => {}
+            other => self.wrong(&format!("cancelling the job {job} is answered with {other:?}")),
+        }
+        true
     }
 
     fn wrong(&self, what: &str) {
@@ -182,8 +203,13 @@ impl User {
     fn choose(&mut self, name: &str) -> (Ask, Expected) {
         match self.expected(name) {
             Expected::Absent => self.request(name),
-            Expected::Granted { host, size } => match self.rng.index(8) {
+            Expected::Granted { host, size } => match self.rng.index(10) {
                 0..2 => self.grow(name, size, |size| Expected::Granted { host, size }),
+                2..4 => {
+                    let host = self.host();
+                    let ask = Ask::Move(name.to_owned(), host.clone());
+                    (ask, Expected::Granted { host, size })
+                }
                 _ => self.end_it(name),
             },
             Expected::Free { size } => match self.rng.index(8) {
@@ -280,10 +306,10 @@ impl User {
     }
 
     async fn on_end(&mut self, name: &str, open: &Open, job: &Job) {
-        let failed = job.state == JobState::Failed;
+        let failed = job.state != JobState::Done;
         self.note(&format!("learns that job {} for {name} is {}", job.id, job.state));
         if failed {
-            self.check_failure(job);
+            self.check_failure(job, open.cancelled);
         }
         let expected = if failed { open.before.clone() } else { open.after.clone() };
         self.expect(name, expected.clone());
@@ -294,9 +320,9 @@ impl User {
 
     /// Nobody but the user itself changes its volumes, and there is a way round everything that
     /// happens to the station and the units.
-    fn check_failure(&self, job: &Job) {
+    fn check_failure(&self, job: &Job, cancelled: bool) {
         let kind = job.error.as_ref().map_or("", Problem::kind);
-        if kind != "too-large" {
+        if kind != "too-large" && !(cancelled && job.state == JobState::Cancelled) {
             self.wrong(&format!("the job {job:?} failed"));
         }
     }

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::super::{Rest, settle};
 use super::model::{Fuse, MIB, Model, StoppableStore};
-use crate::app::{Heard, Policy, Principal, Station};
+use crate::app::{Caller, Heard, Policy, Station};
 use crate::records::{VOLUMES, VolumeRecord, Wish, load, load_all, volume_key};
 use crate::store::memory::MemoryStore;
 use crate::unit::UnitApi;
 
-const ADMIN: Principal = Principal::Admin;
+const ADMIN: Caller = Caller::ADMIN;
 const UNIT: Uuid = Uuid::from_u128(1);
 
 /// What a user asks for, one after the other. Each is repeated until the station takes it.
@@ -28,7 +28,10 @@ enum Ask {
     Grow(&'static str, u64),
     Release(&'static str),
     Assign(&'static str, &'static str),
+    Move(&'static str, &'static str),
     Delete(&'static str),
+    /// Of the newest job.
+    Cancel,
     /// The station works until all is at rest, as far as it gets.
     Settle,
     /// The same, but whoever is stopped meanwhile does not get to go on with it before the next ask.
@@ -64,7 +67,7 @@ impl World {
     /// Hosts and the unit are there before the story begins.
     async fn prepare(&mut self) {
         for name in ["a", "b"] {
-            let ask = HostRequest { name: name.into(), iqn: format!("iqn.{name}") };
+            let ask = HostRequest { name: name.into(), iqn: format!("iqn.{name}"), quota: None };
             self.station.add_host(&ADMIN, ask).await.unwrap();
         }
         let heard = Heard {
@@ -136,7 +139,12 @@ impl World {
             Ask::Grow(name, mib) => station.grow_volume(&ADMIN, name, Size(mib * MIB)).await,
             Ask::Release(name) => station.release_volume(&ADMIN, name).await,
             Ask::Assign(name, host) => station.assign_volume(&ADMIN, name, host).await,
+            Ask::Move(name, host) => station.move_volume(&ADMIN, name, host).await,
             Ask::Delete(name) => station.delete_volume(&ADMIN, name).await,
+            Ask::Cancel => match station.jobs(&ADMIN).await {
+                Ok(jobs) => station.cancel_job(&ADMIN, jobs.last().unwrap().id).await,
+                Err(problem) => Err(problem),
+            },
             Ask::Settle | Ask::TryToSettle => return self.settle_all().await,
             Ask::Fill(name, mib) => {
                 self.unit.make(name, mib * MIB);
@@ -397,4 +405,52 @@ fn growing_where_there_is_no_room_any_more_leaves_the_old_size() {
         assert_eq!(holder(world, "data").as_deref(), Some("iqn.a"));
         assert!(jobs.iter().any(|job| job.state == JobState::Failed));
     });
+}
+
+#[test]
+fn a_volume_is_moved_from_one_host_to_another_by_one_job() {
+    let story = [Ask::Request("data", 16), Ask::Settle, Ask::Move("data", "b"), Ask::Settle];
+    check(&story, |world, jobs| {
+        assert_eq!(holder(world, "data").as_deref(), Some("iqn.b"));
+        assert_eq!(jobs.len(), 2);
+        assert!(jobs.iter().all(|job| job.state == JobState::Done), "{jobs:?}");
+    });
+}
+
+/// Whatever is cancelled, and wherever it stood then: it ends, and as what it says.
+fn check_cancelled(begin: Ask, before: Option<&'static str>, after: Option<&'static str>) {
+    let first = match before {
+        None => vec![Ask::Settle],
+        Some(_) => vec![Ask::Request("data", 16), Ask::Settle],
+    };
+    let story: Vec<Ask> =
+        first.into_iter().chain([begin, Ask::TryToSettle, Ask::Cancel, Ask::Settle]).collect();
+    check(&story, |world, jobs| {
+        let held = holder(world, "data");
+        match jobs.last().unwrap().state {
+            JobState::Cancelled => assert_eq!(held.as_deref(), before),
+            JobState::Done => assert_eq!(held.as_deref(), after),
+            state => panic!("it is {state}"),
+        }
+    });
+}
+
+#[test]
+fn a_request_that_is_cancelled_leaves_nothing_behind() {
+    check_cancelled(Ask::Request("data", 16), None, Some("iqn.a"));
+}
+
+#[test]
+fn a_release_that_is_cancelled_gives_the_volume_back() {
+    check_cancelled(Ask::Release("data"), Some("iqn.a"), None);
+}
+
+#[test]
+fn a_delete_that_is_cancelled_in_time_erases_nothing() {
+    check_cancelled(Ask::Delete("data"), Some("iqn.a"), None);
+}
+
+#[test]
+fn a_move_that_is_cancelled_leaves_the_volume_where_it_was() {
+    check_cancelled(Ask::Move("data", "b"), Some("iqn.a"), Some("iqn.b"));
 }

@@ -139,3 +139,37 @@ fn a_grow_that_was_taken_for_lost_is_taken_note_of() {
     let seen = VolumeView { size: want.size + 1, ..seen(1, &[]) };
     assert_eq!(plan(&want, Some(&seen)), [Step::Settle]);
 }
+
+fn back(undo: Undo, wish: Wish) -> Option<VolumeRecord> {
+    let want = VolumeRecord { undo, ..want(wish, 4) };
+    taken_back(&want, problems::cancelled("admin"))
+}
+
+#[test]
+fn what_is_cancelled_goes_back_to_what_it_was() {
+    let other = Holder { host: "b".into(), iqn: "iqn.b".into() };
+    let table = [
+        (back(Undo::Delete, Wish::Granted), Wish::Deleted, 4),
+        (back(Undo::Free, Wish::Granted), Wish::Free, 4),
+        (back(Undo::Shrink(50), Wish::Granted), Wish::Granted, 4),
+        (back(Undo::Keep(Wish::Free), Wish::Deleted), Wish::Free, 4),
+        (back(Undo::Keep(Wish::Granted), Wish::Free), Wish::Granted, 5),
+        (back(Undo::Return(other.clone()), Wish::Granted), Wish::Granted, 5),
+    ];
+    for (back, wish, epoch) in table {
+        let back = back.unwrap();
+        assert_eq!((back.wish, back.epoch, back.settled), (wish, epoch, false));
+        assert!(back.failure.is_some());
+    }
+    assert_eq!(back(Undo::Return(other.clone()), Wish::Granted).unwrap().holder, Some(other));
+    assert_eq!(back(Undo::Nothing, Wish::Deleted), None, "it may have been erased already");
+}
+
+#[test]
+fn a_late_fence_does_not_end_what_a_cancelled_release_gives_back() {
+    let back = back(Undo::Keep(Wish::Granted), Wish::Free).unwrap();
+    // Its fence has not arrived, and may still do so.
+    let steps = plan(&back, Some(&seen(4, &[("iqn.a", 4)])));
+    assert_eq!(steps, [fence("iqn.a", 4), Step::Grant]);
+    assert_eq!(plan(&back, Some(&seen(4, &[]))), [Step::Grant], "and it has the epoch 5");
+}

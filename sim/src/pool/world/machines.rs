@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use outband_control::machine::SharedMachine;
 use outband_pool_api::HostRequest;
 use outband_pool_manager::app;
-use outband_pool_manager::app::{Policy, Principal};
+use outband_pool_manager::app::{Caller, Policy};
 use outband_pool_manager::store::Shared as SharedStore;
 use outband_target_server::exports::Exports;
 use outband_target_server::server::Server;
@@ -65,13 +65,13 @@ pub(super) fn found(
     let opened = at_once(app::Station::open_on(machine, store, "sim", Policy::Auto));
     let station = opened.expect("an empty store opens");
     at_once(station.ensure_join_token()).expect("a store in memory takes all");
-    let token = at_once(station.join_token(&Principal::Admin)).expect("it was made");
+    let token = at_once(station.join_token(&Caller::ADMIN)).expect("it was made");
     watch.keep_secret(token.token.expose(), "the join token", Secret::Nowhere);
     let register = |index: usize| {
         let name = format!("host-{index}");
         let iqn = format!("iqn.2026-11.local.outband:{name}");
-        let ask = HostRequest { name: name.clone(), iqn: iqn.clone() };
-        let made = at_once(station.add_host(&Principal::Admin, ask)).expect("a new name");
+        let ask = HostRequest { name: name.clone(), iqn: iqn.clone(), quota: None };
+        let made = at_once(station.add_host(&Caller::ADMIN, ask)).expect("a new name");
         watch.keep_secret(made.token.expose(), "a host's token", Secret::Nowhere);
         let secret = made.chap.secret.expose().to_owned();
         watch.keep_secret(&secret, "a CHAP secret", Secret::GrantTo(iqn.clone()));
