@@ -86,6 +86,15 @@ pub enum PeerError {
         /// Whose.
         task: TaskId,
     },
+    /// An R2T that names another logical unit than its command.
+    #[error("R2T for {task:?} of another logical unit")]
+    R2tOfOtherUnit {
+        /// Whose.
+        task: TaskId,
+    },
+    /// The target wants to negotiate anew, by a code of RFC 3720 that means the end now (§11.17.1).
+    #[error("Reject: negotiation reset")]
+    NegotiationReset,
     /// More pings than anyone needs, or text without end.
     #[error("the target floods us with {0}")]
     Flood(&'static str),

@@ -239,6 +239,9 @@ impl Conn {
         let Progress::Write(write) = &mut task.progress else {
             return Err(PeerError::R2tNotAllowed(id));
         };
+        if pdu.lun != task.lun {
+            return Err(PeerError::R2tOfOtherUnit { task: id });
+        }
         let burst = write.take(id, pdu, task.expected_len, &terms)?;
         if !task.aborting {
             self.bursts.push_back(burst);
@@ -328,6 +331,9 @@ impl Conn {
     /// word: only what is really under way is ended by it.
     fn on_reject<'b>(&mut self, pdu: &Reject) -> Result<Option<ConnEvent<'b>>, PeerError> {
         self.account(&pdu.sequence)?;
+        if pdu.reason == RejectReason::NegotiationReset {
+            return Err(PeerError::NegotiationReset);
+        }
         let Ok(header) = <[u8; BHS_LEN]>::try_from(self.held.as_slice()) else {
             return Ok(None);
         };

@@ -1,5 +1,6 @@
 //! Conversations of one connection with a target that we play, cut anywhere.
 
+mod data;
 mod offences;
 
 use super::*;
@@ -122,16 +123,25 @@ impl Talk {
     }
 
     fn r2t(&mut self, r2t_sn: u32, offset: u32, len: u32) -> Result<Vec<String>, PeerError> {
-        let pdu = R2t {
-            lun: Lun::ZERO,
-            itt: tasks::itt(TASK),
-            ttt: TTT,
-            sequence: self.sequence(),
-            r2t_sn: Sn(r2t_sn),
-            offset,
-            len,
-        };
+        self.r2t_at(Lun::ZERO, r2t_sn, offset, len)
+    }
+
+    fn r2t_at(
+        &mut self,
+        lun: Lun,
+        r2t_sn: u32,
+        offset: u32,
+        len: u32,
+    ) -> Result<Vec<String>, PeerError> {
+        let (itt, r2t_sn) = (tasks::itt(TASK), Sn(r2t_sn));
+        let pdu = R2t { lun, itt, ttt: TTT, sequence: self.sequence(), r2t_sn, offset, len };
         self.tell(Response::R2t(pdu), &[])
+    }
+
+    fn reject(&mut self, reason: RejectReason, header: &[u8]) -> Result<Vec<String>, PeerError> {
+        let reject = Reject { reason, sequence: self.sequence(), data_sn: Sn(0) };
+        self.stat_sn = self.stat_sn.next();
+        self.tell(Response::Reject(reject), header)
     }
 
     /// All that the connection wants sent, in words.
@@ -399,9 +409,7 @@ fn a_reject_ends_only_what_is_under_way() {
             (&command.0[..], vec!["done Rejected(CommandNotSupported)".to_owned()]),
             (&command.0[..], vec![]),
         ] {
-            let reject = Reject { reason, sequence: talk.sequence(), data_sn: Sn(0) };
-            talk.stat_sn = talk.stat_sn.next();
-            assert_eq!(talk.tell(Response::Reject(reject), body).unwrap(), words);
+            assert_eq!(talk.reject(reason, body).unwrap(), words);
         }
     });
 }
@@ -413,9 +421,7 @@ fn the_place_of_a_rejected_command_is_plugged_so_that_later_ones_run() {
         check(terms(), |talk| {
             talk.conn.start(TASK, &write(512)).unwrap();
             let command = talk.conn.poll_transmit().unwrap().bhs();
-            let reject = Reject { reason, sequence: talk.sequence(), data_sn: Sn(0) };
-            talk.stat_sn = talk.stat_sn.next();
-            talk.tell(Response::Reject(reject), &command.0).unwrap();
+            talk.reject(reason, &command.0).unwrap();
             let Some(plug) = talk.conn.poll_transmit() else {
                 return assert!(!plugged);
             };

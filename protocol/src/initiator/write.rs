@@ -45,7 +45,7 @@ impl Terms {
         self.send_segment_len_max.clamp(1, RECV_SEGMENT_LEN_MAX)
     }
 
-    /// Cuts the beginning of a write: all that may be sent unasked is sent unasked (§4.2.5.1).
+    /// Cuts the beginning of a write: all that may be sent unasked is sent unasked (§4.2.5.2).
     pub(super) fn open_write(&self, task: TaskId, lun: Lun, len: u32) -> Opening {
         let first_burst = len.min(self.first_burst_len);
         let immediate = if self.immediate_data { first_burst.min(self.segment()) } else { 0 };

@@ -201,12 +201,13 @@ impl Login {
         self.auth = Auth::new(demand);
         let session = self.identity().session;
         self.negotiation = Negotiation::new(Role::Target, session, self.settings.offer.clone());
-        if session == SessionType::Normal {
-            if let Some(alias) = &self.settings.alias {
-                self.answer.write("TargetAlias", alias);
-            }
-            self.answer.write("TargetPortalGroupTag", self.settings.target_portal_group_tag);
+        if let Some(alias) = &self.settings.alias
+            && session == SessionType::Normal
+        {
+            self.answer.write("TargetAlias", alias);
         }
+        // In every type of session (§6.3.1).
+        self.answer.write("TargetPortalGroupTag", self.settings.target_portal_group_tag);
         self.on_keys(&Pairs::parse(&text).expect("it was read before"));
     }
 

@@ -247,7 +247,7 @@ fn a_discovery_login_asks_for_nothing_that_is_irrelevant_there() {
         &Settings { alias: Some("unit 1".to_owned()), ..settings() },
         &Verdict::Demand(Demand::None),
         "> SO InitiatorName=a InitiatorAlias=lab SessionType=Discovery AuthMethod=None
-         < SO AuthMethod=None
+         < SO TargetPortalGroupTag=1 AuthMethod=None
          > OF MaxRecvDataSegmentLength=262144 HeaderDigest=None DataDigest=None,CRC32C ErrorRecoveryLevel=0 DefaultTime2Wait=0 DefaultTime2Retain=0
          < OF MaxRecvDataSegmentLength=262144 HeaderDigest=None DataDigest=None ErrorRecoveryLevel=0 DefaultTime2Wait=0 DefaultTime2Retain=0",
     );

@@ -25,6 +25,8 @@ pub enum RejectReason {
     InvalidPduField,
     /// 0Ah.
     OutOfResources,
+    /// 0Bh, which nobody sends any more.
+    NegotiationReset,
     /// 0Ch.
     WaitingForLogout,
     /// Any other.
@@ -43,6 +45,7 @@ impl RejectReason {
             Self::InvalidDataAck => 0x08,
             Self::InvalidPduField => 0x09,
             Self::OutOfResources => 0x0a,
+            Self::NegotiationReset => 0x0b,
             Self::WaitingForLogout => 0x0c,
             Self::Unknown(value) => value,
         }
@@ -59,6 +62,7 @@ impl RejectReason {
             0x08 => Self::InvalidDataAck,
             0x09 => Self::InvalidPduField,
             0x0a => Self::OutOfResources,
+            0x0b => Self::NegotiationReset,
             0x0c => Self::WaitingForLogout,
             other => Self::Unknown(other),
         }

@@ -26,7 +26,7 @@ pub enum PeerError {
     /// A login request after the login.
     #[error("login request in full feature phase")]
     Login,
-    /// Not text, logout or ping.
+    /// Neither text nor logout.
     #[error("opcode {0:#04x} in a discovery session")]
     Discovery(u8),
     /// The tag of a task that is still there.

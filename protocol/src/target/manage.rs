@@ -89,12 +89,15 @@ impl Conn {
         }
     }
 
-    /// §11.6.1: an unknown task whose command could still have been under way counts as received
+    /// A function cannot be aborted (§11.5.1). §11.6.1: an unknown task whose command could still have been under way counts as received
     /// and aborted; one that has been answered does not exist.
     fn abort_referenced(
         &mut self,
         request: &TaskManagementRequest,
     ) -> Result<TaskId, TaskManagementResult> {
+        if self.managing.has(request.referenced) {
+            return Err(TaskManagementResult::Rejected);
+        }
         if let Some(task) = self.tasks.find(request.referenced)
             && self.tasks.get(task).is_some_and(|entry| entry.lun == request.lun)
             && self.tasks.abort(task)

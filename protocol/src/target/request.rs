@@ -45,9 +45,13 @@ impl Conn {
                 Place::Early => return self.hold(&request, header).map(|()| None),
             }
         }
+        // §4.3: SendTargets and logout, and nothing else.
         let normal = matches!(
             request,
-            Request::Command(_) | Request::TaskManagement(_) | Request::DataOut(_)
+            Request::Command(_)
+                | Request::TaskManagement(_)
+                | Request::DataOut(_)
+                | Request::NopOut(_)
         );
         if self.terms.discovery && normal {
             return Err(PeerError::Discovery(header.opcode()));
@@ -101,7 +105,8 @@ impl Conn {
         if !write && len > 0 {
             return Err(PeerError::field("DataSegmentLength"));
         }
-        if order.immediate && self.tasks.immediate() + self.managing.len() >= IMMEDIATE_MAX {
+        // Functions have a bound of their own: there is always room for one of either (§4.2.2.1).
+        if order.immediate && self.tasks.immediate() >= IMMEDIATE_MAX {
             return Err(PeerError::TooManyImmediate);
         }
         let unsolicited = self.terms.unsolicited(command, len);

@@ -241,17 +241,26 @@ impl Conn {
         let Some(task) = self.tasks.find(data.itt) else {
             return Ok(());
         };
-        if let Some(State::Failing(rest)) = self.tasks.get_mut(task).map(|entry| &mut entry.state) {
-            if rest.take(task, data) {
-                self.reading = Reading::Unwanted { task, fault: DataFault::Digest };
-            }
-            return Ok(());
-        }
-        let Some(write) = self.tasks.receiving(task) else {
+        let Some(entry) = self.tasks.get_mut(task) else {
             return Ok(());
         };
-        write.begin(task, data, len).map_err(|fault| PeerError::Data { task, fault })?;
-        self.reading = Reading::Write { task, last: data.last };
+        match &mut entry.state {
+            State::Failing(rest) => {
+                let over = rest.take(task, data);
+                if over {
+                    self.reading = Reading::Unwanted { task, fault: DataFault::Digest };
+                }
+            }
+            // With a tag goes the logical unit of its R2T (§4.2.5.3, §11.7.4).
+            State::Receiving(_) if data.ttt != Ttt::NONE && data.lun != entry.lun => {
+                return Err(PeerError::Data { task, fault: DataFault::Unexpected });
+            }
+            State::Receiving(write) => {
+                write.begin(task, data, len).map_err(|fault| PeerError::Data { task, fault })?;
+                self.reading = Reading::Write { task, last: data.last };
+            }
+            _ => {}
+        }
         Ok(())
     }
 

@@ -66,6 +66,59 @@ fn an_aborted_read_sends_nothing_that_has_not_left_yet() {
 }
 
 #[test]
+fn a_reset_takes_commands_that_wait_for_an_earlier_one() {
+    check(
+        session(|_| ()),
+        |world| {
+            world.cmd_sn = Sn(2);
+            world.plain(op::NOTHING);
+            world.settle();
+            let reset = world.manage(Function::LogicalUnitReset, Itt::NONE);
+            world.settle();
+            world.conn.answer_management(reset, Result::Complete);
+            world.settle();
+            for cmd_sn in [1, 3] {
+                world.cmd_sn = Sn(cmd_sn);
+                world.plain(op::NOTHING);
+            }
+        },
+        "
+        > command 1
+        > manage 2 LogicalUnitReset 4294967295
+        = manage LogicalUnitReset []
+        < managed 2 Complete
+        > command 3
+        > command 4
+        = command 3
+        = command 4
+        < response 3 00
+        < response 4 00
+        ",
+    );
+}
+
+#[test]
+fn a_function_cannot_be_aborted() {
+    check(
+        session(|_| ()),
+        |world| {
+            let reset = world.manage(Function::LogicalUnitReset, Itt::NONE);
+            world.settle();
+            world.manage(Function::AbortTask, reset);
+            world.settle();
+            world.conn.answer_management(reset, Result::Complete);
+        },
+        "
+        > manage 1 LogicalUnitReset 4294967295
+        = manage LogicalUnitReset []
+        > manage 2 AbortTask 1
+        < managed 2 Rejected
+        < managed 1 Complete
+        ",
+    );
+}
+
+#[test]
 fn abort_of_an_unknown_task_is_answered_without_the_shell() {
     check(
         session(|_| ()),

@@ -101,6 +101,20 @@ fn immediate_commands_are_bounded() {
 }
 
 #[test]
+fn functions_leave_room_for_an_immediate_command() {
+    let mut world = World::new(&Session::default(), false, usize::MAX);
+    for _ in 0..IMMEDIATE_MAX {
+        world.manage(TaskManagementFunction::LogicalUnitReset, Itt::NONE);
+    }
+    let mut command = world.command(op::HELD, false, false, 0);
+    world.cmd_sn = Sn(1);
+    command.order = world.order(true);
+    world.send(Request::Command(command), &[]);
+    world.settle();
+    assert_eq!((world.lines("= manage"), world.conn.in_flight()), (IMMEDIATE_MAX, 1));
+}
+
+#[test]
 fn who_asks_on_without_reading_is_cut_off() {
     let mut conn = Conn::new(admitted(&Session::default()));
     let mut world = World::new(&Session::default(), false, usize::MAX);

@@ -15,12 +15,16 @@ fn a_discovery_session_learns_the_targets() {
             world.conn.answer_targets(Itt(5), text.into());
             world.settle();
             world.plain(op::NOTHING);
+            world.settle();
+            world.nop(true, Itt(7), Ttt::NONE, b"there?");
         },
         "
         > text 5 SendTargets=All|
         = targets All
         < text 5 F=1 C=0 TargetName=iqn.2026-11.test:a|TargetAddress=10.0.0.1:3260,1|
         > command 1
+        < reject ProtocolError
+        > nop 6 bytes
         < reject ProtocolError
         ",
     );

@@ -1,7 +1,7 @@
 //! Writes: what comes unasked, what is asked for, and what is dropped.
 
-use outband_protocol::ids::Ttt;
-use outband_protocol::pdu::Request;
+use outband_protocol::ids::{Lun, Ttt};
+use outband_protocol::pdu::{DataOut, Request};
 use outband_protocol::serial::Sn;
 use outband_protocol::target::DataFault;
 
@@ -294,6 +294,54 @@ fn a_damaged_segment_is_rejected_and_fails_its_task_alone() {
         = failed 3 Digest
         < reject DataDigestError
         < response 3 02 under 8K with sense
+        ",
+    );
+}
+
+#[test]
+fn empty_data_outs_count_and_change_nothing() {
+    check(
+        session(|_| ()),
+        |world| {
+            world.keeps_r2ts = true;
+            let itt = world.write(op::WRITE, 8 * KIB, 0, 0);
+            world.turn();
+            let ttt = world.last_ttt;
+            world.one_data_out(itt, ttt, Sn(0), 0, 0, false);
+            world.one_data_out(itt, ttt, Sn(1), 0, 4 * KIB, false);
+            world.one_data_out(itt, ttt, Sn(2), 4 * KIB, 0, false);
+            world.one_data_out(itt, ttt, Sn(3), 4 * KIB, 4 * KIB, true);
+        },
+        "
+        > write 1 8K, immediate 0
+        = command 1
+        < r2t 1 0..8K
+        = data 1 0..8K
+        = ready 1
+        < response 1 00
+        ",
+    );
+}
+
+#[test]
+fn data_of_another_logical_unit_than_its_command_fails_the_task() {
+    check(
+        session(|_| ()),
+        |world| {
+            world.keeps_r2ts = true;
+            let itt = world.write(op::WRITE, 8 * KIB, 0, 0);
+            world.turn();
+            let lun = Lun(1 << 48);
+            let (ttt, exp_stat_sn) = (world.last_ttt, Sn(0));
+            let pdu = DataOut { last: true, lun, itt, ttt, exp_stat_sn, data_sn: Sn(0), offset: 0 };
+            world.send(Request::DataOut(pdu), &[0; 8 * KIB as usize]);
+        },
+        "
+        > write 1 8K, immediate 0
+        = command 1
+        < r2t 1 0..8K
+        = failed 1 Unexpected
+        < response 1 02 under 8K with sense
         ",
     );
 }

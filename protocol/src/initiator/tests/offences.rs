@@ -40,7 +40,7 @@ fn an_offence_ends_the_connection() {
     for (name, offence) in reads {
         expect_offence(name, &read(8 * KIB), offence);
     }
-    let writes: [(&str, Offence); 8] = [
+    let writes: [(&str, Offence); 10] = [
         ("DataInNotAsked", |talk| talk.data_in(0, 0, 512, true)),
         ("R2tOutOfOrder", |talk| talk.r2t(0, 0, 8 * KIB)),
         ("R2tOutOfOrder", |talk| talk.r2t(1, 16 * KIB, 8 * KIB)),
@@ -56,6 +56,8 @@ fn an_offence_ends_the_connection() {
             talk.r2t(1, 48 * KIB, 13 * KIB)
         }),
         ("R2tLength", |talk| talk.r2t(0, 16 * KIB, u32::MAX)),
+        ("R2tOfOtherUnit", |talk| talk.r2t_at(Lun(1 << 48), 0, 16 * KIB, 8 * KIB)),
+        ("NegotiationReset", |talk| talk.reject(RejectReason::NegotiationReset, &[0; 48])),
     ];
     for (name, offence) in writes {
         expect_offence(name, &write(60 * KIB), offence);
