@@ -54,7 +54,7 @@ pub struct ServerConfig {
     pub reservations: Option<ReservationPlace>,
     /// A login takes at most this long.
     pub login_deadline: Duration,
-    /// A quiet session is pinged after this.
+    /// A quiet session is pinged after this, and ended if no answer comes in four times as long.
     pub ping_after: Duration,
     /// Initiators that are asked to log out have this long; whole seconds.
     pub logout_wait: Duration,

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::Target;
@@ -56,14 +57,20 @@ async fn a_connection_is_reinstated_in_its_session_and_its_tasks_are_gone() {
     let mut newer = Raw::with(target.portal, again.clone());
     assert!(older.hear().is_none());
     assert_eq!((newer.login.tsih, newer.login.cmd_sn), (tsih, cmd_sn));
-    // The same nexus: nothing has happened to it, and what was held is over without notice.
-    assert_eq!(newer.attentions(), [""; 0]);
+    // The same nexus, and what was held is over.
+    assert_eq!(newer.attentions(), ["02 6/477f"]);
     let abort = newer.manage(TaskManagementFunction::AbortTask, held);
     let Response::TaskManagement(answer) = newer.said().response else { panic!("no answer") };
     assert_eq!(answer.itt, abort);
     let read = newer.read(0, Simple);
     newer.ends(read, "00");
     assert_eq!(target.server.sessions().await.len(), 1);
+
+    // Nothing was under way: there is nothing to tell.
+    let (tsih, cmd_sn) = (newer.login.tsih, newer.cmd_sn);
+    let again = Config { tsih, cmd_sn, ..config(Some(NAME), "a", 1) };
+    let mut newer = Raw::with(target.portal, again.clone());
+    assert_eq!(newer.attentions(), [""; 0]);
 
     // A session has one connection (MaxConnections=1), and others of that handle do not exist.
     let second = Config { cid: Cid(8), ..again.clone() };
@@ -100,4 +107,30 @@ async fn a_quiet_initiator_is_pinged_and_one_that_does_not_answer_is_dropped() {
     alive.is_silent();
     assert_eq!(target.server.sessions().await.len(), 1);
     assert_ne!(alive.cmd_sn, Sn(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discovery_session_replaces_the_older_one_of_its_name_isid_and_portal() {
+    let mut target = Target::start(|config| {
+        config.portals = vec!["127.0.0.1:0".parse().unwrap(); 2];
+    });
+    target.volume("v", 4).await;
+    target.grant_sessions("v", "a", 1, 8).await;
+    let [first, second] = target.server.portals() else { panic!("two portals") };
+    let discover = |portal: &SocketAddr, isid| Raw::with(*portal, config(None, "a", isid));
+    let (mut older, mut elsewhere) = (discover(first, 1), discover(second, 1));
+    let mut other = discover(first, 2);
+    let mut newer = discover(first, 1);
+    assert!(older.hear().is_none(), "its place is taken");
+    for session in [&mut elsewhere, &mut other, &mut newer] {
+        session.text("SendTargets=All\0");
+        assert!(matches!(session.said().response, Response::Text(_)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_discovery_session_is_not_pinged_but_closed() {
+    let target = target(Duration::from_secs(1)).await;
+    let mut quiet = Raw::with(target.portal, config(None, "a", 1));
+    assert!(quiet.hear().is_none(), "it has nothing to say");
 }

@@ -25,6 +25,9 @@ pub enum Attention {
     CapacityChanged,
     /// Another nexus ended commands of this one.
     CommandsCleared,
+    /// The connection that commands of this nexus were on was replaced by another (RFC 7143
+    /// §11.14.5).
+    CommandsClearedByProtocol,
 }
 
 impl Attention {
@@ -38,6 +41,7 @@ impl Attention {
             Self::RegistrationsPreempted => sense::REGISTRATIONS_PREEMPTED,
             Self::CapacityChanged => sense::CAPACITY_CHANGED,
             Self::CommandsCleared => sense::COMMANDS_CLEARED,
+            Self::CommandsClearedByProtocol => sense::COMMANDS_CLEARED_BY_PROTOCOL,
         }
     }
 }

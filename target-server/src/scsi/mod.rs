@@ -382,6 +382,11 @@ impl LogicalUnit {
         self.attentions.owe(nexus, Attention::CommandsCleared);
     }
 
+    /// Commands of `nexus` ended with their connection, and the nexus goes on.
+    pub fn commands_cleared_by_protocol(&mut self, nexus: NexusId) {
+        self.attentions.owe(nexus, Attention::CommandsClearedByProtocol);
+    }
+
     /// What to do for a command. Everything that can be refused is refused here, before data for
     /// it is asked for.
     pub fn begin(&mut self, nexus: NexusId, request: &Request<'_>) -> Plan {

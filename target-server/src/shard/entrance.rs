@@ -17,6 +17,7 @@ use outband_ring::{Fd, Ring};
 use super::Shard;
 use super::conn::Conn;
 use super::desk::{Desk, Errand};
+use super::discovery;
 use super::mailbox::{Handover, Message};
 use super::peer::{Continues, Knock, Peer, Phase};
 use super::token::{ConnKey, TargetKey};
@@ -60,10 +61,7 @@ impl Peer {
             return self.redirect(&redirect, desk);
         }
         let deadline = desk.now + desk.settings.drain_deadline;
-        let home = match &identity.target {
-            None => desk.settings.index,
-            Some(name) => desk.exports.route(name).map_or(desk.settings.index, |at| at.shard),
-        };
+        let home = home(&identity, desk);
         let phase = std::mem::replace(&mut self.phase, Phase::Refused);
         let Phase::Entering(login) = phase else {
             return;
@@ -100,7 +98,7 @@ impl Peer {
         let Phase::Moving(knock) = &self.phase else {
             return;
         };
-        let home = knock.identity.target.as_ref().and_then(|name| desk.exports.route(name));
+        let home = home(&knock.identity, desk);
         if !self.wire.is_still() {
             return;
         }
@@ -111,7 +109,6 @@ impl Peer {
             return self.leave(&"its socket could not move to the target's shard", desk);
         };
         let Knock { login, identity, leftover, .. } = *knock;
-        let home = home.map_or(desk.settings.index, |route| route.shard);
         let message = Message::Adopt(Box::new(Handover {
             handle,
             group: self.group,
@@ -137,6 +134,14 @@ impl Peer {
         knock.login.refuse(status);
         flush_login(&mut knock.login, &mut self.wire, desk);
         self.phase = Phase::Refused;
+    }
+}
+
+/// The shard of the session.
+fn home<R: Ring>(identity: &Identity, desk: &Desk<R>) -> usize {
+    match &identity.target {
+        None => discovery::home(identity, desk.shards.len()),
+        Some(name) => desk.exports.route(name).map_or(desk.settings.index, |at| at.shard),
     }
 }
 
@@ -231,11 +236,7 @@ impl<R: Ring> Shard<R> {
         }
         let continues = knock.continues.is_some();
         let Some(name) = &identity.target else {
-            // A discovery session is never gone on with.
-            return match identity.tsih {
-                Tsih(0) => self.let_in(key, None, 0),
-                _ => self.refuse(key, LoginStatus::SESSION_DOES_NOT_EXIST),
-            };
+            return self.admit_discovery(key, &identity);
         };
         match self.look_up(key, &identity.initiator, name) {
             Err(status) => self.refuse(key, status),
@@ -337,7 +338,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Connection reinstatement (§6.3.4): the connection that this one replaces, its session going
-    /// on. At error recovery level 0 its tasks end without notice.
+    /// on. At error recovery level 0 its tasks end with it, and a unit attention says so (§11.14.5).
     fn take_over(
         &mut self,
         key: ConnKey,
@@ -362,6 +363,9 @@ impl<R: Ring> Shard<R> {
             }
             conn.goes_on = true;
             let (nexus, tsih) = (conn.nexus, identity.tsih);
+            if conn.core.in_flight() > 0 {
+                self.desk.targets[target].lu.commands_cleared_by_protocol(nexus);
+            }
             if let Some(Phase::Waiting(knock)) = self.peers.get_mut(key).map(|p| &mut p.phase) {
                 knock.continues = Some(Continues { target, nexus, tsih });
             }
@@ -381,7 +385,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Ends the older sessions; the new one waits for their last I/O (P8).
-    fn replace(&mut self, key: ConnKey, older: Vec<ConnKey>) {
+    pub(super) fn replace(&mut self, key: ConnKey, older: Vec<ConnKey>) {
         for session in &older {
             if let Some(peer) = self.peers.get_mut(*session) {
                 peer.leave(&"replaced by a newer session of the same host", &mut self.desk);
@@ -405,7 +409,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// The final Login Response, and everything behind it.
-    fn let_in(&mut self, key: ConnKey, target: Option<TargetKey>, epoch: u64) {
+    pub(super) fn let_in(&mut self, key: ConnKey, target: Option<TargetKey>, epoch: u64) {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
@@ -444,7 +448,7 @@ impl<R: Ring> Shard<R> {
         self.touch(key);
     }
 
-    fn refuse(&mut self, key: ConnKey, status: LoginStatus) {
+    pub(super) fn refuse(&mut self, key: ConnKey, status: LoginStatus) {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.refuse(status, &mut self.desk);
         }

@@ -7,6 +7,7 @@
 mod claims;
 mod conn;
 mod desk;
+mod discovery;
 mod drain;
 mod entrance;
 mod journal;
@@ -68,8 +69,8 @@ pub struct Settings {
     /// Initiators that are asked to log out have this long, in whole seconds, before they are cut
     /// off.
     pub logout_wait: Duration,
-    /// A session that has been quiet for this long is asked whether it is there, and after as long
-    /// again it is taken for dead.
+    /// A session that has been quiet for this long is asked whether it is there, and after four
+    /// times as long it is taken for dead.
     pub ping_after: Duration,
     /// A command that takes this long or longer is named in the log; none without it.
     pub slow_io: Option<Duration>,

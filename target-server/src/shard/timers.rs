@@ -11,6 +11,10 @@ use super::token::ConnKey;
 
 /// How often connections are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// A ping is waited for this many times as long as a quiet session is left alone. Programs that look
+/// after their connection only while they use it, as those made with libiscsi do, may well sleep for
+/// a minute; to lose the session would cost them what they had reserved.
+const PATIENCE: u32 = 4;
 
 /// When the next look is due.
 #[derive(Debug)]
@@ -68,8 +72,13 @@ impl<R: Ring> Shard<R> {
         }
         match peer.pinged {
             // Counted from the ping and not from the last word: a look may come late.
-            Some(at) if now.duration_since(at) >= ping_after => {
+            Some(at) if now.duration_since(at) >= ping_after * PATIENCE => {
                 peer.leave(&"the initiator does not answer", &mut self.desk);
+                self.remove_if_gone(key);
+            }
+            // Nothing but answers is sent in one (RFC 7143 §7.4.3).
+            None if quiet >= ping_after && conn.target.is_none() => {
+                peer.leave(&"the discovery session asks nothing", &mut self.desk);
                 self.remove_if_gone(key);
             }
             None if quiet >= ping_after => {
