@@ -83,6 +83,10 @@ pub struct ServeArgs {
     /// Bytes in a logical block: 512 or 4096
     #[arg(long, value_name = "BYTES", default_value = "512")]
     block_size: BlockSize,
+    /// Bytes in a physical block that hosts are told of, a power of two up to 64 KiB; the file's own
+    /// if not given. For hosts that want both sizes to be the same
+    #[arg(long, value_name = "BYTES", value_parser = physical_block_size)]
+    physical_block_size: Option<u32>,
     /// Let hosts ask for SANITIZE, which wipes the whole volume
     #[arg(long)]
     allow_sanitize: bool,
@@ -150,6 +154,14 @@ pub enum ServeError {
         what: String,
         /// Its length.
         bytes: u64,
+        /// The size of a block.
+        block: BlockSize,
+    },
+    /// A logical block has more than one physical one.
+    #[error("--physical-block-size: {physical} bytes are less than a block, which has {block}")]
+    SmallPhysicalBlocks {
+        /// What was asked for.
+        physical: u32,
         /// The size of a block.
         block: BlockSize,
     },
@@ -315,6 +327,10 @@ fn secret(path: &Path) -> Result<Secret, ServeError> {
 
 /// The file or memory as a volume of one piece.
 fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError> {
+    let block_size = args.block_size.bytes();
+    if let Some(physical) = args.physical_block_size.filter(|physical| *physical < block_size) {
+        return Err(ServeError::SmallPhysicalBlocks { physical, block: args.block_size });
+    }
     let (what, mut piece, raw) = match (&args.file, args.memory) {
         (Some(path), _) => file(path, args.size, args.block_size)?,
         (None, memory) => {
@@ -325,11 +341,12 @@ fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError>
         }
     };
     check_size(&what, piece.len, args.block_size)?;
-    let block_size = args.block_size.bytes();
     if let Some(smallest) = raw.as_ref().map(|raw| raw.logical).filter(|least| *least > block_size)
     {
         return Err(ServeError::SmallBlocks { what, smallest });
     }
+    // Memory has no blocks of its own.
+    let own = raw.as_ref().map_or(block_size, |raw| raw.physical.max(block_size));
     let id = identity(args.file.as_deref(), args.block_size);
     let sidecar = match &raw {
         Some(raw) => sidecar(args, raw, id)?,
@@ -342,8 +359,7 @@ fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError>
         id,
         name,
         block_size,
-        // Memory has no blocks of its own.
-        physical_block_size: raw.as_ref().map_or(block_size, |raw| raw.physical.max(block_size)),
+        physical_block_size: args.physical_block_size.unwrap_or(own),
         blocks: piece.len / u64::from(block_size),
         write_policy: match args.write_policy {
             Policy::Normal => WritePolicy::Normal,
@@ -427,6 +443,14 @@ fn file(path: &Path, size: Option<Size>, block: BlockSize) -> Result<Medium, Ser
     let media = Media::File(Arc::clone(&raw.fd));
     let piece = Piece { device: Uuid::nil(), media, offset: 0, len: raw.size, zero: raw.zero };
     Ok((what, piece, Some(raw)))
+}
+
+/// What READ CAPACITY's exponent can tell, and no more than a host could take for a real disk.
+fn physical_block_size(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(bytes @ 512..=65_536) if bytes.is_power_of_two() => Ok(bytes),
+        _ => Err("a physical block has 512 to 65536 bytes, a power of two".to_owned()),
+    }
 }
 
 fn check_size(what: &str, bytes: u64, block: BlockSize) -> Result<(), ServeError> {

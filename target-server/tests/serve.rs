@@ -142,7 +142,7 @@ fn sizes_that_no_volume_has_are_refused_with_those_that_are_possible() {
     let new = dir.path().join("new.img");
     let new = new.to_str().unwrap();
     let limits = "a volume has from 1 MiB to 8 EiB";
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 15] = [
         (&[&small], limits),
         (&[new, "--size", "1023K"], limits),
         (&[new, "--size", "9E"], limits),
@@ -155,6 +155,12 @@ fn sizes_that_no_volume_has_are_refused_with_those_that_are_possible() {
         (&[&odd, "--block-size", "4096"], "1049088 bytes are not a whole number of 4096-byte"),
         (&[&uneven], "1048577 bytes are not a whole number of 512-byte"),
         (&["--memory", "8M", "--block-size", "1024"], "512 or 4096 bytes"),
+        (&["--memory", "8M", "--physical-block-size", "1000"], "a power of two"),
+        (&["--memory", "8M", "--physical-block-size", "131072"], "512 to 65536 bytes"),
+        (
+            &["--memory", "8M", "--block-size", "4096", "--physical-block-size", "512"],
+            "512 bytes are less than a block",
+        ),
     ];
     for (arguments, why) in table {
         let said = refused(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
@@ -249,6 +255,25 @@ async fn a_file_is_the_same_disk_at_each_start_unless_its_blocks_are_others() {
         assert!(target.stop().success());
     }
     assert!(serials[0] == serials[1] && serials[2] == serials[3] && serials[1] != serials[2]);
+}
+
+#[tokio::test]
+async fn hosts_are_told_of_the_physical_blocks_that_were_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("disk.img");
+    let file = file.to_str().unwrap();
+    for (arguments, told) in [
+        (&[file, "--size", "8M", "--physical-block-size", "512"][..], 512),
+        (&[file, "--physical-block-size", "8192"], 8192),
+        (&["--memory", "8M"], 512),
+        (&["--memory", "8M", "--physical-block-size", "4096"], 4096),
+    ] {
+        let mut target = serve(arguments);
+        let disk = target.disk().await;
+        assert_eq!(disk.geometry().physical_block_size, told, "{arguments:?}");
+        disk.close().await.unwrap();
+        assert!(target.stop().success());
+    }
 }
 
 /// A loop device over `file`; detached when dropped.
