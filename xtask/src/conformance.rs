@@ -8,7 +8,9 @@ mod versions;
 use std::fs;
 use std::path::Path;
 
-use crate::clients::suite::{FILE, MEMORY, VOLUME_BYTES, read_only, writable};
+use crate::clients::suite::{
+    FILE, MEMORY, SMALL_BLOCKS, VOLUME_BYTES, read_only, sanitize, writable,
+};
 use crate::failure::{Failure, root};
 use crate::process::kept;
 use crate::suite::{Outcome, Report, Subject, skips};
@@ -20,22 +22,13 @@ const PAGE: &str = "docs/conformance.md";
 
 pub(crate) fn run() -> Result<(), Failure> {
     let kept = kept("conformance")?;
-    let [ours, on_file, read_only, theirs] = runs(&kept)?;
+    let runs = Runs::all(&kept)?;
     let rfc =
         fs::read_to_string(root().join(rfc::PAGE)).map_err(Failure::at(Path::new(rfc::PAGE)))?;
-    let page = Page {
-        ours: &ours,
-        on_file: &on_file,
-        read_only: &read_only,
-        theirs: &theirs,
-        volumes: [MEMORY, FILE],
-        rfc: &rfc::sections(&rfc),
-        versions: &versions::found(),
-    };
+    let page = Page { runs: &runs, rfc: &rfc::sections(&rfc), versions: &versions::found() };
     fs::write(root().join(PAGE), page.to_string()).map_err(Failure::at(Path::new(PAGE)))?;
     println!("{PAGE} is written");
-    let offences: Vec<_> =
-        [&ours, &on_file, &read_only].into_iter().flat_map(skips::offences).collect();
+    let offences: Vec<_> = runs.ours().into_iter().flat_map(skips::offences).collect();
     offences.iter().for_each(|offence| println!("{offence}"));
     match offences.len() {
         0 => Ok(()),
@@ -47,26 +40,52 @@ pub(crate) fn run() -> Result<(), Failure> {
     }
 }
 
-/// Ours in memory, ours on a file, ours on a volume that is read only, and tgt's.
-fn runs(folder: &Path) -> Result<[Report; 4], Failure> {
-    println!("iscsi-test-cu against outband-target:");
-    let ours = told(writable(folder, MEMORY)?);
-    println!("the same on a file:");
-    let file_folder = folder.join("file");
-    fs::create_dir_all(&file_folder).map_err(Failure::at(&file_folder))?;
-    let on_file = told(writable(&file_folder, FILE)?);
-    println!("the same on a volume that is read only:");
-    let read_only = told(read_only(folder)?);
-    println!("iscsi-test-cu against tgt:");
-    let theirs = told(against_tgt(folder)?);
-    Ok([ours, on_file, read_only, theirs])
+/// What the suite said of each volume.
+struct Runs {
+    memory: Report,
+    /// Physical blocks of eight logical ones.
+    file: Report,
+    /// Physical blocks that are the logical ones.
+    small_blocks: Report,
+    /// One family, by one path.
+    sanitize: Report,
+    read_only: Report,
+    tgt: Report,
+}
+
+impl Runs {
+    fn all(kept: &Path) -> Result<Self, Failure> {
+        let on = |volume| move |folder: &Path| writable(folder, volume);
+        Ok(Self {
+            memory: run_in(kept, "memory", on(MEMORY))?,
+            file: run_in(kept, "file", on(FILE))?,
+            small_blocks: run_in(kept, "small-blocks", on(SMALL_BLOCKS))?,
+            sanitize: run_in(kept, "sanitize", sanitize)?,
+            read_only: run_in(kept, "read-only", read_only)?,
+            tgt: run_in(kept, "tgt", against_tgt)?,
+        })
+    }
+
+    fn ours(&self) -> [&Report; 5] {
+        [&self.memory, &self.file, &self.small_blocks, &self.sanitize, &self.read_only]
+    }
+}
+
+/// One run, whose words are kept in a folder of their own.
+fn run_in(
+    kept: &Path,
+    name: &str,
+    run: impl FnOnce(&Path) -> Result<Report, Failure>,
+) -> Result<Report, Failure> {
+    println!("iscsi-test-cu, {name}:");
+    let folder = kept.join(name);
+    fs::create_dir_all(&folder).map_err(Failure::at(&folder))?;
+    run(&folder).map(told)
 }
 
 fn against_tgt(folder: &Path) -> Result<Report, Failure> {
     let short_lived = self::folder()?;
     let tgt = Tgt::start(short_lived.path(), VOLUME_BYTES)?;
-    let folder = &folder.join("tgt");
-    fs::create_dir_all(folder).map_err(Failure::at(folder))?;
     Subject { urls: tgt.urls(), folder }.run("ALL")
 }
 

@@ -61,8 +61,8 @@ enum Command {
         #[arg(long)]
         no_build: bool,
     },
-    /// The Linux kernel's initiator in guests under software emulation; takes minutes. Their image is
-    /// made of Debian packages and kept in the target folder.
+    /// What takes minutes: the Linux kernel's initiator in guests under software emulation, whose image
+    /// is made of Debian packages and kept in the target folder; 100,000 increments of one block.
     Interop {
         /// Only these scenarios.
         scenarios: Vec<interop::Scenario>,

@@ -54,7 +54,7 @@ impl Subject<'_> {
             |source| Failure::Io { what: "`iscsi-test-cu` could not be run".into(), source };
         watch(Guard(command.spawn().map_err(failed)?), &path)?;
         let said = read(&path)?;
-        let report = Report::read(&said);
+        let report = Report { paths: self.urls.len(), ..Report::read(&said) };
         if report.tests.is_empty() {
             return Err(Failure::wrong(format!("iscsi-test-cu ran no test of {what}:\n{said}")));
         }

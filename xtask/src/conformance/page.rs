@@ -1,40 +1,37 @@
 //! `docs/conformance.md`, from what was found. The same findings give the same page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter, Write as _};
 
+use super::Runs;
 use super::rfc::{self, Section};
 use super::versions::Client;
+use crate::clients::suite::{FILE, MEMORY, SMALL_BLOCKS};
 use crate::suite::{Outcome, Report, Test, skips};
 
 pub(super) struct Page<'p> {
-    /// In memory.
-    pub(super) ours: &'p Report,
-    pub(super) on_file: &'p Report,
-    /// Of the second run, on a volume that is read only.
-    pub(super) read_only: &'p Report,
-    pub(super) theirs: &'p Report,
-    /// The arguments of `outband-target serve` in memory and on a file.
-    pub(super) volumes: [&'p str; 2],
+    pub(super) runs: &'p Runs,
     pub(super) rfc: &'p [Section],
     pub(super) versions: &'p [(&'static Client, String)],
 }
 
 impl Display for Page<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let [memory, _] = self.volumes;
         write!(
             f,
             "# Conformance\n\n\
              Written by `cargo xtask conformance`; do not edit. Both targets go through all of libiscsi's\n\
              `iscsi-test-cu --dataloss --allow-sanitize` over two portals, one target after the other. Ours\n\
-             is `outband-target serve {memory} --any-host` with two `--listen`; the other is tgt with\n\
-             a file. A test that leaves out itself or a part of itself counts as left out.\n\n"
+             is `outband-target serve {MEMORY} --any-host`\n\
+             with two `--listen`; the other is tgt with a file. A test that leaves out itself or a part of\n\
+             itself counts as left out.\n\n"
         )?;
         self.results(f)?;
         self.ours_left_out(f)?;
         self.ours_failed(f)?;
-        self.other_on_a_file(f)?;
+        self.otherwise(f, "On a file", FILE, "eight logical ones", &self.runs.file)?;
+        let small = &self.runs.small_blocks;
+        self.otherwise(f, "On a file with small blocks", SMALL_BLOCKS, "the logical ones", small)?;
         self.theirs(f)?;
         self.rfc(f)?;
         self.clients(f)
@@ -49,18 +46,22 @@ impl Page<'_> {
             "| family | tests | Outband: passed | failed | left out | tgt: passed | failed | left out |"
         )?;
         writeln!(f, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
-        let (ours, theirs) = (families(self.ours), families(self.theirs));
+        let (ours, theirs) = (families(&self.runs.memory), families(&self.runs.tgt));
         for (family, counts) in &ours {
             let other = theirs.get(family).copied().unwrap_or_default();
             writeln!(f, "| {family} | {} | {counts} | {other} |", counts.all())?;
         }
-        let (ours, theirs) = (Counts::of(self.ours), Counts::of(self.theirs));
+        let (ours, theirs) = (Counts::of(&self.runs.memory), Counts::of(&self.runs.tgt));
         writeln!(f, "| **all** | {} | {ours} | {theirs} |\n", ours.all())?;
-        let second = Counts::of(self.read_only);
         writeln!(
             f,
-            "On a volume that is read only, ReadOnly: {} passed, {} failed, {} left out.\n",
-            second.passed, second.failed, second.skipped
+            "On a volume that is read only, ReadOnly: {}.\n",
+            Counts::of(&self.runs.read_only).in_words()
+        )?;
+        writeln!(
+            f,
+            "By one path, Sanitize: {}; CRYPTO ERASE is what is left out.\n",
+            Counts::of(&self.runs.sanitize).in_words()
         )
     }
 
@@ -68,7 +69,7 @@ impl Page<'_> {
         writeln!(f, "## Left out by Outband\n")?;
         writeln!(f, "| test | the suite says | why |")?;
         writeln!(f, "|---|---|---|")?;
-        for test in self.ours.with(Outcome::Skipped) {
+        for test in self.runs.memory.with(Outcome::Skipped) {
             for reason in &test.reasons {
                 let skip = skips::allowed(test, reason);
                 let why = skip.map_or("**a gap**", |skip| skip.why);
@@ -79,42 +80,52 @@ impl Page<'_> {
     }
 
     fn ours_failed(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let failed = names(self.ours);
-        let failed: Vec<_> = failed.into_iter().chain(names(self.read_only)).collect();
+        let reports = self.runs.ours();
+        let failed: Vec<_> =
+            reports.into_iter().flat_map(|report| failures(report, report.paths)).collect();
         if failed.is_empty() {
             return Ok(());
         }
         writeln!(f, "## Failed by Outband\n")?;
-        failed.iter().try_for_each(|name| writeln!(f, "* {name}"))?;
+        writeln!(f, "| test | by paths | why |")?;
+        writeln!(f, "|---|--:|---|")?;
+        let rows: BTreeSet<_> = failed.into_iter().collect();
+        rows.iter()
+            .try_for_each(|(name, paths, why)| writeln!(f, "| {name} | {paths} | {why} |"))?;
         writeln!(f)
     }
 
-    /// Where physical blocks are larger than logical ones, the suite tests something else.
-    fn other_on_a_file(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## On a file\n")?;
-        writeln!(f, "The same with `serve {}`, whose physical blocks", self.volumes[1])?;
-        writeln!(f, "are eight logical ones. What went otherwise than above:\n")?;
-        writeln!(f, "| test | above | on a file | why |")?;
-        writeln!(f, "|---|---|---|---|")?;
-        for (above, here) in self.ours.tests.iter().zip(&self.on_file.tests) {
-            if above.outcome != here.outcome {
-                let why = skips::fault(here).filter(|_| here.outcome == Outcome::Failed);
-                let (name, before, now) = (here.full_name(), word(above), word(here));
-                writeln!(
-                    f,
-                    "| {name} | {before} | {now} | {} |",
-                    why.map_or("", |fault| fault.why)
-                )?;
-            }
+    /// Where physical blocks are others, the suite tests something else.
+    fn otherwise(
+        &self,
+        f: &mut Formatter<'_>,
+        heading: &str,
+        volume: &str,
+        physical: &str,
+        report: &Report,
+    ) -> fmt::Result {
+        writeln!(f, "## {heading}\n")?;
+        writeln!(f, "The same with `serve {volume}`,")?;
+        write!(f, "whose physical blocks are {physical}: {}. ", Counts::of(report).in_words())?;
+        let pairs = self.runs.memory.tests.iter().zip(&report.tests);
+        let mut others = pairs.filter(|(above, here)| above.outcome != here.outcome).peekable();
+        if others.peek().is_none() {
+            return writeln!(f, "Each test went as above.\n");
+        }
+        writeln!(f, "What went otherwise than above:\n")?;
+        writeln!(f, "| test | above | here |")?;
+        writeln!(f, "|---|---|---|")?;
+        for (above, here) in others {
+            writeln!(f, "| {} | {} | {} |", here.full_name(), word(above), word(here))?;
         }
         writeln!(f)
     }
 
     fn theirs(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "## tgt\n")?;
-        writeln!(f, "Failed: {}.\n", listed(&names(self.theirs)))?;
+        writeln!(f, "Failed: {}.\n", listed(&names(&self.runs.tgt)))?;
         let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for test in self.theirs.with(Outcome::Skipped) {
+        for test in self.runs.tgt.with(Outcome::Skipped) {
             let reason = test.reasons.first().map_or("", String::as_str);
             reasons.entry(reason).or_default().push(test.full_name());
         }
@@ -180,6 +191,15 @@ fn names(report: &Report) -> Vec<String> {
     failed.chain(hung).collect()
 }
 
+/// The same, each with the number of paths and the reason, if there is one.
+fn failures(report: &Report, paths: usize) -> impl Iterator<Item = (String, usize, &'static str)> {
+    let failed = [Outcome::Failed, Outcome::Unfinished];
+    failed.into_iter().flat_map(|outcome| report.with(outcome)).map(move |test| {
+        let why = skips::fault(test, paths).map_or("**an error**", |fault| fault.why);
+        (test.full_name(), paths, why)
+    })
+}
+
 fn listed(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
@@ -209,6 +229,11 @@ impl Counts {
 
     fn all(self) -> u32 {
         self.passed + self.failed + self.skipped
+    }
+
+    fn in_words(self) -> String {
+        let Self { passed, failed, skipped } = self;
+        format!("{passed} passed, {failed} failed, {skipped} left out")
     }
 }
 
@@ -246,21 +271,23 @@ mod tests {
             format!("Suite: A\n  Test: X ...passed\nSuite: PreventAllow\n  Test: Y ...{skip}");
         let theirs =
             "Suite: A\n  Test: X ...    [FAILED] no\nFAILED\nSuite: PreventAllow\n  Test: Y ...\n";
-        let page = Page {
-            ours: &Report::read(&ours),
-            read_only: &Report::read("Suite: ReadOnly\n  Test: Z ...passed\n"),
-            theirs: &Report::read(theirs),
-            on_file: &Report::read(&ours),
-            volumes: ["--memory", "FILE"],
-            rfc: &[],
-            versions: &[],
+        let runs = Runs {
+            memory: Report::read(&ours),
+            file: Report::read(&ours.replace("Y ...", "Y ...passed")),
+            small_blocks: Report::read(&ours),
+            sanitize: Report::read("Suite: Sanitize\n  Test: Z ...passed\n"),
+            read_only: Report::read("Suite: ReadOnly\n  Test: Z ...passed\n"),
+            tgt: Report::read(theirs),
         };
+        let page = Page { runs: &runs, rfc: &[], versions: &[] };
         let page = page.to_string();
         for line in [
             "| A | 1 | 1 | · | · | · | 1 | · |",
             "| PreventAllow | 1 | · | · | 1 | · | 1 | · |",
             "| **all** | 2 | 1 | · | 1 | · | 2 | · |",
             "Failed: A.X, PreventAllow.Y (no end).",
+            "| PreventAllow.Y | left out | passed |",
+            "whose physical blocks are the logical ones: 1 passed, 0 failed, 1 left out. Each test went as above.",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in:\n{page}");
         }

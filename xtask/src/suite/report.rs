@@ -27,6 +27,8 @@ pub(crate) struct Test {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Report {
     pub(crate) tests: Vec<Test>,
+    /// By how many paths the suite reached the volume.
+    pub(crate) paths: usize,
 }
 
 impl Report {
