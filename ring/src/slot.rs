@@ -13,6 +13,10 @@ use crate::{Buf, Fd, Gather, Op, Token, Zero};
 /// As many pieces as the kernel takes in one message (`IOV_MAX`).
 const PIECES_MAX: usize = 1024;
 
+/// As many bytes as one send offers the kernel. It copies them within the call that submits, and
+/// meanwhile the other connections of the shard wait.
+const SEND_LEN_MAX: usize = 512 * 1024;
+
 /// A submission queue entry whose pointers stay good until its completion was reaped. Made only
 /// here, from memory in a slot, and in `wake.rs`; so whoever holds one may submit it.
 pub(crate) struct Prepared(squeue::Entry);
@@ -278,11 +282,14 @@ fn write(
 }
 
 fn list(gather: &Gather, pieces: &mut Vec<libc::iovec>) {
-    pieces.extend(gather.slices().take(PIECES_MAX).map(|bytes| libc::iovec {
+    let mut left = SEND_LEN_MAX;
+    let offered = gather.slices().take(PIECES_MAX).map_while(|bytes| {
+        let len = bytes.len().min(left);
+        left -= len;
         // The kernel only reads what a `sendmsg` names; the type is shared with `recvmsg`.
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    }));
+        (len > 0).then(|| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: len })
+    });
+    pieces.extend(offered);
 }
 
 fn piece_mut(bytes: &mut [u8]) -> libc::iovec {

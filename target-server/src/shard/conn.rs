@@ -60,6 +60,8 @@ pub(crate) struct Conn {
     /// Tasks that the session may have.
     pub(crate) credit: u32,
     tasks: Vec<Option<Task>>,
+    /// Slots of tasks whose buffers are attached to the gather of this turn.
+    attached: Vec<u16>,
     /// Aborted tasks that the medium still has.
     draining: u32,
     /// Task management that waits for them.
@@ -110,6 +112,7 @@ impl Conn {
             counts: SessionCounts::default(),
             credit: TASKS_INITIAL,
             tasks: Vec::new(),
+            attached: Vec::new(),
             draining: 0,
             managing: Vec::new(),
             goes_on: false,
@@ -521,6 +524,7 @@ impl Conn {
                     if task.payload.is_empty() {
                         if let Some(buf) = task.buf.take() {
                             task.body = Some(wire.out().attach(Task::tag(*id), buf));
+                            self.attached.push(id.slot);
                         }
                         let body = task.body.expect("named data is in the task's buffer");
                         wire.body(body, at, |bytes| Tail(transmit.tail(bytes)));

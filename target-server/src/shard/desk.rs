@@ -44,6 +44,19 @@ struct Active {
     asked: u64,
 }
 
+/// Bytes that memory moves in one turn before the larger I/Os have to wait for the next: a session with
+/// megabytes to read must not hold up those with a block.
+const MOVED_MAX: u64 = 1 << 20;
+/// I/O of at most so many bytes never waits for a turn.
+const SMALL_LEN: u64 = 64 << 10;
+
+impl Active {
+    /// Bytes that are moved; zeroing moves none.
+    fn len(&self) -> u64 {
+        if self.io.moves_data() { self.io.range().end - self.io.range().start } else { 0 }
+    }
+}
+
 /// What a connection cannot do alone; the shard does it before the turn ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Errand {
@@ -132,6 +145,10 @@ pub(crate) struct Desk<R: Ring> {
     /// Sessions now, and I/O so far.
     pub(crate) counts: Totals,
     ios: SlotMap<IoKey, Active>,
+    /// Bytes that memory has moved in this turn.
+    moved: u64,
+    /// Large I/O that waits for a turn in which less is moved, in the order in which it came.
+    postponed: VecDeque<IoKey>,
     /// Operations that the ring had no room for.
     backlog: VecDeque<(Token, Op)>,
     nexus: u32,
@@ -180,6 +197,8 @@ impl<R: Ring> Desk<R> {
             visitors: SlotMap::with_key(),
             counts: Totals::default(),
             ios: SlotMap::with_key(),
+            moved: 0,
+            postponed: VecDeque::new(),
             backlog: VecDeque::new(),
             nexus: 0,
         }
@@ -229,15 +248,47 @@ impl<R: Ring> Desk<R> {
     fn start_now(&mut self, owner: Whose, volume: VolumeKey, io: Io, claimed: bool) {
         let covers = self.volumes[volume].written;
         let asked = self.meter.tick();
-        let mut active = Active { io, volume, owner, covers, claimed, asked };
+        let active = Active { io, volume, owner, covers, claimed, asked };
+        if self.moved >= MOVED_MAX && active.len() > SMALL_LEN {
+            let key = self.ios.insert(active);
+            return self.postponed.push_back(key);
+        }
+        self.begin(active);
+    }
+
+    fn begin(&mut self, mut active: Active) {
         // Memory answers on the spot, and then nothing needs to be remembered.
-        match active.io.step(&mut self.volumes[volume].layers) {
-            Step::Done(done) => self.end(&mut active, done),
+        match active.io.step(&mut self.volumes[active.volume].layers) {
+            Step::Done(done) => {
+                self.moved += active.len();
+                self.end(&mut active, done);
+            }
             Step::Submit(op) => {
                 let key = self.ios.insert(active);
                 self.push(Owner::Store(key).token(), op);
             }
         }
+    }
+
+    /// A new turn: what had to wait for it begins, as far as it goes.
+    pub(crate) fn begin_turn(&mut self) {
+        self.now = self.ring.now();
+        self.meter.begin_turn(self.now);
+        self.moved = 0;
+        while self.moved < MOVED_MAX
+            && let Some(key) = self.postponed.pop_front()
+        {
+            if let Some(active) = self.ios.remove(key) {
+                let volume = active.volume;
+                self.begin(active);
+                self.go_on(volume);
+            }
+        }
+    }
+
+    /// Whether anything waits for the next turn and for nothing else.
+    pub(crate) fn has_postponed(&self) -> bool {
+        !self.postponed.is_empty()
     }
 
     /// An operation of an I/O has ended: the next one, or the end.

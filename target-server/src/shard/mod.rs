@@ -148,8 +148,7 @@ impl<R: Ring> Shard<R> {
     pub fn turn(&mut self) -> io::Result<bool> {
         let timeout = self.timeout();
         self.desk.ring.wait(timeout)?;
-        self.desk.now = self.desk.ring.now();
-        self.desk.meter.begin_turn(self.desk.now);
+        self.desk.begin_turn();
         self.read_mailbox();
         while let Some(completion) = self.desk.ring.next_completion() {
             self.dispatch(completion);

@@ -32,6 +32,9 @@ impl Timers {
 impl<R: Ring> Shard<R> {
     /// How long the ring may wait. A shard without connections sleeps until something comes.
     pub(super) fn timeout(&self) -> Option<Duration> {
+        if self.desk.has_postponed() {
+            return Some(Duration::ZERO);
+        }
         if self.peers.is_empty() && !self.desk.is_sanitizing() {
             return None;
         }

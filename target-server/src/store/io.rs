@@ -136,6 +136,11 @@ impl Io {
         self.at..self.at + len
     }
 
+    /// Whether its bytes go through its buffer.
+    pub fn moves_data(&self) -> bool {
+        matches!(self.kind, Kind::Read | Kind::Write { .. })
+    }
+
     /// Gives up before it began.
     pub fn into_buf(self) -> Option<Buf> {
         self.buf

@@ -136,6 +136,12 @@ impl Raw {
         self.stream.write_all(&transmit.to_bytes(|_, _, _| Vec::new())).unwrap();
     }
 
+    /// Commands without data, in one segment: the target finds them all in one receive.
+    pub(crate) fn send_together(&mut self, commands: &[ScsiCommand]) {
+        let bytes: Vec<u8> = commands.iter().flat_map(|command| command.build().0).collect();
+        self.stream.write_all(&bytes).unwrap();
+    }
+
     /// A command as it is by default: SIMPLE, and no data.
     pub(crate) fn command(&mut self, cdb: &[u8]) -> ScsiCommand {
         let mut whole = [0; 16];

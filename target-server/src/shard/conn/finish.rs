@@ -353,8 +353,10 @@ impl Conn {
 
     /// The gather of this turn is closed: what was attached to it is not attached to the next.
     pub(super) fn forget_bodies(&mut self) {
-        for task in self.tasks.iter_mut().flatten() {
-            task.body = None;
+        for slot in self.attached.drain(..) {
+            if let Some(Some(task)) = self.tasks.get_mut(usize::from(slot)) {
+                task.body = None;
+            }
         }
     }
 }
