@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use outband_protocol::Body;
 use outband_protocol::ids::{IscsiName, Itt, TaskId};
-use outband_protocol::limits::{BURST_LEN_MAX, TASKS_INITIAL};
+use outband_protocol::limits::TASKS_INITIAL;
 use outband_protocol::scsi::Status;
 use outband_protocol::target::{self, Command, DataFault, Event, Manage, PeerError, Targets};
 use outband_ring::{Buf, Ring};
@@ -589,14 +589,5 @@ struct Tail(outband_protocol::Tail);
 impl AsRef<[u8]> for Tail {
     fn as_ref(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl Task {
-    /// Bytes of the burst that begins at `base`. Unsolicited data may be more than the command
-    /// needs; it has to be taken all the same.
-    fn burst_len(&self) -> u32 {
-        let unsolicited = if self.base == 0 { self.command.unsolicited_len } else { 0 };
-        (self.len - self.base.min(self.len)).max(unsolicited).min(BURST_LEN_MAX)
     }
 }

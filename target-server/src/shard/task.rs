@@ -1,6 +1,7 @@
 //! One SCSI command in the hands of the shell: its buffer, and what is being done with it.
 
 use outband_protocol::ids::TaskId;
+use outband_protocol::limits::BURST_LEN_MAX;
 use outband_protocol::scsi::Cdb;
 use outband_protocol::target::{Command, DataFault};
 use outband_ring::{Body, Buf};
@@ -165,6 +166,13 @@ impl Task {
             intent: None,
             copying: None,
         }
+    }
+
+    /// Bytes of the burst that begins at `base`. Unsolicited data may be more than the command
+    /// needs; it has to be taken all the same.
+    pub(crate) fn burst_len(&self) -> u32 {
+        let unsolicited = if self.base == 0 { self.command.unsolicited_len } else { 0 };
+        (self.len - self.base.min(self.len)).max(unsolicited).min(BURST_LEN_MAX)
     }
 
     /// As carried through a gather with the task's buffer.
