@@ -4,12 +4,9 @@ use outband_control::access::{ANY_HOST, AccessTable, Epoch, Grant};
 use outband_control::api::{TARGET_PREFIX, TargetNames};
 use outband_protocol::ids::{IscsiName, Isid, Lun};
 use outband_protocol::scsi::reserve::InitiatorPort;
-use outband_target_server::media::{
-    Media, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith,
-};
-use outband_target_server::scsi::{
-    LOCAL_COMPANY, LogicalUnit, LuConfig, NexusId, Request, TargetPort,
-};
+use outband_target_server::exports::DEFAULT_GROUP;
+use outband_target_server::media::{Media, Piece, VolumeName, VolumeSpec, WritePolicy, ZeroWith};
+use outband_target_server::scsi::{LogicalUnit, LuConfig, NexusId, Request, TargetPort};
 use uuid::Uuid;
 
 /// Bytes in a block of every sample.
@@ -26,31 +23,17 @@ pub const fn request(cdb: &[u8], offered: u32) -> Request<'_> {
 /// 1 TiB that [`HOST`] uses, with nothing left to be told.
 #[must_use]
 pub fn logical_unit() -> LogicalUnit {
+    let port = TargetPort::first("iqn.2026-11.local.outband:bench:volume".to_owned());
+    let config = LuConfig::new(Uuid::nil(), port, 1 << 31, BLOCK_LEN);
     let mut unit = LogicalUnit::new(LuConfig {
-        uuid: Uuid::nil(),
-        company: LOCAL_COMPANY,
-        serial: "bench".to_owned(),
-        port: TargetPort {
-            target: "iqn.2026-11.local.outband:bench:volume".to_owned(),
-            portal_group: 1,
-            group: 1,
-            relative: 1,
-        },
-        blocks: 1 << 31,
-        block_size: BLOCK_LEN,
         physical_block_size: 4096,
-        first_block: 0,
-        write_cache: false,
-        volatile: false,
-        read_only: false,
         unmap: true,
         atomic: true,
-        sanitize: false,
-        sanitize_failed: None,
-        rotational: false,
+        ..config
     });
     let name = IscsiName::new("iqn.2026-11.local.outband:host").expect("a name");
-    unit.attach(HOST, InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, 1]) });
+    let isid = Isid([0x80, 0, 0, 0, 0, 1]);
+    unit.attach(HOST, InitiatorPort { name, isid }, DEFAULT_GROUP);
     // The first command of a session is told of the power on; it is not what is measured.
     unit.begin(HOST, &request(&[0; 6], 0));
     unit
@@ -67,23 +50,13 @@ pub fn names() -> TargetNames {
 pub fn volume(number: u32, media: Media, len: u64) -> VolumeSpec {
     let volatile = matches!(media, Media::Memory);
     let piece = Piece { device: Uuid::nil(), media, offset: 0, len, zero: ZeroWith::Writes };
+    let name = VolumeName::new(format!("bench{number}")).expect("a plain word");
+    let id = Uuid::from_u128(u128::from(number) + 1);
     VolumeSpec {
-        id: Uuid::from_u128(u128::from(number) + 1),
-        name: VolumeName::new(format!("bench{number}")).expect("a plain word"),
-        block_size: BLOCK_LEN,
         physical_block_size: 4096,
-        blocks: len / u64::from(BLOCK_LEN),
         write_policy: WritePolicy::High,
-        state: VolumeState::Online,
-        read_only: false,
         volatile,
-        rotational: false,
-        pieces: vec![piece],
-        partitions: Vec::new(),
-        epoch_floor: 0,
-        place: Place::default(),
-        journal: None,
-        allow_sanitize: false,
+        ..VolumeSpec::new(id, name, BLOCK_LEN, vec![piece])
     }
 }
 

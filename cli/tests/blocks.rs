@@ -11,9 +11,7 @@ use std::time::Duration;
 use common::outband;
 use outband_control::access::{ANY_HOST, AccessTable, Epoch, Grant};
 use outband_control::api::TargetNames;
-use outband_target_server::media::{
-    Media, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith,
-};
+use outband_target_server::media::{Media, Piece, VolumeName, VolumeSpec, ZeroWith};
 use outband_target_server::server::{Server, ServerConfig};
 use uuid::Uuid;
 
@@ -50,23 +48,11 @@ async fn volumes(block_sizes: &[u32]) -> (Server, Vec<String>) {
 
 fn memory(name: &str, block_size: u32) -> VolumeSpec {
     let (device, media, zero) = (Uuid::new_v4(), Media::Memory, ZeroWith::Writes);
+    let piece = Piece { device, media, offset: 0, len: LEN, zero };
     VolumeSpec {
-        id: Uuid::new_v4(),
-        name: VolumeName::new(name).unwrap(),
-        block_size,
         physical_block_size: 4096,
-        blocks: LEN / u64::from(block_size),
-        write_policy: WritePolicy::Normal,
-        state: VolumeState::Online,
-        read_only: false,
         volatile: true,
-        rotational: false,
-        pieces: vec![Piece { device, media, offset: 0, len: LEN, zero }],
-        partitions: Vec::new(),
-        epoch_floor: 0,
-        place: Place::default(),
-        journal: None,
-        allow_sanitize: false,
+        ..VolumeSpec::new(Uuid::new_v4(), VolumeName::new(name).unwrap(), block_size, vec![piece])
     }
 }
 

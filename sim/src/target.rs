@@ -11,7 +11,7 @@ use outband_protocol::ids::IscsiName;
 use outband_ring::Ring;
 use outband_target_server::exports::{DEFAULT_GROUP, Exports, Route};
 use outband_target_server::media::WritePolicy;
-use outband_target_server::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
+use outband_target_server::scsi::{LuConfig, TargetPort};
 use outband_target_server::shard::mailbox::{
     Address, Message, SegmentConfig, TargetConfig, VolumeConfig, mailbox,
 };
@@ -248,22 +248,7 @@ pub(crate) fn logical_unit(
     block_size: u32,
     write_cache: bool,
 ) -> LuConfig {
-    LuConfig {
-        uuid: id,
-        company: LOCAL_COMPANY,
-        serial: id.simple().to_string(),
-        port: TargetPort { target: target.to_string(), portal_group: 1, group: 1, relative: 1 },
-        blocks,
-        block_size,
-        physical_block_size: block_size,
-        first_block: 0,
-        write_cache,
-        volatile: false,
-        read_only: false,
-        unmap: true,
-        atomic: false,
-        sanitize: false,
-        sanitize_failed: None,
-        rotational: false,
-    }
+    let port = TargetPort::first(target.to_string());
+    let config = LuConfig::new(id, port, blocks, block_size);
+    LuConfig { write_cache, unmap: true, ..config }
 }

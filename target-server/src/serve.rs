@@ -25,8 +25,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::media::{
-    Media, MediaError, Piece, Place, RawDevice, ReservationPlace, Sidecar, VolumeName, VolumeSpec,
-    VolumeState, WritePolicy, ZeroWith,
+    Media, MediaError, Piece, RawDevice, ReservationPlace, Sidecar, VolumeName, VolumeSpec,
+    WritePolicy, ZeroWith,
 };
 use crate::metrics::sample::{DeviceSample, UnitSample};
 use crate::metrics::text;
@@ -356,25 +356,17 @@ fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError>
     piece.device = sidecar.as_ref().map_or(piece.device, |sidecar| sidecar.spec().device);
     let name = args.name.clone().unwrap_or_else(|| name_of(args.file.as_deref()));
     let spec = VolumeSpec {
-        id,
-        name,
-        block_size,
         physical_block_size: args.physical_block_size.unwrap_or(own),
-        blocks: piece.len / u64::from(block_size),
         write_policy: match args.write_policy {
             Policy::Normal => WritePolicy::Normal,
             Policy::High => WritePolicy::High,
         },
-        state: VolumeState::Online,
         read_only: args.read_only,
         volatile: raw.as_ref().is_none_or(|raw| raw.volatile),
         rotational: raw.as_ref().is_some_and(|raw| raw.rotational),
-        pieces: vec![piece],
-        partitions: Vec::new(),
-        epoch_floor: 0,
-        place: Place::default(),
         allow_sanitize: args.allow_sanitize,
         journal: sidecar.as_ref().filter(|_| !args.read_only).map(|sidecar| sidecar.spec().clone()),
+        ..VolumeSpec::new(id, name, block_size, vec![piece])
     };
     Ok((spec, sidecar))
 }

@@ -116,6 +116,8 @@ pub struct Server<R: Ring = UringRing> {
     threads: Mutex<Vec<JoinHandle<()>>>,
     counters: Vec<Arc<Counters>>,
     portals: Vec<SocketAddr>,
+    /// Tags of the portals' groups, in ascending order.
+    portal_groups: Vec<u16>,
     names: TargetNames,
     reservations: Option<ReservationPlace>,
     state: Mutex<State>,
@@ -216,11 +218,16 @@ impl<R: Ring> Server<R> {
         portals: Vec<SocketAddr>,
         names: TargetNames,
     ) -> Self {
+        let mut portal_groups: Vec<u16> =
+            exports.portals.iter().map(|portal| portal.group).collect();
+        portal_groups.sort_unstable();
+        portal_groups.dedup();
         Self {
             shards,
             threads: Mutex::default(),
             counters: Vec::new(),
             portals,
+            portal_groups,
             names,
             reservations: None,
             state: Mutex::new(State { exports, homes: BTreeMap::new() }),

@@ -1,5 +1,5 @@
-//! Portals grouped by network: what discovery tells, and that the login, the designators and the
-//! relative port agree on it.
+//! Portals grouped by network: what discovery tells, that the login, the designators and the
+//! relative port agree on it, and that reservations are of the path.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
 
@@ -9,7 +9,14 @@ use std::net::SocketAddr;
 
 use common::Target;
 use common::raw::{Raw, Said, config};
+use outband_protocol::login::initiator::Config;
+use outband_protocol::pdu::TaskAttribute::Simple;
 use outband_protocol::pdu::{Request, Response, ScsiCommand};
+use outband_protocol::scsi::Cdb;
+use outband_protocol::scsi::cdb::{ReserveIn, ReserveOut, ReserveOutAction as Action};
+use outband_protocol::scsi::reserve::{
+    InitiatorPort, Kind, List, MoveList, TransportId, parse_full_status,
+};
 
 const PREFIX: &str = "iqn.2026-11.local.outband:test:";
 
@@ -99,4 +106,82 @@ async fn one_isid_by_two_portal_groups_is_two_sessions_and_by_one_it_is_reinstat
     assert!(blue.hear().is_none());
     red.is_silent();
     assert_eq!(target.server.sessions().await.len(), 2);
+}
+
+/// Sessions of one initiator port by the two groups, told of their power on.
+fn paths(portals: &[SocketAddr]) -> [Raw; 2] {
+    [portals[0], portals[1]].map(|portal| {
+        let mut session = Raw::to(portal, &format!("{PREFIX}v"), "a", 5);
+        assert_eq!(session.attentions(), ["02 6/2900"]);
+        session
+    })
+}
+
+/// What PERSISTENT RESERVE IN says to a session.
+fn read_full_status(session: &mut Raw) -> Vec<(u16, u64, bool)> {
+    let cdb = Cdb::PersistentReserveIn { what: ReserveIn::ReadFullStatus, allocation: 4096 };
+    let command = session.command(&cdb.build());
+    session.send(Request::Command(ScsiCommand { read: true, expected_len: 4096, ..command }), &[]);
+    let all = parse_full_status(&session.said().data).unwrap().1;
+    all.iter().map(|one| (one.relative_port, one.key, one.holds.is_some())).collect()
+}
+
+/// Sends PERSISTENT RESERVE OUT and waits for its status.
+fn reserve_out(session: &mut Raw, action: Action, kind: Option<Kind>, list: &[u8]) -> String {
+    let len = u32::try_from(list.len()).unwrap();
+    let cdb = Cdb::PersistentReserveOut(ReserveOut::new(action, kind, len));
+    let command = session.command(&cdb.build());
+    session.send(Request::Command(ScsiCommand { write: true, expected_len: len, ..command }), list);
+    let (itt, end) = session.end();
+    assert_eq!(itt, command.itt);
+    end
+}
+
+fn may_read(session: &mut Raw) -> bool {
+    session.read(0, Simple);
+    !matches!(session.said().response, Response::Command(_))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_is_of_the_path_and_goes_over_to_the_other_when_it_is_moved() {
+    let (_target, portals) = target().await;
+    let [mut blue, mut red] = paths(&portals);
+    let list = List { service_key: 1, ..List::default() }.build();
+    assert_eq!(reserve_out(&mut blue, Action::Register, None, &list), "00");
+    let list = List { key: 1, ..List::default() }.build();
+    let kind = Some(Kind::ExclusiveAccess);
+    assert_eq!(reserve_out(&mut red, Action::Reserve, kind, &list), "18", "not registered there");
+    assert_eq!(reserve_out(&mut blue, Action::Reserve, kind, &list), "00");
+    assert_eq!((may_read(&mut blue), may_read(&mut red)), (true, false));
+    assert_eq!(read_full_status(&mut red), [(1, 1, true)]);
+
+    let Config { name, isid, .. } = config(None, "a", 5);
+    let moved = MoveList {
+        key: 1,
+        service_key: 2,
+        unregister: false,
+        persist: false,
+        relative_port: 2,
+        port: TransportId::Port(InitiatorPort { name, isid }),
+    };
+    assert_eq!(reserve_out(&mut blue, Action::RegisterAndMove, None, &moved.build()), "00");
+    assert_eq!(read_full_status(&mut blue), [(1, 1, false), (2, 2, true)]);
+    assert_eq!((may_read(&mut blue), may_read(&mut red)), (false, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_of_two_paths_registers_both_at_once() {
+    let (_target, portals) = target().await;
+    let [mut blue, mut red] = paths(&portals);
+    let list = List { service_key: 7, all_ports: true, ..List::default() }.build();
+    assert_eq!(reserve_out(&mut blue, Action::RegisterAndIgnore, None, &list), "00");
+    assert_eq!(read_full_status(&mut red), [(1, 7, false), (2, 7, false)]);
+    let list = List { key: 7, ..List::default() }.build();
+    let kind = Some(Kind::ExclusiveAccessRegistrants);
+    assert_eq!(reserve_out(&mut red, Action::Reserve, kind, &list), "00");
+    assert_eq!((may_read(&mut blue), may_read(&mut red)), (true, true));
+    // Another port of the same initiator is somebody else.
+    let mut other = Raw::to(portals[0], &format!("{PREFIX}v"), "a", 6);
+    assert_eq!(other.attentions(), ["02 6/2900"]);
+    assert!(!may_read(&mut other));
 }

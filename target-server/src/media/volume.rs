@@ -54,6 +54,31 @@ pub struct JournalSpec {
 }
 
 impl VolumeSpec {
+    /// A volume of `pieces`, online, to be written with every write on stable storage. Whatever else
+    /// there is to say of it takes `..VolumeSpec::new(…)`.
+    #[must_use]
+    pub fn new(id: Uuid, name: VolumeName, block_size: u32, pieces: Vec<Piece>) -> Self {
+        let len: u64 = pieces.iter().map(|piece| piece.len).sum();
+        Self {
+            id,
+            name,
+            block_size,
+            physical_block_size: block_size,
+            blocks: len / u64::from(block_size),
+            write_policy: WritePolicy::Normal,
+            state: VolumeState::Online,
+            read_only: false,
+            volatile: false,
+            rotational: false,
+            pieces,
+            partitions: Vec::new(),
+            epoch_floor: 0,
+            place: Place::default(),
+            journal: None,
+            allow_sanitize: false,
+        }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         self.blocks * u64::from(self.block_size)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::copy::LIMITS;
 use super::sbc::{ATOMIC_MAX, TRANSFER_MAX, TRANSFER_OPTIMAL, UNMAP_BLOCKS_MAX, UNMAP_EXTENTS_MAX};
-use super::{LogicalUnit, NexusId, Plan, Reply};
+use super::{LogicalUnit, NexusId, Plan, Reply, TargetPort};
 
 /// A company identifier nobody owns: the bit for local assignment is set, as in 02-xx-xx addresses.
 pub const LOCAL_COMPANY: [u8; 3] = [0x02, 0x4F, 0x42];
@@ -51,32 +51,6 @@ const EXTENDED: Extended = Extended {
     volatile_cache: true,
     sense_len_max: 28,
 };
-
-/// A port of the target, with numbers the station keeps apart across units.
-#[derive(Clone, Debug)]
-pub struct TargetPort {
-    /// The target's iSCSI name.
-    pub target: String,
-    /// TARGET PORTAL GROUP TAG, part of the port's own name.
-    pub portal_group: u16,
-    /// TARGET PORT GROUP.
-    pub group: u16,
-    /// RELATIVE TARGET PORT IDENTIFIER, from 1.
-    pub relative: u16,
-}
-
-impl TargetPort {
-    /// The port that portal group `group` is: one further on for each further group.
-    pub(super) fn of_group(&self, group: u16) -> Self {
-        let relative = self.relative.wrapping_add(group.wrapping_sub(self.portal_group));
-        Self { portal_group: group, relative, ..self.clone() }
-    }
-
-    /// The SCSI port name (RFC 7143 §4.4.2).
-    fn name(&self) -> String {
-        format!("{},t,0x{:04x}", self.target, self.portal_group)
-    }
-}
 
 /// The names of a logical unit, none of which another one ever has.
 fn names(company: [u8; 3], uuid: Uuid) -> [Name; 3] {
@@ -131,8 +105,10 @@ impl LogicalUnit {
             Some(inquiry::EXTENDED) => EXTENDED.page(),
             Some(inquiry::MODE_PAGE_POLICY) => inquiry::mode_page_policy(),
             Some(inquiry::PORTS) => {
-                let names = self.port_names();
-                inquiry::ports(&[(self.config.port.relative, names.to_vec())])
+                let names = |port: &TargetPort| vec![Designator::port(Name::Scsi(port.name()))];
+                let ports: Vec<_> =
+                    self.ports().map(|port| (port.relative, names(&port))).collect();
+                inquiry::ports(&ports)
             }
             Some(inquiry::BLOCK_LIMITS) => self.limits().page(),
             Some(inquiry::CHARACTERISTICS) => {
@@ -156,10 +132,6 @@ impl LogicalUnit {
         let ports = numbers.into_iter().chain([Name::Scsi(port.name())]).map(Designator::port);
         let target = Designator::target(Name::Scsi(port.target));
         unit.chain(ports).chain([target]).collect()
-    }
-
-    fn port_names(&self) -> [Designator; 1] {
-        [Designator::port(Name::Scsi(self.config.port.name()))]
     }
 
     fn limits(&self) -> BlockLimits {

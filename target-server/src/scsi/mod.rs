@@ -2,9 +2,11 @@
 //! no clock, no buffers. One [`LogicalUnit`] lives on one shard.
 
 mod attention;
+mod config;
 mod copy;
 mod defects;
 mod identity;
+mod ports;
 mod provision;
 mod reservations;
 mod same;
@@ -16,66 +18,27 @@ mod supported;
 mod update;
 mod verify;
 
-use std::collections::BTreeMap;
-
+pub use self::attention::Attention;
+use self::attention::Attentions;
+pub use self::config::LuConfig;
+use self::copy::Copies;
+pub use self::copy::{Course, Party, Piece, Refusal};
+pub use self::identity::{LOCAL_COMPANY, is_named};
+pub use self::ports::TargetPort;
+pub(crate) use self::provision::lba_status;
+use self::reservations::Reservations;
+pub use self::reservations::{Damaged, Kept, SLOT_LEN, slot_at};
+pub use self::sanitize::Wipe;
 use outband_protocol::ids::Lun;
 use outband_protocol::scsi::cdb::{Expected, opcode};
 use outband_protocol::scsi::copy::List;
 use outband_protocol::scsi::reserve::InitiatorPort;
 use outband_protocol::scsi::sense::{self, Sense};
 use outband_protocol::scsi::{Cdb, Status};
-use uuid::Uuid;
-
-pub use self::attention::Attention;
-use self::attention::Attentions;
-use self::copy::Copies;
-pub use self::copy::{Course, Party, Piece, Refusal};
-pub use self::identity::{LOCAL_COMPANY, TargetPort, is_named};
-pub(crate) use self::provision::lba_status;
-use self::reservations::Reservations;
-pub use self::reservations::{Damaged, Kept, SLOT_LEN, slot_at};
-pub use self::sanitize::Wipe;
 
 /// A session, as a logical unit knows it: the I_T nexus of SAM-5.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NexusId(pub u32);
-
-/// What does not change while a logical unit lives, and what it starts with.
-#[derive(Clone, Debug)]
-pub struct LuConfig {
-    /// The volume. Names are derived from it, never from the unit that serves it.
-    pub uuid: Uuid,
-    /// The IEEE company identifier in the NAA name.
-    pub company: [u8; 3],
-    /// UNIT SERIAL NUMBER.
-    pub serial: String,
-    /// Where it is reached.
-    pub port: TargetPort,
-    /// Blocks on the medium.
-    pub blocks: u64,
-    /// Bytes in a block: 512 or 4096.
-    pub block_size: u32,
-    /// Bytes the device writes at once; a power of two times the block size.
-    pub physical_block_size: u32,
-    /// The block of the volume that it begins at; above 0 in partitions only.
-    pub first_block: u64,
-    /// Write policy *high*: a write is answered from the cache, until FUA or a flush (WCE=1).
-    pub write_cache: bool,
-    /// The medium forgets when its process ends. Its cache cannot be switched off.
-    pub volatile: bool,
-    /// Writes are refused.
-    pub read_only: bool,
-    /// Blocks can be given back, and then read as zeros.
-    pub unmap: bool,
-    /// Writes can happen as a whole or not at all.
-    pub atomic: bool,
-    /// SANITIZE may be asked for.
-    pub sanitize: bool,
-    /// A SANITIZE began and did not end; whether it allows an unrestricted exit (AUSE).
-    pub sanitize_failed: Option<bool>,
-    /// Seeking costs.
-    pub rotational: bool,
-}
 
 /// A command as it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -255,8 +218,6 @@ pub struct LogicalUnit {
     attentions: Attentions,
     copies: Copies,
     reservations: Reservations,
-    /// Portal group of each nexus that did not come by the first one.
-    ports: BTreeMap<NexusId, u16>,
 }
 
 impl LogicalUnit {
@@ -278,7 +239,6 @@ impl LogicalUnit {
             attentions: Attentions::default(),
             copies: Copies::default(),
             reservations: Reservations::default(),
-            ports: BTreeMap::new(),
             config,
         }
     }
@@ -305,24 +265,11 @@ impl LogicalUnit {
         if self.descriptor_sense { sense.descriptors() } else { sense.fixed().to_vec() }
     }
 
-    /// A session began, through this initiator port. It is told so with its first command.
-    pub fn attach(&mut self, nexus: NexusId, port: InitiatorPort) {
+    /// A session began: of this initiator port, by portal group `group`, which is a target port of its
+    /// own. It is told so with its first command.
+    pub fn attach(&mut self, nexus: NexusId, port: InitiatorPort, group: u16) {
         self.attentions.attach(nexus);
-        self.reservations.attach(nexus, port);
-    }
-
-    /// The session came by portal group `group`, which is a target port of its own (RFC 7143 §4.4.2).
-    pub fn came_by(&mut self, nexus: NexusId, group: u16) {
-        if group != self.config.port.portal_group {
-            self.ports.insert(nexus, group);
-        }
-    }
-
-    /// The target port of a nexus.
-    #[must_use]
-    pub fn port_of(&self, nexus: NexusId) -> TargetPort {
-        let first = &self.config.port;
-        self.ports.get(&nexus).map_or_else(|| first.clone(), |group| first.of_group(*group))
+        self.reservations.attach(nexus, port, self.config.port.of_group(group).relative);
     }
 
     /// A session ended.
@@ -330,7 +277,6 @@ impl LogicalUnit {
         self.attentions.detach(nexus);
         self.copies.detach(nexus);
         self.reservations.detach(nexus);
-        self.ports.remove(&nexus);
     }
 
     /// The volume has another size.

@@ -74,15 +74,14 @@ impl LogicalUnit {
         Ok(if stops && !fields.no_flush { Plan::Flush } else { Reply::good().into() })
     }
 
-    /// One group of one port: every portal of the target leads to the same shard.
+    /// One group of all ports: every portal of the target leads to the same shard, equally well.
     pub(super) fn target_port_groups(&self, extended: bool, allocation: u32) -> Plan {
-        let port = &self.config.port;
         let group = PortGroup {
-            group: port.group,
+            group: self.config.port.group,
             preferred: false,
             state: AccessState::ActiveOptimized,
             states: ACTIVE_OPTIMIZED_KNOWN,
-            ports: vec![port.relative],
+            ports: self.ports().map(|port| port.relative).collect(),
         };
         Reply::data(port_groups::report(&[group], extended), allocation).into()
     }

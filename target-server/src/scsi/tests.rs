@@ -4,6 +4,7 @@
 mod bad_input;
 mod copy;
 mod disk;
+mod ports;
 mod primary;
 mod reservations;
 mod sanitize;
@@ -17,8 +18,10 @@ use std::fmt::Write as _;
 use outband_protocol::ids::Isid;
 use outband_protocol::scsi::cdb::{Synchronize, Transfer, Verify};
 use outband_protocol::scsi::sense::FieldPointer;
+use uuid::Uuid;
 
 use super::*;
+use crate::exports::DEFAULT_GROUP;
 
 const A: NexusId = NexusId(1);
 const B: NexusId = NexusId(2);
@@ -31,30 +34,16 @@ fn port(nexus: NexusId) -> InitiatorPort {
 
 /// 512 blocks of 4096 bytes, durable writes, UNMAP.
 fn disk() -> LuConfig {
+    let uuid =
+        Uuid::from_bytes(*b"\x11\x22\x33\x44\x55\x66\x47\x88\x99\xAA\xBB\xCC\xDD\xEE\xFF\x01");
+    let target = "iqn.2026-11.local.outband:pool:vol".to_owned();
+    let port = TargetPort { group: 3, relative: 2, ..TargetPort::first(target) };
     LuConfig {
-        uuid: Uuid::from_bytes(
-            *b"\x11\x22\x33\x44\x55\x66\x47\x88\x99\xAA\xBB\xCC\xDD\xEE\xFF\x01",
-        ),
-        company: LOCAL_COMPANY,
         serial: "S-1".to_owned(),
-        port: TargetPort {
-            target: "iqn.2026-11.local.outband:pool:vol".to_owned(),
-            portal_group: 1,
-            group: 3,
-            relative: 2,
-        },
-        blocks: 512,
-        block_size: 4096,
-        physical_block_size: 4096,
-        first_block: 0,
-        write_cache: false,
-        volatile: false,
-        read_only: false,
         unmap: true,
         atomic: true,
         sanitize: true,
-        sanitize_failed: None,
-        rotational: false,
+        ..LuConfig::new(uuid, port, 512, 4096)
     }
 }
 
@@ -73,14 +62,14 @@ impl Talk {
     /// Host A is there and has been told of its power on.
     fn new(config: LuConfig) -> Self {
         let mut unit = LogicalUnit::new(config);
-        unit.attach(A, port(A));
+        unit.attach(A, port(A), DEFAULT_GROUP);
         assert!(unit.attentions.take(A).is_some());
         Self { unit, trace: String::new() }
     }
 
     /// Another host logs in, which it is told with its first command.
     fn join(&mut self, nexus: NexusId) {
-        self.unit.attach(nexus, port(nexus));
+        self.unit.attach(nexus, port(nexus), DEFAULT_GROUP);
     }
 
     /// Sends a command with as much data as it is for.

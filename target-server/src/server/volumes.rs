@@ -8,12 +8,12 @@ use outband_ring::Ring;
 use uuid::Uuid;
 
 use super::{Home, Server, ask};
-use crate::exports::{DEFAULT_GROUP, Route};
+use crate::exports::Route;
 use crate::media::journal;
 use crate::media::{
     JournalSpec, Media, Piece, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith,
 };
-use crate::scsi::{LOCAL_COMPANY, LuConfig, TargetPort};
+use crate::scsi::{LuConfig, TargetPort};
 use crate::shard::mailbox::{
     JournalConfig, LedgerConfig, Message, SegmentConfig, TargetConfig, VolumeConfig,
 };
@@ -200,18 +200,13 @@ impl Server {
     ) -> TargetConfig {
         let name = self.target_name(spec, partition);
         let mark = spec.journal.as_ref().and_then(|journal| journal.marks.get(&id));
+        let port = TargetPort {
+            group: spec.place.target_port_group,
+            relative: spec.place.relative_port,
+            ..TargetPort::first(name.clone())
+        };
         let lu = LuConfig {
-            uuid: id,
-            company: LOCAL_COMPANY,
-            serial: id.simple().to_string(),
-            port: TargetPort {
-                target: name.clone(),
-                portal_group: DEFAULT_GROUP,
-                group: spec.place.target_port_group,
-                relative: spec.place.relative_port,
-            },
-            blocks,
-            block_size: spec.block_size,
+            portal_groups: self.portal_groups.clone(),
             physical_block_size: spec.physical_block_size.max(spec.block_size),
             first_block: start,
             write_cache: spec.write_policy == WritePolicy::High,
@@ -220,10 +215,9 @@ impl Server {
             unmap: spec.pieces.iter().all(|piece| {
                 matches!(piece.media, Media::Memory) || piece.zero != ZeroWith::Writes
             }),
-            atomic: false,
-            sanitize: false,
             sanitize_failed: mark.map(|mark| mark.unrestricted),
             rotational: spec.rotational,
+            ..LuConfig::new(id, port, blocks, spec.block_size)
         };
         let name = IscsiName::new(&name).expect("a prefix and a checked volume name");
         TargetConfig { id, name, start: start * u64::from(spec.block_size), lu }

@@ -433,8 +433,7 @@ impl<R: Ring> Shard<R> {
             target.sessions.push(key);
             if continues.is_none() {
                 let Identity { initiator: name, isid, .. } = conn.core.identity().clone();
-                target.lu.attach(nexus, InitiatorPort { name, isid });
-                target.lu.came_by(nexus, peer.group);
+                target.lu.attach(nexus, InitiatorPort { name, isid }, peer.group);
             }
             tracing::info!(
                 peer = %peer.wire.peer, host = %conn.host, target = %target.name, "logged in"

@@ -120,7 +120,8 @@ mod tests {
     use outband_ring::{Descriptors, Done, Errno, Token};
 
     use super::*;
-    use crate::scsi::{Kept, LOCAL_COMPANY, LuConfig, NexusId, TargetPort};
+    use crate::exports::DEFAULT_GROUP;
+    use crate::scsi::{Kept, LuConfig, NexusId, TargetPort};
 
     const HOST: NexusId = NexusId(1);
 
@@ -133,24 +134,7 @@ mod tests {
 
     fn config() -> LuConfig {
         let target = "iqn.2026-11.local.outband:test:v".to_owned();
-        LuConfig {
-            uuid: Uuid::from_u128(7),
-            company: LOCAL_COMPANY,
-            serial: String::new(),
-            port: TargetPort { target, portal_group: 1, group: 1, relative: 1 },
-            blocks: 8,
-            block_size: 512,
-            physical_block_size: 512,
-            first_block: 0,
-            write_cache: false,
-            volatile: false,
-            read_only: false,
-            unmap: false,
-            atomic: false,
-            sanitize: false,
-            sanitize_failed: None,
-            rotational: false,
-        }
+        LuConfig::new(Uuid::from_u128(7), TargetPort::first(target), 8, 512)
     }
 
     impl Bench {
@@ -158,7 +142,8 @@ mod tests {
             let mut unit = LogicalUnit::new(config());
             unit.restore_reservations(None);
             let name = "iqn.2026-11.local.host:a".parse().unwrap();
-            unit.attach(HOST, InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, 1]) });
+            let isid = Isid([0x80, 0, 0, 0, 0, 1]);
+            unit.attach(HOST, InitiatorPort { name, isid }, DEFAULT_GROUP);
             let ledger = Ledger::new(Descriptors::new().adopt(()), 0);
             Self { unit, ledger, file: vec![0; 2 * SLOT_LEN] }
         }

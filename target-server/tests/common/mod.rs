@@ -14,9 +14,7 @@ use outband_control::access::{ANY_HOST, AccessTable, Chap, Epoch, Grant};
 use outband_control::api::TargetNames;
 use outband_control::secret::Secret;
 use outband_initiator::{Config, Disk, Error};
-use outband_target_server::media::{
-    Media, Piece, Place, VolumeName, VolumeSpec, VolumeState, WritePolicy, ZeroWith,
-};
+use outband_target_server::media::{Media, Piece, VolumeName, VolumeSpec, ZeroWith};
 use outband_target_server::server::{Server, ServerConfig};
 use uuid::Uuid;
 
@@ -121,22 +119,9 @@ pub(crate) fn memory_of(name: &str, len: u64, block_size: u32) -> VolumeSpec {
     let zero = ZeroWith::Writes;
     let piece = Piece { device: Uuid::new_v4(), media: Media::Memory, offset: 0, len, zero };
     VolumeSpec {
-        id: Uuid::new_v4(),
-        name: VolumeName::new(name).unwrap(),
-        block_size,
         physical_block_size: 4096,
-        blocks: len / u64::from(block_size),
-        write_policy: WritePolicy::Normal,
-        state: VolumeState::Online,
-        read_only: false,
         volatile: true,
-        rotational: false,
-        pieces: vec![piece],
-        partitions: Vec::new(),
-        epoch_floor: 0,
-        place: Place::default(),
-        journal: None,
-        allow_sanitize: false,
+        ..VolumeSpec::new(Uuid::new_v4(), VolumeName::new(name).unwrap(), block_size, vec![piece])
     }
 }
 

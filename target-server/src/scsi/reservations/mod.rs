@@ -18,14 +18,19 @@ use super::{Attention, NexusId};
 /// Registrations that one logical unit keeps; one more gets INSUFFICIENT REGISTRATION RESOURCES.
 pub(super) const REGISTRANTS_MAX: usize = 128;
 
-/// A registered I_T nexus. A logical unit is reached through one target port, so the initiator port
-/// names the nexus.
+/// An I_T nexus (SAM-5 §4.7): what registers and reserves. It outlives the sessions over it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Nexus {
+    initiator: InitiatorPort,
+    /// RELATIVE TARGET PORT IDENTIFIER.
+    target_port: u16,
+}
+
+/// A registered I_T nexus.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Registrant {
-    port: InitiatorPort,
+    nexus: Nexus,
     key: u64,
-    /// ALL_TG_PT, to be told again.
-    all_ports: bool,
 }
 
 /// The reservation there is.
@@ -33,13 +38,13 @@ struct Registrant {
 struct Held {
     kind: Kind,
     /// `None` for the types that all registrants hold.
-    holder: Option<InitiatorPort>,
+    holder: Option<Nexus>,
 }
 
 /// A session that is here, and what it is among the registrants.
 #[derive(Clone, Debug)]
 struct Member {
-    port: InitiatorPort,
+    nexus: Nexus,
     is_registered: bool,
     is_holder: bool,
 }
@@ -85,11 +90,17 @@ struct Effects {
 }
 
 impl Reservations {
-    /// A session began. Its registration, if any, is from an earlier one of the same port.
-    pub(super) fn attach(&mut self, nexus: NexusId, port: InitiatorPort) {
-        let member = Member { port, is_registered: false, is_holder: false };
-        self.members.insert(nexus, member);
+    /// A session began. Its registration, if any, is from an earlier one between the same ports.
+    pub(super) fn attach(&mut self, id: NexusId, initiator: InitiatorPort, target_port: u16) {
+        let nexus = Nexus { initiator, target_port };
+        let member = Member { nexus, is_registered: false, is_holder: false };
+        self.members.insert(id, member);
         self.refresh();
+    }
+
+    /// The relative identifier of the target port of a session.
+    pub(super) fn target_port_of(&self, id: NexusId) -> Option<u16> {
+        self.members.get(&id).map(|member| member.nexus.target_port)
     }
 
     /// A session ended. RESERVE(6) ends with it, a registration does not.
@@ -129,20 +140,20 @@ impl Reservations {
         }
     }
 
-    /// The same for what is done here in the name of an initiator: as its best placed port may.
+    /// The same for what is done here in the name of an initiator: as its best placed nexus may.
     fn bars_host(&self, host: &str, kind: UnderReservation) -> bool {
         let members = self.members.iter();
-        let mut own = members.filter(|(_, member)| member.port.name.as_str() == host).peekable();
+        let mut own = members.filter(|(_, member)| member.nexus.is_of(host)).peekable();
         if own.peek().is_some() {
             return own.all(|(nexus, _)| self.bars(*nexus, kind));
         }
-        let registered = self.registrants.iter().find(|one| one.port.name.as_str() == host);
         let Some(held) = &self.held else {
             return self.unit_holder.is_some();
         };
-        let is_free = registered.is_some_and(|one| {
-            held.kind.is_for_registrants() || held.holder.as_ref() == Some(&one.port)
-        });
+        let is_free =
+            self.registrants.iter().filter(|one| one.nexus.is_of(host)).any(|one| {
+                held.kind.is_for_registrants() || held.holder.as_ref() == Some(&one.nexus)
+            });
         !is_free && (kind != UnderReservation::Reads || held.kind.is_exclusive())
     }
 
@@ -187,7 +198,7 @@ impl Reservations {
 
     /// Forgets the registrations of an initiator, or all: its grant has ended.
     pub(super) fn forget(&mut self, initiator: Option<&str>) -> Vec<(NexusId, Attention)> {
-        let gone = |one: &Registrant| initiator.is_none_or(|name| one.port.name.as_str() == name);
+        let gone = |one: &Registrant| initiator.is_none_or(|name| one.nexus.is_of(name));
         let mut told = Vec::new();
         while let Some(index) = self.registrants.iter().position(gone) {
             told.extend(self.unregister(index));
@@ -199,10 +210,10 @@ impl Reservations {
     /// Brings up to date what is known of the sessions.
     fn refresh(&mut self) {
         for member in self.members.values_mut() {
-            let is_own = |one: &Registrant| one.port == member.port;
+            let is_own = |one: &Registrant| one.nexus == member.nexus;
             member.is_registered = self.registrants.iter().any(is_own);
             member.is_holder = self.held.as_ref().is_some_and(|held| match &held.holder {
-                Some(holder) => *holder == member.port,
+                Some(holder) => *holder == member.nexus,
                 None => member.is_registered,
             });
         }
@@ -216,13 +227,24 @@ impl Reservations {
         self.refresh();
     }
 
-    /// The sessions of a port; there is at most one, except while it is replaced.
-    fn sessions_of<'a>(&'a self, port: &'a InitiatorPort) -> impl Iterator<Item = NexusId> + 'a {
-        let sessions = self.members.iter().filter(move |(_, member)| member.port == *port);
-        sessions.map(|(nexus, _)| *nexus)
+    /// The sessions over a nexus; there is at most one, except while it is replaced.
+    fn sessions_of<'a>(&'a self, nexus: &'a Nexus) -> impl Iterator<Item = NexusId> + 'a {
+        let sessions = self.members.iter().filter(move |(_, member)| member.nexus == *nexus);
+        sessions.map(|(id, _)| *id)
     }
 
-    fn index_of(&self, port: &InitiatorPort) -> Option<usize> {
-        self.registrants.iter().position(|one| one.port == *port)
+    fn index_of(&self, nexus: &Nexus) -> Option<usize> {
+        self.registrants.iter().position(|one| one.nexus == *nexus)
+    }
+}
+
+impl Nexus {
+    fn is_of(&self, initiator: &str) -> bool {
+        self.initiator.name.as_str() == initiator
+    }
+
+    /// The nexus of the same initiator port with another port of the target.
+    fn at(&self, target_port: u16) -> Self {
+        Self { target_port, ..self.clone() }
     }
 }

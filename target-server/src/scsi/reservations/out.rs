@@ -10,7 +10,7 @@ use outband_protocol::scsi::sense::{
     INVALID_RELEASE,
 };
 
-use super::{Effects, Held, REGISTRANTS_MAX, Refusal, Registrant, Reservations};
+use super::{Effects, Held, Nexus, REGISTRANTS_MAX, Refusal, Registrant, Reservations};
 use crate::scsi::{Attention, NexusId};
 
 /// Bits of the byte with APTPL and SPEC_I_PT.
@@ -18,21 +18,21 @@ const APTPL: u8 = 0;
 const SPEC_I_PT: u8 = 3;
 
 impl Reservations {
-    /// Carries one out. `relative_port` is the target port's own number. What it is refused for
-    /// changes nothing.
+    /// Carries one out. `ports` are the relative identifiers of all target ports. What it is refused
+    /// for changes nothing.
     pub(super) fn out(
         &mut self,
         nexus: NexusId,
-        relative_port: u16,
+        ports: &[u16],
         cdb: &ReserveOut,
         list: &[u8],
     ) -> Result<Effects, Refusal> {
-        let own = self.members.get(&nexus).ok_or(Refusal::Conflict)?.port.clone();
+        let own = self.members.get(&nexus).ok_or(Refusal::Conflict)?.nexus.clone();
         let was_persistent = self.persists;
         let mut effects = if cdb.action == ReserveOutAction::RegisterAndMove {
-            self.register_and_move(&own, relative_port, &MoveList::parse(list)?)?
+            self.register_and_move(&own, ports, &MoveList::parse(list)?)?
         } else {
-            self.act(&own, cdb, &List::parse(list)?)?
+            self.act(&own, ports, cdb, &List::parse(list)?)?
         };
         effects.told.retain(|(told, _)| *told != nexus);
         effects.aborted.retain(|aborted| *aborted != nexus);
@@ -42,7 +42,8 @@ impl Reservations {
 
     fn act(
         &mut self,
-        own: &InitiatorPort,
+        own: &Nexus,
+        ports: &[u16],
         cdb: &ReserveOut,
         list: &List,
     ) -> Result<Effects, Refusal> {
@@ -51,8 +52,8 @@ impl Reservations {
             return Err(INVALID_FIELD_IN_LIST.at_list_bit(LIST_FLAGS_AT, SPEC_I_PT).into());
         }
         match cdb.action {
-            ReserveOutAction::Register => self.register(own, list, false),
-            ReserveOutAction::RegisterAndIgnore => self.register(own, list, true),
+            ReserveOutAction::Register => self.register(own, ports, list, false),
+            ReserveOutAction::RegisterAndIgnore => self.register(own, ports, list, true),
             action => {
                 self.check_key(own, list.key)?;
                 match action {
@@ -73,7 +74,7 @@ impl Reservations {
     }
 
     /// Who is not registered, or does not know its own key, has nothing to say (SPC-4 §5.13.5).
-    fn check_key(&self, own: &InitiatorPort, key: u64) -> Result<usize, Refusal> {
+    fn check_key(&self, own: &Nexus, key: u64) -> Result<usize, Refusal> {
         let index = self.index_of(own).ok_or(Refusal::Conflict)?;
         if self.registrants[index].key == key { Ok(index) } else { Err(Refusal::Conflict) }
     }
@@ -85,55 +86,72 @@ impl Reservations {
         Ok(())
     }
 
-    /// REGISTER and REGISTER AND IGNORE EXISTING KEY (SPC-4 §5.13.7).
+    /// REGISTER and REGISTER AND IGNORE EXISTING KEY (SPC-4 §5.13.7). With ALL_TG_PT it is as if the same
+    /// had come through every port of the target (§6.16.3), but all or nothing, and whoever ends
+    /// registrations need not have one at each.
     fn register(
         &mut self,
-        own: &InitiatorPort,
+        own: &Nexus,
+        ports: &[u16],
         list: &List,
         ignore: bool,
     ) -> Result<Effects, Refusal> {
-        let index = self.index_of(own);
-        let known = index.map_or(0, |index| self.registrants[index].key);
-        if !ignore && list.key != known {
-            return Err(Refusal::Conflict);
+        let only = [own.target_port];
+        let ports = if list.all_ports { ports } else { &only };
+        let is_new = self.index_of(own).is_none();
+        for nexus in ports.iter().map(|port| own.at(*port)) {
+            let known = self.index_of(&nexus).map(|index| self.registrants[index].key);
+            let is_right = known.map_or(list.key == 0 || nexus != *own, |key| list.key == key);
+            if !ignore && !is_right {
+                return Err(Refusal::Conflict);
+            }
         }
         // Names of other ports go with a new registration only.
-        if list.ports.is_some() && (index.is_some() || list.service_key == 0) {
+        if list.ports.is_some() && (!is_new || list.service_key == 0) {
             return Err(INVALID_FIELD_IN_CDB.into());
         }
         self.check_persist(list.persist, LIST_FLAGS_AT)?;
         let mut effects = Effects::default();
-        match index {
-            None if list.service_key == 0 => {}
-            None => self.add(own, list)?,
-            Some(index) if list.service_key == 0 => effects.told = self.unregister(index),
-            Some(index) => {
-                let all_ports = list.all_ports;
-                let one = &mut self.registrants[index];
-                *one = Registrant { port: own.clone(), key: list.service_key, all_ports };
+        if list.service_key == 0 {
+            for nexus in ports.iter().map(|port| own.at(*port)) {
+                let told = self.index_of(&nexus).map(|index| self.unregister(index));
+                effects.told.extend(told.into_iter().flatten());
             }
+        } else {
+            self.add(own, ports, list)?;
         }
         self.persists = list.persist;
         self.generation = self.generation.wrapping_add(1);
         Ok(effects)
     }
 
-    /// A new registration, and those of the ports that come with it: all or none.
-    fn add(&mut self, own: &InitiatorPort, list: &List) -> Result<(), Refusal> {
-        let mut new = vec![own.clone()];
+    /// Registers the sender, and the initiator ports that come with it, at each of `ports`: all or none.
+    fn add(&mut self, own: &Nexus, ports: &[u16], list: &List) -> Result<(), Refusal> {
+        let mut new: Vec<Nexus> = Vec::new();
         for id in list.ports.iter().flatten() {
-            for port in self.ports_of(id)? {
-                if new.contains(&port) || self.index_of(&port).is_some() {
-                    return Err(INVALID_FIELD_IN_LIST.at_list(MOVE_PORT_AT).into());
+            for initiator in self.ports_of(id)? {
+                for target_port in ports {
+                    let nexus = Nexus { initiator: initiator.clone(), target_port: *target_port };
+                    let is_own = nexus.initiator == own.initiator;
+                    if is_own || new.contains(&nexus) || self.index_of(&nexus).is_some() {
+                        return Err(INVALID_FIELD_IN_LIST.at_list(MOVE_PORT_AT).into());
+                    }
+                    new.push(nexus);
                 }
-                new.push(port);
             }
         }
-        if self.registrants.len() + new.len() > REGISTRANTS_MAX {
+        let own = ports.iter().map(|port| own.at(*port));
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            own.partition(|nexus| self.index_of(nexus).is_some());
+        if self.registrants.len() + new.len() + unknown.len() > REGISTRANTS_MAX {
             return Err(INSUFFICIENT_REGISTRATION_RESOURCES.into());
         }
-        let (key, all_ports) = (list.service_key, list.all_ports);
-        self.registrants.extend(new.into_iter().map(|port| Registrant { port, key, all_ports }));
+        let key = list.service_key;
+        for one in self.registrants.iter_mut().filter(|one| known.contains(&one.nexus)) {
+            one.key = key;
+        }
+        let all = unknown.into_iter().chain(new);
+        self.registrants.extend(all.map(|nexus| Registrant { nexus, key }));
         Ok(())
     }
 
@@ -143,8 +161,11 @@ impl Reservations {
             TransportId::Port(port) => return Ok(vec![port.clone()]),
             TransportId::Device(name) => name,
         };
-        let here = self.members.values().filter(|member| member.port.name == *name);
-        let ports: Vec<_> = here.map(|member| member.port.clone()).collect();
+        let here = self.members.values().map(|member| &member.nexus.initiator);
+        let mut ports: Vec<_> = here.filter(|port| port.name == *name).cloned().collect();
+        // One of them may be here by several ports of the target.
+        ports.sort_unstable();
+        ports.dedup();
         if ports.is_empty() {
             return Err(INVALID_FIELD_IN_LIST.at_list(MOVE_PORT_AT).into());
         }
@@ -158,7 +179,7 @@ impl Reservations {
             return Vec::new();
         };
         let is_released = match &held.holder {
-            Some(holder) => *holder == gone.port,
+            Some(holder) => *holder == gone.nexus,
             None => self.registrants.is_empty(),
         };
         if !is_released {
@@ -182,10 +203,10 @@ impl Reservations {
         whom: impl Iterator<Item = &'a Registrant>,
         what: Attention,
     ) -> Vec<(NexusId, Attention)> {
-        whom.flat_map(|one| self.sessions_of(&one.port)).map(|nexus| (nexus, what)).collect()
+        whom.flat_map(|one| self.sessions_of(&one.nexus)).map(|nexus| (nexus, what)).collect()
     }
 
-    fn is_holder(&self, own: &InitiatorPort) -> bool {
+    fn is_holder(&self, own: &Nexus) -> bool {
         self.held.as_ref().is_some_and(|held| match &held.holder {
             Some(holder) => holder == own,
             None => self.index_of(own).is_some(),
@@ -193,7 +214,7 @@ impl Reservations {
     }
 
     /// RESERVE (SPC-4 §5.13.9).
-    fn reserve(&mut self, own: &InitiatorPort, cdb: &ReserveOut) -> Result<Effects, Refusal> {
+    fn reserve(&mut self, own: &Nexus, cdb: &ReserveOut) -> Result<Effects, Refusal> {
         if self.held.is_some() && !self.is_holder(own) {
             return Err(Refusal::Conflict);
         }
@@ -206,13 +227,13 @@ impl Reservations {
         Ok(Effects::default())
     }
 
-    fn hold(&mut self, own: &InitiatorPort, kind: Kind) {
+    fn hold(&mut self, own: &Nexus, kind: Kind) {
         let holder = (!kind.is_for_all()).then(|| own.clone());
         self.held = Some(Held { kind, holder });
     }
 
     /// RELEASE (SPC-4 §5.13.11.2.2).
-    fn release(&mut self, own: &InitiatorPort, cdb: &ReserveOut) -> Result<Effects, Refusal> {
+    fn release(&mut self, own: &Nexus, cdb: &ReserveOut) -> Result<Effects, Refusal> {
         let Some(kind) = self.held.as_ref().filter(|_| self.is_holder(own)).map(|held| held.kind)
         else {
             return Ok(Effects::default());
@@ -238,19 +259,19 @@ impl Reservations {
     #[allow(clippy::type_complexity, reason = "the two lists of `Effects`, which PREEMPT cuts")]
     fn preempt(
         &mut self,
-        own: &InitiatorPort,
+        own: &Nexus,
         cdb: &ReserveOut,
         key: u64,
     ) -> Result<(Vec<(NexusId, Attention)>, Vec<NexusId>), Refusal> {
         let takes_over = self.held.as_ref().is_some_and(|held| match &held.holder {
             Some(holder) => {
-                self.registrants.iter().any(|one| one.port == *holder && one.key == key)
+                self.registrants.iter().any(|one| one.nexus == *holder && one.key == key)
             }
             None => key == 0,
         });
         let is_meant = |one: &Registrant| {
             if takes_over {
-                (key == 0 || one.key == key) && one.port != *own
+                (key == 0 || one.key == key) && one.nexus != *own
             } else {
                 one.key == key
             }
@@ -276,15 +297,15 @@ impl Reservations {
             self.held = None;
         }
         self.generation = self.generation.wrapping_add(1);
-        let preempted = gone.iter().flat_map(|one| self.sessions_of(&one.port)).collect();
+        let preempted = gone.iter().flat_map(|one| self.sessions_of(&one.nexus)).collect();
         Ok((told, preempted))
     }
 
     /// REGISTER AND MOVE (SPC-4 §5.13.8): gives the reservation to another nexus.
     fn register_and_move(
         &mut self,
-        own: &InitiatorPort,
-        relative_port: u16,
+        own: &Nexus,
+        ports: &[u16],
         list: &MoveList,
     ) -> Result<Effects, Refusal> {
         let index = self.check_key(own, list.key)?;
@@ -293,24 +314,27 @@ impl Reservations {
         if list.service_key == 0 {
             return Err(INVALID_FIELD_IN_LIST.at_list(SERVICE_KEY_AT).into());
         }
-        if list.relative_port != relative_port {
+        if !ports.contains(&list.relative_port) {
             return Err(INVALID_FIELD_IN_LIST.at_list(MOVE_RELATIVE_PORT_AT).into());
         }
         let to = match &list.port {
-            TransportId::Port(port) if port != own => port.clone(),
-            _ => return Err(INVALID_FIELD_IN_LIST.at_list(MOVE_PORT_AT).into()),
+            TransportId::Port(port) => {
+                Nexus { initiator: port.clone(), target_port: list.relative_port }
+            }
+            TransportId::Device(_) => {
+                return Err(INVALID_FIELD_IN_LIST.at_list(MOVE_PORT_AT).into());
+            }
         };
+        if to == *own {
+            return Err(INVALID_FIELD_IN_LIST.at_list(MOVE_PORT_AT).into());
+        }
         self.check_persist(list.persist, MOVE_FLAGS_AT)?;
         match self.index_of(&to) {
             Some(known) => self.registrants[known].key = list.service_key,
             None if self.registrants.len() >= REGISTRANTS_MAX => {
                 return Err(INSUFFICIENT_REGISTRATION_RESOURCES.into());
             }
-            None => self.registrants.push(Registrant {
-                port: to.clone(),
-                key: list.service_key,
-                all_ports: false,
-            }),
+            None => self.registrants.push(Registrant { nexus: to.clone(), key: list.service_key }),
         }
         self.hold(&to, kind);
         if list.unregister {

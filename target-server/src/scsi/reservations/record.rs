@@ -6,15 +6,18 @@ use outband_protocol::ids::{IscsiName, Isid};
 use outband_protocol::scsi::reserve::{InitiatorPort, Kind};
 use uuid::Uuid;
 
-use super::{Held, Registrant, Reservations};
+use super::{Held, Nexus, Registrant, Reservations};
 
 /// Bytes of a slot, more than the fullest record has: 128 names of 223 bytes.
 pub const SLOT_LEN: usize = 32 * 1024;
 const MAGIC: [u8; 8] = *b"OBRESERV";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// From before a target had several ports: without the target port of a registrant.
+const VERSION_OF_ONE_PORT: u32 = 1;
+/// What stands for it; no port has the number 0 (SPC-4 §4.5.3).
+const THE_ONLY_PORT: u16 = 0;
 const HEAD_LEN: usize = 40;
-/// Bits of a registrant's flags.
-const ALL_PORTS: u8 = 0x01;
+/// A registrant's flag. The first bit was ALL_TG_PT.
 const HOLDER: u8 = 0x02;
 
 /// Reservations that were kept, and the number of the record.
@@ -77,12 +80,13 @@ impl Reservations {
         let count = u8::try_from(registrants.len()).expect("at most 128 registrants");
         record.push(count);
         for one in registrants {
-            let holds = held.is_some_and(|held| held.holder.as_ref() == Some(&one.port));
-            let all = if one.all_ports { ALL_PORTS } else { 0 };
-            record.push(all | if holds { HOLDER } else { 0 });
+            let holds = held.is_some_and(|held| held.holder.as_ref() == Some(&one.nexus));
+            record.push(if holds { HOLDER } else { 0 });
             record.extend(one.key.to_be_bytes());
-            record.extend(one.port.isid.0);
-            let name = one.port.name.as_str().as_bytes();
+            record.extend(one.nexus.target_port.to_be_bytes());
+            let initiator = &one.nexus.initiator;
+            record.extend(initiator.isid.0);
+            let name = initiator.name.as_str().as_bytes();
             record.push(u8::try_from(name.len()).expect("a name has at most 223 bytes"));
             record.extend(name);
         }
@@ -92,10 +96,16 @@ impl Reservations {
         record
     }
 
-    /// There is a place to keep them, and this is what was there.
-    pub(super) fn restore(&mut self, kept: Option<Kept>) {
+    /// There is a place to keep them, and this is what was there. `first_port` is the target port of
+    /// records from when there was only one.
+    pub(super) fn restore(&mut self, kept: Option<Kept>, first_port: u16) {
         self.can_persist = true;
-        if let Some(kept) = kept {
+        if let Some(mut kept) = kept {
+            let holder = kept.held.iter_mut().filter_map(|held| held.holder.as_mut());
+            let nexuses = kept.registrants.iter_mut().map(|one| &mut one.nexus).chain(holder);
+            for nexus in nexuses.filter(|nexus| nexus.target_port == THE_ONLY_PORT) {
+                nexus.target_port = first_port;
+            }
             // Something was kept only while APTPL was set, and it stays set.
             self.persists = !kept.registrants.is_empty();
             self.registrants = kept.registrants;
@@ -120,8 +130,9 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 fn decode(slot: &[u8]) -> Option<(Uuid, Kept)> {
     let mut reader = Reader(slot);
-    let is_ours = reader.take::<8>()? == MAGIC && u32::from_be_bytes(reader.take()?) == VERSION;
-    if !is_ours {
+    let is_ours = reader.take::<8>()? == MAGIC;
+    let version = u32::from_be_bytes(reader.take()?);
+    if !is_ours || !matches!(version, VERSION_OF_ONE_PORT | VERSION) {
         return None;
     }
     let whose = Uuid::from_bytes(reader.take()?);
@@ -139,14 +150,19 @@ fn decode(slot: &[u8]) -> Option<(Uuid, Kept)> {
     for _ in 0..count {
         let [flags] = body.take()?;
         let key = u64::from_be_bytes(body.take()?);
+        let target_port = match version {
+            VERSION_OF_ONE_PORT => THE_ONLY_PORT,
+            _ => u16::from_be_bytes(body.take()?),
+        };
         let isid = Isid(body.take()?);
         let [len] = body.take()?;
         let name = std::str::from_utf8(body.bytes(len.into())?).ok()?;
-        let port = InitiatorPort { name: IscsiName::new(name).ok()?, isid };
+        let initiator = InitiatorPort { name: IscsiName::new(name).ok()?, isid };
+        let nexus = Nexus { initiator, target_port };
         if flags & HOLDER != 0 {
-            holder = Some(port.clone());
+            holder = Some(nexus.clone());
         }
-        registrants.push(Registrant { port, key, all_ports: flags & ALL_PORTS != 0 });
+        registrants.push(Registrant { nexus, key });
     }
     let held = match code {
         0 => None,

@@ -4,11 +4,11 @@
 use outband_protocol::ids::IscsiName;
 use outband_protocol::scsi::cdb::usage::{self, UnderReservation};
 use outband_protocol::scsi::cdb::{Cdb, ReserveIn, ReserveOut, ReserveOutAction, opcode};
-use outband_protocol::scsi::reserve::{self, FullStatus, InitiatorPort, LIST_LEN};
+use outband_protocol::scsi::reserve::{self, FullStatus, LIST_LEN};
 use outband_protocol::scsi::sense::{PARAMETER_LIST_LENGTH_ERROR, Sense};
 use outband_protocol::scsi::{Cdb as Block, Status};
 
-use super::{Kept, Refusal, Reservations};
+use super::{Kept, Nexus, Refusal, Registrant, Reservations};
 use crate::scsi::{LogicalUnit, NexusId, Plan, Reply};
 
 /// The longest list that is taken: thirty names of ports.
@@ -90,8 +90,7 @@ impl LogicalUnit {
                 reserve::capabilities(reservations.can_persist, reservations.persists).to_vec()
             }
             ReserveIn::ReadFullStatus => {
-                let all = reservations.full_status(self.config.port.relative);
-                reserve::full_status(generation, &all)
+                reserve::full_status(generation, &reservations.full_status())
             }
         };
         Reply::data(data, allocation.into()).into()
@@ -116,7 +115,8 @@ impl LogicalUnit {
         list: &[u8],
     ) -> Plan {
         let before = self.reservations.version;
-        let effects = match self.reservations.out(nexus, self.config.port.relative, fields, list) {
+        let ports: Vec<u16> = self.ports().map(|port| port.relative).collect();
+        let effects = match self.reservations.out(nexus, &ports, fields, list) {
             Ok(effects) => effects,
             Err(refusal) => return refusal.into(),
         };
@@ -142,7 +142,7 @@ impl LogicalUnit {
 
     /// There is a place where reservations survive power loss; `kept` was there.
     pub fn restore_reservations(&mut self, kept: Option<Kept>) {
-        self.reservations.restore(kept);
+        self.reservations.restore(kept, self.config.port.relative);
     }
 
     /// Counts the changes that have to be kept; what [`Self::reservations_record`] gives is of this
@@ -176,18 +176,19 @@ impl Reservations {
         Some((key.map_or(0, |index| self.registrants[index].key), held.kind))
     }
 
-    fn full_status(&self, relative_port: u16) -> Vec<FullStatus> {
-        let holds = |port: &InitiatorPort| {
+    /// Each nexus by itself, as is allowed even after ALL_TG_PT (SPC-4 §6.15.5): they can part ways.
+    fn full_status(&self) -> Vec<FullStatus> {
+        let holds = |nexus: &Nexus| {
             let held = self.held.as_ref()?;
-            let is_holder = held.holder.as_ref().is_none_or(|holder| holder == port);
+            let is_holder = held.holder.as_ref().is_none_or(|holder| holder == nexus);
             is_holder.then_some(held.kind)
         };
-        let status = |one: &super::Registrant| FullStatus {
+        let status = |one: &Registrant| FullStatus {
             key: one.key,
-            all_ports: one.all_ports,
-            holds: holds(&one.port),
-            relative_port,
-            port: one.port.clone(),
+            all_ports: false,
+            holds: holds(&one.nexus),
+            relative_port: one.nexus.target_port,
+            port: one.nexus.initiator.clone(),
         };
         self.registrants.iter().map(status).collect()
     }

@@ -1,6 +1,7 @@
 //! Reservations: who may do what, who is told what, and what survives.
 
 mod kept;
+mod ports;
 mod preempt;
 mod unit;
 
@@ -333,8 +334,9 @@ fn a_registration_outlives_its_session_and_belongs_to_the_port() {
     // The same initiator through another port is somebody else.
     let again = NexusId(10);
     let other = NexusId(11);
-    talk.unit.attach(again, port(A));
-    talk.unit.attach(other, InitiatorPort { isid: Isid([0x80, 0, 0, 0, 0, 9]), ..port(A) });
+    talk.unit.attach(again, port(A), DEFAULT_GROUP);
+    let second = InitiatorPort { isid: Isid([0x80, 0, 0, 0, 0, 9]), ..port(A) };
+    talk.unit.attach(other, second, DEFAULT_GROUP);
     assert_eq!([again, other].map(|nexus| talk.told(nexus)), ["UnitAttention 29/00"; 2]);
     assert_eq!(talk.access(again), (true, true));
     assert_eq!(talk.access(other), (false, false));
@@ -444,21 +446,20 @@ fn there_is_room_for_so_many_registrations_and_no_more() {
 #[test]
 fn full_status_says_who_holds_it_and_through_which_port() {
     let mut talk = Talk::of_three();
-    let list = List { service_key: 5, all_ports: true, ..List::default() };
-    talk.out(A, Action::Register, None, &list.build());
+    talk.enrol(A, 5);
     talk.enrol(B, 6);
     talk.reserve(B, 6, Kind::WriteExclusiveRegistrants);
-    let status = |nexus, key, all_ports, holds| FullStatus {
+    let status = |nexus, key, holds| FullStatus {
         key,
-        all_ports,
+        all_ports: false,
         holds,
         relative_port: 2,
         port: port(nexus),
     };
     let held = Some(Kind::WriteExclusiveRegistrants);
-    assert_eq!(talk.full_status(), [status(A, 5, true, None), status(B, 6, false, held)]);
+    assert_eq!(talk.full_status(), [status(A, 5, None), status(B, 6, held)]);
     talk.release(B, 6, Kind::WriteExclusiveRegistrants);
     talk.reserve(B, 6, Kind::ExclusiveAccessAll);
     let all = Some(Kind::ExclusiveAccessAll);
-    assert_eq!(talk.full_status(), [status(A, 5, true, all), status(B, 6, false, all)]);
+    assert_eq!(talk.full_status(), [status(A, 5, all), status(B, 6, all)]);
 }

@@ -36,7 +36,7 @@ impl Disk {
 fn keeping() -> Talk {
     let mut talk = Talk::of_three();
     talk.unit.restore_reservations(None);
-    let list = List { service_key: 1, persist: true, all_ports: true, ..List::default() };
+    let list = List { service_key: 1, persist: true, ..List::default() };
     assert_eq!(talk.out(A, Action::Register, None, &list.build()), "Good");
     talk
 }
@@ -158,6 +158,29 @@ fn a_damaged_record_is_never_read_as_another_state() {
 }
 
 #[test]
+fn a_record_from_when_a_target_had_one_port_is_of_the_first() {
+    let name = port(A).name.to_string();
+    let mut record = [&b"OBRESERV"[..], &[0, 0, 0, 1], disk().uuid.as_bytes()].concat();
+    record.extend(1u64.to_be_bytes());
+    // Held as exclusive access by its one registrant, who has said ALL_TG_PT.
+    let mut body = vec![3, 1, 0x03];
+    body.extend(7u64.to_be_bytes());
+    body.extend(port(A).isid.0);
+    body.push(u8::try_from(name.len()).unwrap());
+    body.extend(name.as_bytes());
+    record.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
+    record.extend(body);
+    record.extend(crc_fast::crc32_iscsi(&record).to_be_bytes());
+
+    let mut talk = Talk::of_three();
+    talk.unit.restore_reservations(Kept::load(&record, disk().uuid).unwrap());
+    assert_eq!(talk.held(), Some((7, Kind::ExclusiveAccess)));
+    let status = &talk.full_status()[0];
+    assert_eq!((status.port.clone(), status.relative_port), (port(A), 2));
+    assert_eq!([A, B].map(|nexus| talk.access(nexus)), [(true, true), (false, false)]);
+}
+
+#[test]
 fn the_fullest_record_fits_its_slot() {
     let mut talk = Talk::of_three();
     talk.unit.restore_reservations(None);
@@ -166,7 +189,7 @@ fn the_fullest_record_fits_its_slot() {
     let port = |number| InitiatorPort { name: name(number), isid: Isid([0x80, 0, 0, 0, 0, 1]) };
     for number in 0..128 {
         let nexus = NexusId(100 + number);
-        talk.unit.attach(nexus, port(number));
+        talk.unit.attach(nexus, port(number), DEFAULT_GROUP);
         talk.told(nexus);
         let list = List { service_key: u64::MAX, persist: true, ..List::default() };
         assert_eq!(talk.out(nexus, Action::Register, None, &list.build()), "Good");
