@@ -16,6 +16,7 @@ fn pool(units: u32) -> Pool {
             size: u64::from(volume + 1) << 30,
             block_size: 512,
             volatile: false,
+            allow_sanitize: false,
         });
         UnitSpace {
             id: Uuid::from_u128(u128::from(number)),
@@ -45,6 +46,7 @@ fn allocate(criterion: &mut Criterion) {
                 placement,
                 pinned: None,
                 volatile: false,
+                allow_sanitize: false,
                 reuse,
             };
             let id = BenchmarkId::new("units", units);

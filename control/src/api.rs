@@ -161,6 +161,9 @@ pub struct VolumeInfo {
     pub write_policy: WritePolicy,
     /// Lies on memory.
     pub volatile: bool,
+    /// Its hosts may ask for SANITIZE.
+    #[serde(default)]
+    pub allow_sanitize: bool,
 }
 
 /// A run of bytes on one device.
@@ -289,6 +292,9 @@ pub struct VolumeCreate {
     /// Memory devices will do.
     #[serde(default)]
     pub volatile: bool,
+    /// Its hosts may ask for SANITIZE.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_sanitize: bool,
 }
 
 /// Make a volume larger.

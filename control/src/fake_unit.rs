@@ -84,6 +84,7 @@ pub(crate) fn volume(name: &str) -> VolumeInfo {
         lun: 0,
         write_policy: WritePolicy::Normal,
         volatile: false,
+        allow_sanitize: false,
     }
 }
 

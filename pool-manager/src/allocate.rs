@@ -38,13 +38,17 @@ pub struct IdleVolume {
     /// Bytes in one of its blocks.
     pub block_size: u32,
     pub volatile: bool,
+    /// Its host may ask for SANITIZE.
+    pub allow_sanitize: bool,
 }
 
 impl IdleVolume {
     /// Whether it is of the kind asked for, whatever its size.
     fn suits(&self, request: &Request) -> bool {
         let block_size = request.block_size.map(BlockSize::bytes);
-        self.volatile == request.volatile && block_size.is_none_or(|asked| asked == self.block_size)
+        self.volatile == request.volatile
+            && self.allow_sanitize == request.allow_sanitize
+            && block_size.is_none_or(|asked| asked == self.block_size)
     }
 }
 
@@ -55,6 +59,7 @@ pub struct Request {
     pub placement: Placement,
     pub pinned: Option<Uuid>,
     pub volatile: bool,
+    pub allow_sanitize: bool,
     /// An existing volume keeps its name, so one can be taken only if no name was asked for.
     pub reuse: bool,
 }

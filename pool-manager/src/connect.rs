@@ -94,6 +94,7 @@ impl UnitApi for Remote {
             write_policy: write_policy(volume.write_policy),
             devices: Vec::new(),
             volatile: volume.volatile,
+            allow_sanitize: volume.allow_sanitize,
         };
         self.client.create_volume(&request).await.map(drop).map_err(failure)
     }
@@ -196,6 +197,7 @@ fn volume_view(volume: VolumeInfo, grants: Vec<GrantView>) -> VolumeView {
         target: volume.target,
         lun: u64::from(volume.lun),
         volatile: volume.volatile,
+        allow_sanitize: volume.allow_sanitize,
         readiness: match volume.state {
             VolumeState::Online => Readiness::Online,
             VolumeState::Zeroing => Readiness::Zeroing,

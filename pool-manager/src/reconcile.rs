@@ -461,6 +461,7 @@ fn new_volume(record: &VolumeRecord) -> NewVolume {
         block_size: record.block_size,
         write_policy: record.write_policy,
         volatile: record.volatile,
+        allow_sanitize: record.allow_sanitize,
     }
 }
 

@@ -65,6 +65,9 @@ pub struct VolumeRecord {
     pub block_size: Option<BlockSize>,
     pub write_policy: WritePolicy,
     pub volatile: bool,
+    /// Its host may ask for SANITIZE.
+    #[serde(default)]
+    pub allow_sanitize: bool,
     pub wish: Wish,
     /// The host it was last given to: whose grant may still have to be fenced.
     pub holder: Option<Holder>,

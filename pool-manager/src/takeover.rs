@@ -65,6 +65,7 @@ mod tests {
             block_size: None,
             write_policy: WritePolicy::Normal,
             volatile: false,
+            allow_sanitize: false,
             wish: Wish::Granted,
             holder: Some(Holder { host: host.into(), iqn: format!("iqn.{host}") }),
             epoch: 1,

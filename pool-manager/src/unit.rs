@@ -43,6 +43,8 @@ pub struct VolumeView {
     pub target: String,
     pub lun: u64,
     pub volatile: bool,
+    /// Its hosts may ask for SANITIZE.
+    pub allow_sanitize: bool,
     pub readiness: Readiness,
     pub partitioned: bool,
     /// Only epochs above it are taken.
@@ -83,6 +85,7 @@ pub struct NewVolume {
     pub block_size: Option<BlockSize>,
     pub write_policy: WritePolicy,
     pub volatile: bool,
+    pub allow_sanitize: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

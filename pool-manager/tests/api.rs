@@ -70,6 +70,17 @@ async fn the_block_size_is_as_asked_for_and_impossible_ones_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_a_host_may_wipe_its_volume_is_told_to_the_unit() {
+    let (world, unit) = World::with_unit(100).await;
+    let (_, client) = world.host("a").await;
+    for (name, allow_sanitize) in [("kept", false), ("scratch", true)] {
+        let ask = VolumeRequest { allow_sanitize, ..ask_named(name, 10) };
+        request(&client, &ask, name).await;
+        assert_eq!(world.units.allows_sanitize(unit.id, name), allow_sanitize);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_are_listed_in_the_order_they_began() {
     let (world, _) = World::with_unit(100).await;
     let (_, client) = world.host("a").await;

@@ -114,6 +114,7 @@ impl Unit for Shelf {
             lun: 0,
             write_policy: WritePolicy::Normal,
             volatile: false,
+            allow_sanitize: request.allow_sanitize,
         };
         resize(&mut volume, request.size);
         self.volumes().push(volume.clone());

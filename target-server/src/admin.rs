@@ -120,6 +120,7 @@ impl UnitCore {
                 WritePolicy::High => ApiPolicy::High,
             },
             volatile: report.volatile,
+            allow_sanitize: report.allow_sanitize,
         }
     }
 
@@ -164,6 +165,7 @@ impl Unit for UnitCore {
             },
             on: request.devices.iter().map(ToString::to_string).collect(),
             allow_volatile: request.volatile,
+            allow_sanitize: request.allow_sanitize,
             ..NewVolume::new(name, request.size)
         };
         let made = self
@@ -332,6 +334,7 @@ fn asks_for(new: &NewVolume, known: &VolumeSpec) -> bool {
         && (known.len() == whole_blocks || known.state == VolumeState::Zeroing)
         && new.block_size.is_none_or(|block_size| block_size == known.block_size)
         && known.write_policy == new.write_policy
+        && known.allow_sanitize == new.allow_sanitize
 }
 
 fn device_info(report: &DeviceReport) -> DeviceInfo {

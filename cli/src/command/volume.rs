@@ -100,6 +100,9 @@ pub(crate) struct CreateArgs {
     /// In memory: fast, and lost when its unit stops
     #[arg(long)]
     volatile: bool,
+    /// Let its host wipe it by SCSI's SANITIZE, which nothing ends once it has begun
+    #[arg(long)]
+    allow_sanitize: bool,
     /// Any text; the same command with the same key finds the volume of the first one
     #[arg(long, value_name = "TEXT")]
     idempotency_key: Option<String>,
@@ -191,6 +194,7 @@ async fn create(args: CreateArgs, client: &Client, output: &Output) -> Result<()
         placement: args.placement.into(),
         write_policy: args.write_policy.into(),
         volatile: args.volatile,
+        allow_sanitize: args.allow_sanitize,
     };
     let key = args.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
     let mut job = client.request_volume(&request, &key, args.wait.wait()).await?;

@@ -18,12 +18,27 @@ fn unit(number: u128, free: u64) -> UnitSpace {
 
 fn idle(number: u128, size: u64) -> IdleVolume {
     let id = Uuid::from_u128(number);
-    IdleVolume { id, name: format!("idle-{number}"), size, block_size: 512, volatile: false }
+    IdleVolume {
+        id,
+        name: format!("idle-{number}"),
+        size,
+        block_size: 512,
+        volatile: false,
+        allow_sanitize: false,
+    }
 }
 
 fn request(size: u64) -> Request {
     let placement = Placement::MostFree;
-    Request { size, block_size: None, placement, pinned: None, volatile: false, reuse: true }
+    Request {
+        size,
+        block_size: None,
+        placement,
+        pinned: None,
+        volatile: false,
+        allow_sanitize: false,
+        reuse: true,
+    }
 }
 
 fn unit_of(chosen: &Chosen) -> Uuid {
@@ -68,6 +83,17 @@ fn a_volume_nobody_ever_had_is_taken_before_new_space() {
     assert!(matches!(choose(&pool, &named), Ok(Chosen::New { .. })));
     let small = choose(&pool, &request(GIB / 4)).unwrap();
     assert!(matches!(small, Chosen::New { .. }), "more than twice the size is a waste");
+}
+
+#[test]
+fn a_volume_nobody_ever_had_is_taken_only_if_it_may_be_wiped_as_asked_for() {
+    let mut pool = Pool { units: vec![unit(1, GIB)] };
+    pool.units[0].idle = vec![idle(7, GIB)];
+    let wiped = Request { allow_sanitize: true, ..request(GIB) };
+    assert!(matches!(choose(&pool, &wiped), Ok(Chosen::New { .. })));
+    pool.units[0].idle[0].allow_sanitize = true;
+    assert!(matches!(choose(&pool, &wiped), Ok(Chosen::Existing { .. })));
+    assert!(matches!(choose(&pool, &request(GIB)), Ok(Chosen::New { .. })));
 }
 
 #[test]
@@ -146,7 +172,8 @@ proptest! {
         let pinned = pin.and_then(|pin| units.get(pin)).map(|unit| unit.id);
         let placement = if spread { Placement::Spread } else { Placement::MostFree };
         let block_size = large_blocks.then_some(BlockSize::B4096);
-        let request = Request { size, block_size, placement, pinned, volatile, reuse };
+        let request =
+            Request { block_size, placement, pinned, volatile, reuse, ..request(size) };
         let pool = Pool { units };
         let usable = |id| pool.units.iter().find(|unit| unit.id == id && unit.usable);
         match choose(&pool, &request) {

@@ -19,6 +19,7 @@ impl Station {
             placement: Placement::MostFree,
             pinned: None,
             volatile: false,
+            allow_sanitize: false,
             reuse: true,
         };
         let shown = view::Shown::load(self).await?;

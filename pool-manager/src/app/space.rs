@@ -91,6 +91,7 @@ fn idle(view: &UnitView, volumes: &[Stored<VolumeRecord>], views: &[&UnitView]) 
         size: volume.size,
         block_size: volume.block_size,
         volatile: volume.volatile,
+        allow_sanitize: volume.allow_sanitize,
     })
     .collect()
 }

@@ -107,6 +107,7 @@ impl Station {
             placement: ask.placement,
             pinned: ask.unit.as_ref().map(|unit| super::units::find(&units, unit)).transpose()?,
             volatile: ask.volatile,
+            allow_sanitize: ask.allow_sanitize,
             reuse: ask.name.is_none(),
         };
         let pool = space::pool(&units, &volumes, &self.live, &host.name, self.machine.now());
@@ -154,6 +155,7 @@ impl Station {
             block_size: ask.block_size,
             write_policy: ask.write_policy,
             volatile: ask.volatile,
+            allow_sanitize: ask.allow_sanitize,
             wish: Wish::Granted,
             holder: Some(holder),
             epoch: 1,
@@ -504,6 +506,7 @@ fn taken_up(seen: &VolumeView, like: VolumeRecord) -> VolumeRecord {
         name: seen.name.clone(),
         size: seen.size,
         volatile: seen.volatile,
+        allow_sanitize: seen.allow_sanitize,
         epoch: seen.floor,
         place: Some(place(seen)),
         ..like
@@ -519,6 +522,7 @@ fn unrecorded(unit: Uuid, seen: &VolumeView) -> VolumeRecord {
         block_size: None,
         write_policy: outband_pool_api::WritePolicy::Normal,
         volatile: false,
+        allow_sanitize: false,
         wish: Wish::Free,
         holder: None,
         epoch: 0,

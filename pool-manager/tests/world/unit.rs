@@ -60,6 +60,12 @@ impl Units {
         self.units()[&id].volumes.len()
     }
 
+    /// Whether the host of a volume may wipe it.
+    pub(crate) fn allows_sanitize(&self, id: Uuid, volume: &str) -> bool {
+        let mut units = self.units();
+        units.get_mut(&id).unwrap().volume(volume).unwrap().allow_sanitize
+    }
+
     pub(crate) fn chap_secret(&self, id: Uuid, user: &str) -> Option<String> {
         self.units()[&id].chap.get(user).cloned()
     }
@@ -84,6 +90,7 @@ impl Unit {
             target: format!("iqn.2026-11.local.outband:main:{name}"),
             lun: 0,
             volatile: false,
+            allow_sanitize: false,
             readiness: Readiness::Online,
             partitioned: false,
             floor: 0,
@@ -166,6 +173,7 @@ impl UnitApi for Remote {
                 return Err(refused(Refusal::NoSpace));
             }
             unit.make(&volume.name, volume.size, volume.block_size.unwrap_or_default().bytes());
+            unit.volume(&volume.name)?.allow_sanitize = volume.allow_sanitize;
             Ok(())
         })
     }

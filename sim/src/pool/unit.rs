@@ -217,6 +217,7 @@ impl SimUnit {
             lun: 0,
             write_policy: kept.policy,
             volatile: false,
+            allow_sanitize: false,
         }
     }
 }

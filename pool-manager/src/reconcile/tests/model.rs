@@ -363,6 +363,7 @@ fn view(state: &State, name: &str, volume: &Volume) -> VolumeView {
         target: format!("iqn.target:{name}"),
         lun: 0,
         volatile: false,
+        allow_sanitize: false,
         readiness: Readiness::Online,
         partitioned: false,
         floor: volume.floor,

@@ -56,6 +56,9 @@ pub struct VolumeReport {
     pub write_policy: WritePolicy,
     pub epoch_floor: u64,
     pub volatile: bool,
+    /// SANITIZE may be asked for.
+    #[serde(default)]
+    pub allow_sanitize: bool,
     pub extents: Vec<ExtentReport>,
     pub partitions: Vec<PartitionSpec>,
 }
@@ -118,6 +121,7 @@ impl Catalog {
             write_policy: record.write_policy,
             epoch_floor: record.epoch_floor,
             volatile: record.members().iter().any(|id| self.is_volatile(*id)),
+            allow_sanitize: record.allow_sanitize,
             extents: record.extents.iter().map(extent).collect(),
             partitions: record.partitions.clone(),
         }
