@@ -5,6 +5,7 @@ mod atomic;
 mod block;
 mod defects;
 mod host;
+mod log;
 mod maintenance;
 pub mod opcode;
 mod reserve;
@@ -16,6 +17,7 @@ pub use self::atomic::WriteAtomic;
 pub use self::block::WriteSame;
 pub use self::defects::ReadDefects;
 pub use self::host::Expected;
+pub use self::log::LogSense;
 pub use self::maintenance::{SupportedOpcodes, Which};
 pub use self::reserve::{ReserveIn, ReserveOut, ReserveOutAction};
 pub use self::sanitize::Sanitize;
@@ -138,6 +140,7 @@ pub enum Cdb {
     ModeSense10(ModeSense),
     ModeSelect6(ModeSelect),
     ModeSelect10(ModeSelect),
+    LogSense(LogSense),
     ReadCapacity10,
     ReadCapacity16 { allocation: u32 },
     ReadDefectData10(ReadDefects),
@@ -220,6 +223,7 @@ impl Cdb {
             }),
             opcode::MODE_SELECT_6 => Self::ModeSelect6(parse_mode_select(cdb, u16::from(cdb[4]))),
             opcode::MODE_SELECT_10 => Self::ModeSelect10(parse_mode_select(cdb, u16_at(cdb, 7))),
+            opcode::LOG_SENSE => Self::LogSense(LogSense::parse(cdb)),
             opcode::READ_CAPACITY_10 => Self::ReadCapacity10,
             opcode::SERVICE_ACTION_IN_16 if cdb[1] & 0x1F == block::SERVICE_GET_LBA_STATUS => {
                 block::parse_lba_status(cdb)
@@ -306,6 +310,7 @@ impl Cdb {
                 cdb[1] = u8::from(select.page_format) << 4 | u8::from(select.save);
                 put_mode_length(&mut cdb, select.len);
             }
+            Self::LogSense(fields) => fields.build(&mut cdb),
             Self::ReadCapacity16 { allocation } => {
                 cdb[1] = SERVICE_READ_CAPACITY_16;
                 put(&mut cdb, 10, allocation.to_be_bytes());
@@ -393,6 +398,7 @@ impl Cdb {
             Self::ModeSense10(_) => opcode::MODE_SENSE_10,
             Self::ModeSelect6(_) => opcode::MODE_SELECT_6,
             Self::ModeSelect10(_) => opcode::MODE_SELECT_10,
+            Self::LogSense(_) => opcode::LOG_SENSE,
             Self::ReadCapacity10 => opcode::READ_CAPACITY_10,
             Self::ReadCapacity16 { .. } | Self::GetLbaStatus { .. } => opcode::SERVICE_ACTION_IN_16,
             Self::ReadDefectData10(_) => opcode::READ_DEFECT_DATA_10,

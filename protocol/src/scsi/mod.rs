@@ -6,6 +6,7 @@ pub mod cdb;
 pub mod copy;
 pub mod inquiry;
 pub mod lba_status;
+pub mod log;
 pub mod luns;
 pub mod mode;
 pub mod port_groups;

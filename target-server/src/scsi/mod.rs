@@ -6,6 +6,7 @@ mod config;
 mod copy;
 mod defects;
 mod identity;
+mod log;
 mod ports;
 mod provision;
 mod reservations;
@@ -349,18 +350,21 @@ impl LogicalUnit {
             }
         }
         match Cdb::parse(request.cdb) {
-            Ok(cdb)
-                if self.sanitize != sanitize::State::Usable
-                    && self.kept_off(cdb.opcode()).is_some() =>
-            {
-                self.kept_off(cdb.opcode()).map_or_else(|| Reply::good().into(), Plan::from)
-            }
-            Ok(cdb) if self.stopped && !state::runs_while_stopped(cdb.opcode()) => {
-                sense::START_REQUIRED.into()
-            }
-            Ok(cdb) => self.carry_out(nexus, cdb, request.offered).unwrap_or_else(Plan::from),
+            Ok(cdb) => match self.not_ready(cdb.opcode()) {
+                Some(sense) => sense.into(),
+                None => self.carry_out(nexus, cdb, request.offered).unwrap_or_else(Plan::from),
+            },
             Err(sense) => sense.into(),
         }
+    }
+
+    /// Why a command does not run now, which it does in any other state.
+    fn not_ready(&self, opcode: u8) -> Option<Sense> {
+        if self.sanitize == sanitize::State::Usable && !self.stopped {
+            return None;
+        }
+        let stopped = self.stopped && !state::runs_while_stopped(opcode);
+        self.kept_off(opcode).or(if stopped { Some(sense::START_REQUIRED) } else { None })
     }
 
     fn carry_out(&mut self, nexus: NexusId, cdb: Cdb, offered: u32) -> Result<Plan, Sense> {
@@ -373,6 +377,7 @@ impl LogicalUnit {
             Cdb::ReportLuns { select, allocation } => spc::report_luns(select, allocation),
             Cdb::ModeSense6(fields) | Cdb::ModeSense10(fields) => self.mode_sense(&cdb, &fields),
             Cdb::ModeSelect6(fields) | Cdb::ModeSelect10(fields) => spc::mode_select(cdb, &fields),
+            Cdb::LogSense(fields) => log::sense(&fields),
             Cdb::ReadCapacity10 => Ok(Reply::data(self.capacity().short().to_vec(), 8).into()),
             Cdb::ReadCapacity16 { allocation } => {
                 Ok(Reply::data(self.capacity().long().to_vec(), allocation).into())
@@ -430,8 +435,22 @@ impl LogicalUnit {
     /// What to do now that the parameter list of `cdb` is here. The state is looked at again: it
     /// may have changed while the list was on its way.
     pub fn with_parameters(&mut self, nexus: NexusId, cdb: &Cdb, bytes: &[u8]) -> Plan {
-        let plan = match cdb {
-            _ if self.is_barred(nexus, &cdb.build()) => Ok(Reply::conflict().into()),
+        let plan = if self.is_barred(nexus, &cdb.build()) {
+            Ok(Reply::conflict().into())
+        } else if let Some(sense) = self.not_ready(cdb.opcode()) {
+            Err(sense)
+        } else {
+            self.on_list(nexus, cdb, bytes)
+        };
+        match (plan.unwrap_or_else(Plan::from), cdb.expected(self.config.block_size)) {
+            // The list was moved, whatever came of it.
+            (Plan::Reply(reply), Expected::Out(wanted)) => Reply { wanted, ..reply }.into(),
+            (plan, _) => plan,
+        }
+    }
+
+    fn on_list(&mut self, nexus: NexusId, cdb: &Cdb, bytes: &[u8]) -> Result<Plan, Sense> {
+        match cdb {
             Cdb::PersistentReserveOut(fields) => Ok(self.reserve_list(nexus, fields, bytes)),
             Cdb::Unmap { .. } => self.unmap_list(bytes),
             Cdb::Sanitize(fields) => self.sanitize_list(fields, bytes),
@@ -444,11 +463,6 @@ impl LogicalUnit {
             }
             Cdb::ModeSelect6(_) | Cdb::ModeSelect10(_) => self.mode_list(nexus, cdb, bytes),
             _ => Err(sense::INVALID_OPCODE),
-        };
-        match (plan.unwrap_or_else(Plan::from), cdb.expected(self.config.block_size)) {
-            // The list was moved, whatever came of it.
-            (Plan::Reply(reply), Expected::Out(wanted)) => Reply { wanted, ..reply }.into(),
-            (plan, _) => plan,
         }
     }
 

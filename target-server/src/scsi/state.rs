@@ -21,6 +21,7 @@ pub(super) const fn runs_while_stopped(opcode: u8) -> bool {
         opcode::INQUIRY
             | opcode::REQUEST_SENSE
             | opcode::REPORT_LUNS
+            | opcode::LOG_SENSE
             | opcode::MODE_SENSE_6
             | opcode::MODE_SENSE_10
             | opcode::MODE_SELECT_6

@@ -2,8 +2,10 @@
 //! `disk`; what a host sends is built with the same `Cdb` the initiator uses.
 
 mod bad_input;
+mod bad_lists;
 mod copy;
 mod disk;
+mod log;
 mod ports;
 mod primary;
 mod reservations;

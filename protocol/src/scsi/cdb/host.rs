@@ -73,6 +73,7 @@ impl Cdb {
             | Self::PreventAllowMediumRemoval { .. } => Expected::Nothing,
             Self::RequestSense { allocation, .. } => Expected::In(allocation.into()),
             Self::Inquiry { allocation, .. } => Expected::In(allocation.into()),
+            Self::LogSense(fields) => Expected::In(fields.allocation.into()),
             Self::ReportLuns { allocation, .. } => Expected::In(allocation.into()),
             Self::ModeSense6(sense) | Self::ModeSense10(sense) => {
                 Expected::In(sense.allocation.into())

@@ -25,6 +25,17 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
         (&[0x12, 0, 0, 1, 0, 0], Cdb::Inquiry { page: None, allocation: 256 }),
         (&[0x12, 1, 0x83, 0, 255, 0], Cdb::Inquiry { page: Some(0x83), allocation: 255 }),
         (&[0xA0, 0, 2, 0, 0, 0, 0, 0, 2, 0, 0, 0], Cdb::ReportLuns { select: 2, allocation: 512 }),
+        (
+            &[0x4D, 1, 0x6F, 2, 0, 0x01, 0x02, 0x10, 0, 0],
+            Cdb::LogSense(LogSense {
+                save: true,
+                control: 1,
+                page: 0x2F,
+                subpage: 2,
+                parameter: 0x102,
+                allocation: 4096,
+            }),
+        ),
         (&[0x1A, 0x08, 0x48, 0xFF, 24, 0], Cdb::ModeSense6(sense)),
         (
             &[0x5A, 0x18, 0x48, 0xFF, 0, 0, 0, 0, 24, 0],
@@ -186,9 +197,9 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
 
 #[test]
 fn what_is_not_offered_is_an_invalid_operation_code() {
-    // SERVICE ACTION BIDIRECTIONAL, a vendor's, a variable length command, an empty one, LOG SENSE.
+    // SERVICE ACTION BIDIRECTIONAL, a vendor's, a variable length command, an empty one, LOG SELECT.
     let others: [&[u8]; 5] =
-        [&[0x9D, 0x10], &[0xC0], &[0x7F], &[], &[0x4D, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF]];
+        [&[0x9D, 0x10], &[0xC0], &[0x7F], &[], &[0x4C, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF]];
     for other in others {
         let mut cdb = [0; 16];
         cdb[..other.len()].copy_from_slice(other);
@@ -333,6 +344,11 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
             .prop_map(|(descriptors, allocation)| Cdb::RequestSense { descriptors, allocation }),
         any::<(Option<u8>, u16)>().prop_map(|(page, allocation)| Cdb::Inquiry { page, allocation }),
         any::<(u8, u32)>().prop_map(|(select, allocation)| Cdb::ReportLuns { select, allocation }),
+        (any::<bool>(), 0u8..4, 0u8..64, any::<(u8, u16, u16)>()).prop_map(
+            |(save, control, page, (subpage, parameter, allocation))| {
+                Cdb::LogSense(LogSense { save, control, page, subpage, parameter, allocation })
+            }
+        ),
         any::<u32>().prop_map(|allocation| Cdb::ReadCapacity16 { allocation }),
         any::<(bool, u16)>().prop_map(|(anchor, len)| Cdb::Unmap { anchor, len }),
         any::<u32>().prop_map(|len| Cdb::ExtendedCopy { len }),

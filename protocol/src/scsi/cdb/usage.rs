@@ -202,6 +202,7 @@ pub static COMMANDS: &[Usage] = &[
     Usage::new("SANITIZE, OVERWRITE", &[SANITIZE, 0xA1, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().slow(3600),
     Usage::new("SANITIZE, BLOCK ERASE", &[SANITIZE, 0xA2, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().slow(3600),
     Usage::new("SANITIZE, EXIT FAILURE MODE", &[SANITIZE, 0xBF, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().slow(60),
+    Usage::new("LOG SENSE", &[LOG_SENSE, 0x01, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0]).always().ignoring(1, 0x02),
     Usage::new("MODE SELECT(10)", &[MODE_SELECT_10, 0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]),
     Usage::new("MODE SENSE(10)", &[MODE_SENSE_10, 0x18, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0]).reads(),
     Usage::new("PERSISTENT RESERVE IN, READ KEYS", &[PERSISTENT_RESERVE_IN, 0x00, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]).action().always(),

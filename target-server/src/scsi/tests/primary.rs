@@ -239,7 +239,7 @@ fn what_is_not_offered_is_an_invalid_operation_code_or_field() {
         |talk| {
             // LOG SENSE, SERVICE ACTION BIDIRECTIONAL, a vendor's, and a service action of READ
             // CAPACITY(16)'s operation code.
-            for cdb in [[0x4D, 0], [0x9D, 0], [0xC1, 0], [0x9E, 0x1F]] {
+            for cdb in [[0x4C, 0], [0x9D, 0], [0xC1, 0], [0x9E, 0x1F]] {
                 let mut block = [0; 16];
                 block[..2].copy_from_slice(&cdb);
                 talk.raw(A, Lun::ZERO, &block, 0);
