@@ -17,6 +17,8 @@
 //!   be older than a write that was *durable*: acknowledged with FUA or under write policy
 //!   *normal*, or acknowledged before a sync was issued that was acknowledged.
 
+mod whole;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -120,6 +122,8 @@ pub struct Checker {
     blocks: BTreeMap<(usize, u32), Block>,
     /// Where each write that is open or not durable yet is.
     writes: BTreeMap<WriteId, Vec<(usize, u32)>>,
+    /// Writes that are there as a whole or not at all: volume, first block, how many.
+    atomics: BTreeMap<WriteId, (usize, u32, u32)>,
     /// Acknowledged, not durable, and when; by volume.
     volatile: BTreeMap<(usize, WriteId), Tick>,
     reads: u64,
@@ -174,6 +178,15 @@ impl Checker {
         let id = WriteId(self.next);
         let tag = |lba| Content::Written(tag(volume, lba, id));
         self.issue(id, (lba..lba + blocks).map(|lba| ((volume, lba), tag(lba))));
+        id
+    }
+
+    /// A WRITE SAME to these blocks is about to be issued: they all get the tag of [`SAME`].
+    pub fn write_same(&mut self, volume: usize, lba: u32, blocks: u32) -> WriteId {
+        self.next += 1;
+        let id = WriteId(self.next);
+        let content = Content::Written(tag(volume, SAME, id));
+        self.issue(id, (lba..lba + blocks).map(|lba| ((volume, lba), content)));
         id
     }
 
@@ -324,6 +337,8 @@ impl Checker {
         on_disk: impl Fn(usize, u32) -> Content,
     ) -> Result<(), Violation> {
         let tick = self.tick();
+        self.check_whole_after_cut(&is_there, &on_disk)?;
+        self.atomics.retain(|id, (volume, ..)| !is_there(*volume) || repeats(*id));
         self.volatile.retain(|(volume, _), _| !is_there(*volume));
         for ((volume, lba), block) in &mut self.blocks {
             if !is_there(*volume) {
@@ -346,6 +361,9 @@ impl Checker {
         Ok(())
     }
 }
+
+/// Stands for any block in the tag of a WRITE SAME.
+pub const SAME: u32 = u32::MAX;
 
 fn tag(volume: usize, lba: u32, id: WriteId) -> Tag {
     Tag { volume: u8::try_from(volume).expect("a few volumes"), lba, write: id.0 }

@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use outband_ring::{Errno, Stretch};
@@ -97,7 +97,7 @@ pub struct Fate {
 }
 
 /// Bytes of one sector. `None` is zeros.
-type Content = Option<Rc<[u8]>>;
+type Content = Option<Arc<[u8]>>;
 
 #[derive(Clone, Debug)]
 struct Version {
@@ -390,6 +390,16 @@ impl Disk {
             self.read_sector(first + index as u64, chunk);
         }
         bytes
+    }
+
+    /// Writes while nothing else is under way, and makes that stable.
+    pub fn write_stable(&mut self, offset: u64, bytes: &[u8]) {
+        let first = self.sector_at(offset);
+        for (number, content) in (first..).zip(bytes.chunks_exact(self.sector_len)) {
+            let sector = Sector { stable: Some(content.into()), cached: Vec::new() };
+            self.sectors.insert(number, sector);
+            self.dirty.remove(&number);
+        }
     }
 
     /// Bytes in a sector.

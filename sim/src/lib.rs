@@ -20,6 +20,7 @@
 pub mod checker;
 pub mod disk;
 pub mod hardware;
+pub mod journal;
 pub mod net;
 pub mod pool;
 pub mod ring;

@@ -12,6 +12,7 @@ use outband_control::secret::Secret;
 use outband_protocol::ids::IscsiName;
 use outband_protocol::initiator::Timing;
 use outband_protocol::keys::{DigestWish, Offer};
+use outband_target_server::media::journal::JOURNAL_LEN;
 use outband_target_server::media::{WritePolicy, ZeroWith};
 use uuid::Uuid;
 
@@ -77,7 +78,12 @@ pub struct VolumeSetup {
     pub hosts: Vec<usize>,
     /// Granted to one host at a time, by name; else to whoever comes.
     pub exclusive: bool,
+    /// Its first disk has a journal for atomic writes, at [`JOURNAL_AT`].
+    pub atomic: bool,
 }
+
+/// Where the journal of a disk begins: behind all volumes.
+pub const JOURNAL_AT: u64 = 8 << 20;
 
 /// A host.
 #[derive(Clone, Debug)]
@@ -210,7 +216,7 @@ impl Setup {
         // Each volume has its own disks: a failed sync is then its own, too.
         let disks = self.disks.len()..self.disks.len() + 1 + rng.index(2);
         for _ in disks.clone() {
-            let (sector_len, len) = (block_size as usize, 8 << 20);
+            let (sector_len, len) = (block_size as usize, JOURNAL_AT + JOURNAL_LEN);
             self.disks.push(DiskSetup { len, sector_len, faults: faults.clone() });
         }
         for piece in 0..disks.len() + rng.index(2) {
@@ -236,6 +242,7 @@ impl Setup {
             pieces,
             hosts: Vec::new(),
             exclusive: self.chaos.fence > 0,
+            atomic: rng.chance(700),
         });
     }
 
@@ -275,6 +282,13 @@ impl Setup {
             });
             self.volumes[volume].hosts.push(index);
         }
+    }
+
+    /// Whether writes and syncs may fail. What an atomic write that failed has left is finished when its
+    /// volume is recovered, long after it was answered, and that is no history to check.
+    #[must_use]
+    pub fn loses_writes(&self) -> bool {
+        self.disks.iter().any(|disk| disk.faults.write_error + disk.faults.sync_error > 0)
     }
 
     /// The address that a shard listens at.

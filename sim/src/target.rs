@@ -13,7 +13,7 @@ use outband_target_server::exports::{DEFAULT_GROUP, Exports, Route};
 use outband_target_server::media::WritePolicy;
 use outband_target_server::scsi::{LuConfig, TargetPort};
 use outband_target_server::shard::mailbox::{
-    Address, Message, SegmentConfig, TargetConfig, VolumeConfig, mailbox,
+    Address, JournalConfig, Message, SegmentConfig, TargetConfig, VolumeConfig, mailbox,
 };
 use outband_target_server::shard::{Settings, Shard};
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::checker::Tick;
 use crate::hardware::Shared;
+use crate::journal::{device_of, slots_of};
 use crate::ring::{RingId, SimHandle, SimRing, SimWaker};
 use crate::rng::Rng;
 use crate::setup::{Setup, VolumeSetup};
@@ -223,20 +224,33 @@ fn config(
 ) -> VolumeConfig<SimHandle> {
     let name = setup.target(index);
     let segment = |(disk, at, len): &(usize, u64, u64)| SegmentConfig {
-        device: Uuid::from_u128(*disk as u128 + 1),
+        device: device_of(*disk),
         len: *len,
         file: Some((SimHandle::Disk(*disk), *at, volume.zero)),
     };
     let write_cache = volume.policy == WritePolicy::High;
     let lu = logical_unit(volume.id, &name, volume.blocks.into(), volume.block_size, write_cache);
+    let lu = LuConfig { atomic: volume.atomic, ..lu };
+    let home = volume.pieces.first().filter(|_| volume.atomic).map(|(disk, ..)| *disk);
     VolumeConfig {
         id: volume.id,
         write_policy: volume.policy,
         faulted,
-        journal: None,
+        journal: home.map(|disk| journal_of(disk, volume.shard, setup.shards)),
         segments: volume.pieces.iter().map(segment).collect(),
         targets: vec![TargetConfig { id: volume.id, name, start: 0, lu }],
         ledgers: Vec::new(),
+    }
+}
+
+/// A shard's part of the journal of a disk.
+fn journal_of(disk: usize, shard: usize, shards: usize) -> JournalConfig<SimHandle> {
+    JournalConfig {
+        device: device_of(disk),
+        file: SimHandle::Disk(disk),
+        slots: slots_of(shard, shards),
+        pages: Vec::new(),
+        marked: BTreeMap::new(),
     }
 }
 

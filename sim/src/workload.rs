@@ -72,6 +72,22 @@ enum What {
     Unmap {
         id: WriteId,
     },
+    /// WRITE ATOMIC.
+    Atomic {
+        id: WriteId,
+        lba: u32,
+    },
+    /// WRITE SAME: one block, or zeros in its place.
+    Same {
+        id: WriteId,
+        lba: u32,
+        blocks: u32,
+        unmap: bool,
+    },
+    /// ORWRITE of zeros, which writes what it has read: whatever comes in between would be lost.
+    Or {
+        lba: u32,
+    },
     /// COMPARE AND WRITE: the blocks that must be there, and then those to be written.
     Swap {
         id: WriteId,
@@ -533,7 +549,11 @@ impl Host {
 impl Job {
     fn write(&self) -> Option<WriteId> {
         match self.what {
-            What::Write { id, .. } | What::Unmap { id } | What::Swap { id, .. } => Some(id),
+            What::Write { id, .. }
+            | What::Atomic { id, .. }
+            | What::Same { id, .. }
+            | What::Unmap { id }
+            | What::Swap { id, .. } => Some(id),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::checker::{Checker, Tick, Violation, WriteId};
 use crate::disk::{self, Disk};
 use crate::hardware::{Event, Hardware, Shared};
+use crate::journal;
 use crate::net::{ConnId, Net, News, Side};
 use crate::rng::Rng;
 use crate::setup::{Chaos, Setup};
@@ -338,6 +339,7 @@ impl World {
             hardware.on_net(Net::end_process);
             let Hardware { disks, .. } = &mut *hardware;
             disks.iter_mut().for_each(|disk| disk.kill_process(&mut self.rng));
+            journal::finish(&self.setup, disks);
         }
         let hosts = &self.hosts;
         self.checker.killed(|id| hosts.iter().any(|host| host.holds(id)));
@@ -373,6 +375,7 @@ impl World {
             hardware.net.lose_power();
             let Hardware { disks, .. } = &mut *hardware;
             disks.iter_mut().for_each(|disk| disk.cut_power(&mut self.rng));
+            journal::finish(&self.setup, disks);
         }
         let (hosts, setup, hardware) = (&self.hosts, &self.setup, self.hardware.borrow());
         let repeats = |id: WriteId| hosts.iter().any(|host| host.holds(id));

@@ -244,3 +244,61 @@ fn only_one_swap_finds_what_was_written_once() {
         assert!(history.0.swap(0, 0, issued, found(fourth)).is_ok());
     }
 }
+
+/// Two blocks, what was there before, and an atomic write over both.
+fn over_two() -> (Checker, [Content; 2], [Content; 2], WriteId) {
+    let mut checker = Checker::new(&[2]);
+    let contents = |id| [0, 1].map(|lba| Content::Written(tag_of(0, lba, id)));
+    let old = checker.write(0, 0, 2);
+    checker.acknowledge(old, true);
+    let new = checker.write_atomic(0, 0, 2);
+    (checker, contents(old), contents(new), new)
+}
+
+#[test]
+fn of_an_atomic_write_all_is_read_or_nothing() {
+    let (checker, old, new, _) = over_two();
+    let seen = |found: [Content; 2]| checker.read_as_one(0, 0, &found).is_ok();
+    assert!(seen(old) && seen(new));
+    assert!(!seen([old[0], new[1]]) && !seen([new[0], old[1]]));
+    assert!(!seen([Content::Zero, new[1]]), "zeros are older still");
+    // A read of one block sees no more than that.
+    assert!(checker.read_as_one(0, 1, &new[1..]).is_ok());
+}
+
+#[test]
+fn what_comes_beside_or_after_an_atomic_write_does_not_tear_it() {
+    let (mut checker, _, new, id) = over_two();
+    let beside = checker.write(0, 1, 1);
+    let mixed = |id| [new[0], Content::Written(tag_of(0, 1, id))];
+    assert!(checker.read_as_one(0, 0, &mixed(beside)).is_ok());
+    checker.acknowledge(id, true);
+    let after = checker.write(0, 1, 1);
+    assert!(checker.read_as_one(0, 0, &mixed(after)).is_ok());
+    let zeros = checker.unmap(0, &[(1, 1)]);
+    checker.acknowledge(zeros, true);
+    assert!(checker.read_as_one(0, 0, &[new[0], Content::Zero]).is_ok());
+}
+
+#[test]
+fn a_power_cut_leaves_all_of_an_atomic_write_or_nothing() {
+    let left = |pick: fn([Content; 2], [Content; 2]) -> [Content; 2]| {
+        let (mut checker, old, new, _) = over_two();
+        let found = pick(old, new);
+        checker.power_cut(|_| false, |_, lba| found[lba as usize]).is_ok()
+    };
+    assert!(left(|old, _| old) && left(|_, new| new));
+    assert!(!left(|old, new| [old[0], new[1]]) && !left(|old, new| [new[0], old[1]]));
+}
+
+#[test]
+fn the_same_block_all_over_is_one_write() {
+    let mut checker = Checker::new(&[3]);
+    let id = checker.write_same(0, 0, 3);
+    checker.acknowledge(id, true);
+    let issued = checker.tick();
+    let same = Content::Written(tag_of(0, SAME, id));
+    assert!((0..3).all(|lba| checker.read(0, lba, issued, same).is_ok()));
+    let own = Content::Written(tag_of(0, 1, id));
+    assert!(checker.read(0, 1, issued, own).is_err());
+}

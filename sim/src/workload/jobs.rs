@@ -5,15 +5,18 @@ use std::ops::Range;
 use outband_protocol::ids::{Lun, TaskId};
 use outband_protocol::initiator::{Data, Outcome, Replay, Request};
 use outband_protocol::limits::BURST_LEN_MAX;
-use outband_protocol::scsi::cdb::{ByteCheck, Transfer, Verify};
+use outband_protocol::scsi::cdb::{ByteCheck, Transfer, Verify, WriteAtomic, WriteSame};
 use outband_protocol::scsi::sense::SenseKey;
 use outband_protocol::scsi::{Cdb, Sense, Status, unmap};
 use outband_target_server::media::WritePolicy;
 
 use super::{Ctx, HASTE, Host, Job, PATIENCE, What, word};
-use crate::checker::tag_of;
+use crate::checker::{SAME, tag_of};
 use crate::tag::{Content, parts};
 use crate::world::Failure;
+
+/// MAXIMUM ATOMIC TRANSFER LENGTH, in bytes.
+const ATOMIC_LEN_MAX: u32 = 128 << 10;
 
 impl Host {
     /// Makes the next request, or one for each free place when there is no pause between them.
@@ -48,12 +51,15 @@ impl Host {
         }
         self.quota -= 1;
         let job = match self.rng.index(100) {
-            0..40 => self.any_read(ctx),
-            40..85 => self.any_write(ctx),
-            85..93 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
-            93..96 => self.any_unmap(ctx),
-            96..98 => self.any_verify(ctx),
-            98 => self.any_swap(ctx),
+            0..38 => self.any_read(ctx),
+            38..76 => self.any_write(ctx),
+            76..84 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
+            84..87 => self.any_unmap(ctx),
+            87..89 => self.any_verify(ctx),
+            89 => self.any_swap(ctx),
+            90..92 => self.any_or(ctx),
+            92..94 => self.any_same(ctx),
+            94..99 => self.any_atomic(ctx),
             _ => Job { what: What::Look, issued: ctx.checker.tick(), bytes: vec![0; 96] },
         };
         Some(job)
@@ -91,6 +97,52 @@ impl Host {
         ctx.hardware.note(format_args!("host {} writes {id:?} {lba}+{blocks}", self.index));
         self.written = Some((lba, bytes.clone()));
         Job { what: What::Write { id, lba, fua }, issued: ctx.checker.tick(), bytes }
+    }
+
+    /// A write that is there as a whole or not at all, where that is offered.
+    fn any_atomic(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let volume = self.setup.volume;
+        if !ctx.setup.volumes[volume].atomic || ctx.setup.loses_writes() {
+            return self.any_write(ctx);
+        }
+        let (lba, blocks) = self.run(self.setup.writes.clone());
+        let block_size = ctx.setup.volumes[volume].block_size;
+        let blocks = blocks.min(ATOMIC_LEN_MAX / block_size);
+        let id = ctx.checker.write_atomic(volume, lba, blocks);
+        let mut bytes = vec![0; (block_size * blocks) as usize];
+        for (block, lba) in bytes.chunks_exact_mut(block_size as usize).zip(lba..) {
+            tag_of(volume, lba, id).fill(block);
+        }
+        ctx.hardware.note(format_args!("host {} writes {id:?} {lba}+{blocks} whole", self.index));
+        self.written = Some((lba, bytes.clone()));
+        Job { what: What::Atomic { id, lba }, issued: ctx.checker.tick(), bytes }
+    }
+
+    /// The same block all over a few, or zeros, which may be holes then.
+    fn any_same(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let (lba, blocks) = self.run(self.setup.writes.clone());
+        let volume = self.setup.volume;
+        let mut bytes = vec![0; ctx.setup.volumes[volume].block_size as usize];
+        let unmap = self.rng.coin();
+        let id = if unmap {
+            // Zeros that are sent, or that go without saying (NDOB).
+            bytes.truncate(if self.rng.coin() { bytes.len() } else { 0 });
+            ctx.checker.unmap(volume, &[(lba, blocks)])
+        } else {
+            let id = ctx.checker.write_same(volume, lba, blocks);
+            tag_of(volume, SAME, id).fill(&mut bytes);
+            id
+        };
+        ctx.hardware.note(format_args!("host {} fills {id:?} {lba}+{blocks}", self.index));
+        Job { what: What::Same { id, lba, blocks, unmap }, issued: ctx.checker.tick(), bytes }
+    }
+
+    fn any_or(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let (lba, blocks) = self.run(self.setup.writes.clone());
+        let block_size = ctx.setup.volumes[self.setup.volume].block_size;
+        ctx.hardware.note(format_args!("host {} rewrites {lba}+{blocks}", self.index));
+        let bytes = vec![0; (blocks * block_size) as usize];
+        Job { what: What::Or { lba }, issued: ctx.checker.tick(), bytes }
     }
 
     fn any_unmap(&mut self, ctx: &mut Ctx<'_>) -> Job {
@@ -145,37 +197,7 @@ impl Host {
 
     pub(super) fn submit(&mut self, job: Job, ctx: &mut Ctx<'_>) {
         let block_size = ctx.setup.volumes[self.setup.volume].block_size;
-        let len = u32::try_from(job.bytes.len()).expect("requests are small");
-        let wide = self.rng.coin();
-        let transfer = |lba: u64, blocks, fua| Transfer { lba, blocks, fua, ..Transfer::default() };
-        let (cdb, data) = match job.what {
-            What::Read { lba, blocks } => {
-                let transfer = transfer(lba.into(), blocks, false);
-                let cdb = if wide { Cdb::Read16(transfer) } else { Cdb::Read10(transfer) };
-                (cdb, Data::In(len))
-            }
-            What::Write { lba, fua, .. } => {
-                let transfer = transfer(lba.into(), len / block_size, fua);
-                let cdb = if wide { Cdb::Write16(transfer) } else { Cdb::Write10(transfer) };
-                (cdb, Data::Out(len))
-            }
-            What::Unmap { .. } => {
-                let list = u16::try_from(len).expect("a few ranges");
-                (Cdb::Unmap { anchor: false, len: list }, Data::Out(len))
-            }
-            What::Swap { lba, .. } => {
-                let blocks = u8::try_from(len / block_size / 2).expect("cut when it was made");
-                (Cdb::compare_and_write(lba.into(), blocks, false), Data::Out(len))
-            }
-            What::Verify { lba, blocks } => {
-                let check = if len > 0 { ByteCheck::Compare } else { ByteCheck::Medium };
-                let data = if len > 0 { Data::Out(len) } else { Data::None };
-                let verify = Verify { lba: lba.into(), blocks, protect: 0, dpo: false, check };
-                (if wide { Cdb::Verify16(verify) } else { Cdb::Verify10(verify) }, data)
-            }
-            What::Sync => (Cdb::flush(), Data::None),
-            What::Look => (Cdb::inquiry(None, 96), Data::In(96)),
-        };
+        let (cdb, data) = command(&job, block_size, self.rng.coin());
         let cdb = cdb.build();
         let replay = match job.what {
             What::Write { .. } if !self.setup.repeats => Replay::Never,
@@ -229,9 +251,9 @@ impl Host {
         let volume = self.setup.volume;
         let durable = ctx.setup.volumes[volume].policy == WritePolicy::Normal;
         let promises = match job.what {
-            What::Sync => true,
+            What::Sync | What::Atomic { .. } => true,
             What::Write { fua, .. } => durable || fua,
-            What::Unmap { .. } | What::Swap { .. } => durable,
+            What::Unmap { .. } | What::Swap { .. } | What::Same { .. } | What::Or { .. } => durable,
             What::Read { .. } | What::Verify { .. } | What::Look => false,
         };
         // A failed sync is final, until the operator says otherwise (P5).
@@ -255,13 +277,14 @@ impl Host {
             // What equals the medium was read from it.
             What::Verify { lba, blocks } => self.check_blocks(job, lba..lba + blocks, ctx),
             What::Write { id, fua, .. } => ctx.checker.acknowledge(id, durable || fua),
-            What::Unmap { id } => ctx.checker.acknowledge(id, durable),
+            What::Atomic { id, .. } => ctx.checker.acknowledge(id, true),
+            What::Unmap { id } | What::Same { id, .. } => ctx.checker.acknowledge(id, durable),
             What::Swap { id, lba } => {
                 self.check_swapped(job, lba, ctx);
                 ctx.checker.acknowledge(id, durable);
             }
             What::Sync => ctx.checker.synced(volume, job.issued),
-            What::Look => {}
+            What::Or { .. } | What::Look => {}
         }
     }
 
@@ -281,8 +304,14 @@ impl Host {
     fn check_blocks(&self, job: &Job, blocks: Range<u32>, ctx: &mut Ctx<'_>) {
         let volume = self.setup.volume;
         let block_size = ctx.setup.volumes[volume].block_size as usize;
-        for (block, lba) in job.bytes.chunks_exact(block_size).zip(blocks) {
-            let content = Content::of(block);
+        let found: Vec<_> = job.bytes.chunks_exact(block_size).map(Content::of).collect();
+        // One burst is read at once; where two meet, something may come in between.
+        if job.bytes.len() <= BURST_LEN_MAX as usize
+            && let Err(violation) = ctx.checker.read_as_one(volume, blocks.start, &found)
+        {
+            ctx.failures.push(Failure::Data(violation));
+        }
+        for ((block, lba), content) in job.bytes.chunks_exact(block_size).zip(blocks).zip(found) {
             if content == Content::Mixed {
                 ctx.hardware.note(format_args!("{volume}:{lba} has {}", parts(block)));
             }
@@ -313,5 +342,55 @@ impl Host {
                 self.index, job.what
             ));
         }
+    }
+}
+
+/// The command of a request; `wide` prefers the longer of two.
+fn command(job: &Job, block_size: u32, wide: bool) -> (Cdb, Data) {
+    let len = u32::try_from(job.bytes.len()).expect("requests are small");
+    let transfer = |lba: u64, blocks, fua| Transfer { lba, blocks, fua, ..Transfer::default() };
+    match job.what {
+        What::Read { lba, blocks } => {
+            let transfer = transfer(lba.into(), blocks, false);
+            let cdb = if wide { Cdb::Read16(transfer) } else { Cdb::Read10(transfer) };
+            (cdb, Data::In(len))
+        }
+        What::Write { lba, fua, .. } => {
+            let transfer = transfer(lba.into(), len / block_size, fua);
+            let cdb = if wide { Cdb::Write16(transfer) } else { Cdb::Write10(transfer) };
+            (cdb, Data::Out(len))
+        }
+        What::Atomic { lba, .. } => {
+            let blocks = u16::try_from(len / block_size).expect("at most 128 KiB");
+            let write = WriteAtomic { lba: lba.into(), blocks, ..WriteAtomic::default() };
+            (Cdb::WriteAtomic16(write), Data::Out(len))
+        }
+        What::Same { lba, blocks, unmap, .. } => {
+            let no_data = len == 0;
+            let same =
+                WriteSame { lba: lba.into(), blocks, unmap, no_data, ..WriteSame::default() };
+            let data = if no_data { Data::None } else { Data::Out(len) };
+            let short = !wide && !no_data;
+            (if short { Cdb::WriteSame10(same) } else { Cdb::WriteSame16(same) }, data)
+        }
+        What::Or { lba } => {
+            (Cdb::OrWrite16(transfer(lba.into(), len / block_size, false)), Data::Out(len))
+        }
+        What::Unmap { .. } => {
+            let list = u16::try_from(len).expect("a few ranges");
+            (Cdb::Unmap { anchor: false, len: list }, Data::Out(len))
+        }
+        What::Swap { lba, .. } => {
+            let blocks = u8::try_from(len / block_size / 2).expect("cut when it was made");
+            (Cdb::compare_and_write(lba.into(), blocks, false), Data::Out(len))
+        }
+        What::Verify { lba, blocks } => {
+            let check = if len > 0 { ByteCheck::Compare } else { ByteCheck::Medium };
+            let data = if len > 0 { Data::Out(len) } else { Data::None };
+            let verify = Verify { lba: lba.into(), blocks, protect: 0, dpo: false, check };
+            (if wide { Cdb::Verify16(verify) } else { Cdb::Verify10(verify) }, data)
+        }
+        What::Sync => (Cdb::flush(), Data::None),
+        What::Look => (Cdb::inquiry(None, 96), Data::In(96)),
     }
 }

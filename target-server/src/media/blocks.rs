@@ -15,7 +15,7 @@ use super::{MIB, ZeroWith};
 pub(crate) const ALIGN: u64 = 4096;
 
 /// A device, blocking. A write counts only once `sync` returned after it.
-pub(crate) trait Blocks: Send + Sync + fmt::Debug {
+pub trait Blocks: Send + Sync + fmt::Debug {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes a range read as zeros.

@@ -13,16 +13,16 @@ use std::sync::Arc;
 use tracing::{error, info};
 use uuid::Uuid;
 
-use super::blocks::Blocks;
+pub use super::blocks::Blocks;
 
 /// Bytes of a journal: slots for intents, then pages for marks.
-pub(crate) const JOURNAL_LEN: u64 = 4 * super::MIB;
+pub const JOURNAL_LEN: u64 = 4 * super::MIB;
 /// The longest write an intent has room for.
 pub(crate) const INTENT_DATA_MAX: usize = 128 * 1024;
 /// An intent's header; also a mark.
 pub(crate) const PAGE_LEN: usize = 4096;
 /// An intent: its header, then its data.
-pub(crate) const SLOT_LEN: usize = PAGE_LEN + INTENT_DATA_MAX;
+pub const SLOT_LEN: usize = PAGE_LEN + INTENT_DATA_MAX;
 const SLOTS: u64 = 30;
 const MARKS: u64 = 34;
 
@@ -46,20 +46,20 @@ pub(crate) struct IntentPlace {
 
 /// A write that must happen as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Intent {
-    pub(crate) volume: Uuid,
+pub struct Intent {
+    pub volume: Uuid,
     pub(crate) places: Vec<IntentPlace>,
     pub(crate) data: Vec<u8>,
 }
 
 /// Byte positions, within the journal, of the intents that are `shard`'s of so many.
-pub(crate) fn slots_of(shard: usize, shards: usize) -> Vec<u64> {
+pub fn slots_of(shard: usize, shards: usize) -> Vec<u64> {
     let shard = u64::try_from(shard).unwrap_or(u64::MAX);
     (shard..SLOTS).step_by(shards.max(1)).map(|slot| slot * SLOT_LEN as u64).collect()
 }
 
 /// Likewise of the pages for marks.
-pub(crate) fn marks_of(shard: usize, shards: usize) -> Vec<u64> {
+pub fn marks_of(shard: usize, shards: usize) -> Vec<u64> {
     let shard = u64::try_from(shard).unwrap_or(u64::MAX);
     (shard..MARKS).step_by(shards.max(1)).map(mark_at).collect()
 }
@@ -184,7 +184,7 @@ pub(crate) fn is_empty(blocks: &dyn Blocks, at: u64) -> io::Result<bool> {
 
 /// What is to become of an intent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It is carried out and then forgotten.
     Finish,
     /// Its volume is gone: it is forgotten.
@@ -196,7 +196,7 @@ pub(crate) enum Verdict {
 /// Finishes what a cut has left half done: every whole intent in the journal at `at` is written to
 /// its place, durably, and then forgotten, durably. A cut in the middle changes nothing about that.
 /// Returns the volumes for which that could not be done.
-pub(crate) fn replay(
+pub fn replay(
     journal: &dyn Blocks,
     at: u64,
     devices: &BTreeMap<Uuid, Arc<dyn Blocks>>,

@@ -10,7 +10,7 @@ mod device;
 mod error;
 mod extent;
 mod holdings;
-pub(crate) mod journal;
+pub mod journal;
 mod lock;
 mod raw;
 mod record;

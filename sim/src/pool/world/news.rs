@@ -94,6 +94,7 @@ impl World {
             pieces: Vec::new(),
             hosts: Vec::new(),
             exclusive: true,
+            atomic: false,
         });
     }
 
