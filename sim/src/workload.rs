@@ -1,6 +1,7 @@
 //! Hosts: the real initiator's session, the shell around it that holds bytes, and what an
 //! application asks of it. Every write is tagged, every read is checked.
 
+mod job;
 mod jobs;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,6 +15,7 @@ use outband_protocol::login::{Credentials, Secret};
 use outband_protocol::scsi::Status;
 use outband_protocol::serial::Sn;
 
+use self::job::{Job, What};
 use crate::checker::{Checker, Tick, WriteId};
 use crate::hardware::{Event as Happening, Hardware};
 use crate::net::{ConnId, Read, Side, Written};
@@ -48,58 +50,6 @@ impl Ctx<'_> {
     fn fail(&mut self, what: String) {
         self.failures.push(Failure::Conduct(what));
     }
-}
-
-/// One request of the application's.
-#[derive(Debug)]
-struct Job {
-    what: What,
-    issued: Tick,
-    bytes: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum What {
-    Read {
-        lba: u32,
-        blocks: u32,
-    },
-    Write {
-        id: WriteId,
-        lba: u32,
-        fua: bool,
-    },
-    Unmap {
-        id: WriteId,
-    },
-    /// WRITE ATOMIC.
-    Atomic {
-        id: WriteId,
-        lba: u32,
-    },
-    /// WRITE SAME: one block, or zeros in its place.
-    Same {
-        id: WriteId,
-        lba: u32,
-        blocks: u32,
-        unmap: bool,
-    },
-    /// ORWRITE of zeros, which writes what it has read: whatever comes in between would be lost.
-    Or {
-        lba: u32,
-    },
-    /// COMPARE AND WRITE: the blocks that must be there, and then those to be written.
-    Swap {
-        id: WriteId,
-        lba: u32,
-    },
-    Sync,
-    /// VERIFY: with the bytes of an earlier write, or of the medium alone.
-    Verify {
-        lba: u32,
-        blocks: u32,
-    },
-    Look,
 }
 
 /// A connection, as a host has it.
@@ -542,19 +492,6 @@ impl Host {
         if !std::mem::replace(&mut self.thinking, true) {
             let at = ctx.hardware.now() + self.rng.time(Duration::ZERO..most);
             ctx.hardware.schedule(at, alarm(Alarm::Think(self.index)));
-        }
-    }
-}
-
-impl Job {
-    fn write(&self) -> Option<WriteId> {
-        match self.what {
-            What::Write { id, .. }
-            | What::Atomic { id, .. }
-            | What::Same { id, .. }
-            | What::Unmap { id }
-            | What::Swap { id, .. } => Some(id),
-            _ => None,
         }
     }
 }
