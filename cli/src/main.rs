@@ -18,9 +18,12 @@ mod process;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use command::{audit, bench, cp, discover, events, host, job, pool, station, token, unit, volume};
+use command::{
+    audit, bench, cp, discover, doctor, events, host, job, manual, pool, station, token, unit,
+    volume,
+};
 use failure::Failure;
 use link::StationArgs;
 use output::Output;
@@ -60,6 +63,8 @@ enum Command {
     /// Who may do what at the station
     #[command(subcommand)]
     Token(token::Command),
+    /// What in the pool is not as it should be, and what can be done about it
+    Doctor,
     /// Who has changed what, when and why
     Audit(audit::Args),
     /// What happened in the pool since its station started
@@ -76,6 +81,8 @@ enum Command {
     /// Run a station in the foreground
     #[command(subcommand)]
     Station(station::Command),
+    #[command(flatten)]
+    Manual(manual::Manual),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +110,7 @@ async fn run(station: &StationArgs, output: &Output, command: Command) -> Result
         Command::Host(command) => host::run(command, station, output).await,
         Command::Job(command) => job::run(command, station, output).await,
         Command::Token(command) => token::run(command, station, output).await,
+        Command::Doctor => doctor::run(station, output).await,
         Command::Audit(args) => audit::run(args, station, output).await,
         Command::Events(args) => events::run(args, station, output).await,
         Command::Discover(args) => discover::run(args, output).await,
@@ -110,17 +118,58 @@ async fn run(station: &StationArgs, output: &Output, command: Command) -> Result
         Command::Bench(args) => bench::run(args, station, output).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Station(command) => station::run(command).await,
+        Command::Manual(manual) => manual::run(manual, Cli::command()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::error::ErrorKind;
 
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Commands in code spans and in indented lines.
+    fn commands(text: &str) -> Vec<String> {
+        let indented = text.lines().filter_map(|line| line.strip_prefix("    ")).map(str::to_owned);
+        let prose: Vec<&str> = text.lines().filter(|line| !line.starts_with("    ")).collect();
+        let prose = prose.join(" ");
+        let spans = prose.split('`').skip(1).step_by(2).map(str::to_owned);
+        let all = indented.chain(spans).filter(|command| command.starts_with("outband "));
+        all.collect()
+    }
+
+    #[test]
+    fn every_command_of_the_documents_is_one() {
+        let documents = [include_str!("../../README.md"), include_str!("../../docs/operations.md")];
+        let mut tried = 0;
+        for command in documents.into_iter().flat_map(commands) {
+            let words = command.split_whitespace().take_while(|word| *word != "…").map(|word| {
+                // What stands for something.
+                match word {
+                    "ID" => "00000000-0000-0000-0000-000000000000",
+                    "SCOPE" => "viewer",
+                    word => word,
+                }
+            });
+            let found = Cli::try_parse_from(words);
+            let kind = found.err().map(|error| error.kind());
+            // What is only named is not asked for whole.
+            let fine = matches!(
+                kind,
+                None | Some(
+                    ErrorKind::MissingRequiredArgument
+                        | ErrorKind::MissingSubcommand
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                )
+            );
+            assert!(fine, "{command}: {kind:?}");
+            tried += 1;
+        }
+        assert!(tried > 20, "{tried} commands were found");
     }
 }

@@ -38,8 +38,8 @@ fn help_names_every_noun_and_every_exit_status() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for noun in [
-        "pool", "unit", "volume", "host", "job", "token", "audit", "events", "discover", "cp",
-        "bench", "demo",
+        "pool", "unit", "volume", "host", "job", "token", "doctor", "audit", "events", "discover",
+        "cp", "bench", "demo",
     ] {
         let listed = stdout(&help).lines().any(|line| line.trim_start().starts_with(noun));
         assert!(listed, "{noun} is not in\n{}", stdout(&help));
@@ -133,5 +133,21 @@ fn a_mistyped_key_in_a_configuration_is_answered_by_its_line_and_the_nearest_key
         assert_eq!(output.status.code(), Some(2));
         let expected = "bad.toml:2: unknown key \"pol\"; did you mean \"pool\"?";
         assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn there_is_a_manual_page_for_each_command_and_completion_for_each_shell() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = run(&["man", directory.path().to_str().unwrap()]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    for page in ["outband.1", "outband-volume.1", "outband-volume-create.1", "outband-job-cancel.1"]
+    {
+        let text = std::fs::read_to_string(directory.path().join(page)).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let completion = run(&["completion", shell]);
+        assert!(stdout(&completion).contains("move-host"), "{shell}");
     }
 }

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    AssignRequest, AuditEntry, DEADLINE, Error, Event, GrowRequest, Host, HostChange, HostRequest,
-    IDEMPOTENCY_KEY, Job, JobState, JoinToken, JoinTokenRequest, MoveHostRequest, NewHost,
-    NewToken, PREFIX, PoolStatus, Problem, REASON, Secret, Size, TakeoverRequest, Token,
-    TokenRequest, Trust, Unit, Volume, VolumeRequest,
+    AssignRequest, AuditEntry, Confirm, DEADLINE, Error, Event, Finding, GrowRequest, Host,
+    HostChange, HostRequest, IDEMPOTENCY_KEY, Job, JobState, JoinToken, JoinTokenRequest,
+    MoveHostRequest, NewHost, NewToken, PREFIX, Placed, PoolStatus, Problem, REASON, Secret, Size,
+    TakeoverRequest, Token, TokenRequest, Trust, Unit, UnitChange, Volume, VolumeRequest,
 };
 
 /// How long the station itself holds a request before it answers with a running job.
@@ -81,6 +81,17 @@ impl Client {
         self.fetch(self.to(Method::GET, "/pool")).await
     }
 
+    /// What in the pool is not as it should be.
+    pub async fn doctor(&self) -> Result<Vec<Finding>, Error> {
+        self.fetch(self.to(Method::GET, "/doctor")).await
+    }
+
+    /// All that the station keeps, secrets too, as of one moment.
+    pub async fn backup(&self) -> Result<String, Error> {
+        let response = self.send(self.to(Method::GET, "/backup")).await?;
+        response.text().await.map_err(|error| Error::Unexpected(error.to_string()))
+    }
+
     pub async fn join_token(&self) -> Result<JoinToken, Error> {
         self.fetch(self.to(Method::GET, "/pool/join-token")).await
     }
@@ -107,6 +118,19 @@ impl Client {
     /// Forgets a unit that holds no volume of the pool.
     pub async fn remove_unit(&self, unit: &str) -> Result<(), Error> {
         self.send(self.to(Method::DELETE, &format!("/units/{}", segment(unit)))).await.map(drop)
+    }
+
+    pub async fn change_unit(&self, unit: &str, change: &UnitChange) -> Result<Unit, Error> {
+        let path = format!("/units/{}", segment(unit));
+        self.fetch(self.to(Method::PATCH, &path).json(change)).await
+    }
+
+    /// Forgets a unit that does not answer, with the records of its volumes; nothing is erased.
+    /// `name` is the unit's, once more.
+    pub async fn forget_unit(&self, unit: &str, name: &str) -> Result<(), Error> {
+        let path = format!("/units/{}/forget", segment(unit));
+        let body = Confirm { confirm: name.to_owned() };
+        self.send(self.to(Method::POST, &path).json(&body)).await.map(drop)
     }
 
     pub async fn hosts(&self) -> Result<Vec<Host>, Error> {
@@ -164,6 +188,23 @@ impl Client {
     ) -> Result<Job, Error> {
         let builder = self.to(Method::POST, "/volumes").header(IDEMPOTENCY_KEY, key).json(request);
         self.start(builder, wait).await
+    }
+
+    /// Where a volume would be placed now, and why not elsewhere.
+    pub async fn place(&self, request: &VolumeRequest) -> Result<Placed, Error> {
+        self.fetch(self.to(Method::POST, "/placements").json(request)).await
+    }
+
+    /// Takes up a volume that no record claims, as its unit reports it.
+    pub async fn adopt_volume(&self, name: &str) -> Result<Volume, Error> {
+        self.fetch(self.to(Method::POST, &format!("{}/adopt", volume_path(name)))).await
+    }
+
+    /// Forgets a volume whose unit does not answer or does not report it; nothing is erased.
+    pub async fn forget_volume(&self, name: &str) -> Result<(), Error> {
+        let body = Confirm { confirm: name.to_owned() };
+        let path = format!("{}/forget", volume_path(name));
+        self.send(self.to(Method::POST, &path).json(&body)).await.map(drop)
     }
 
     pub async fn grow_volume(&self, name: &str, size: Size, wait: Wait) -> Result<Job, Error> {

@@ -27,16 +27,16 @@ pub use client::{Client, Wait};
 pub use error::Error;
 pub use hosts::{Host, HostChange, HostRequest, NewHost, TakeoverRequest};
 pub use jobs::{Job, JobKind, JobState, Phase, Progress};
-pub use pool::{Event, JoinToken, JoinTokenRequest, PoolStatus, UnitCounts};
+pub use pool::{Confirm, Event, Finding, JoinToken, JoinTokenRequest, PoolStatus, UnitCounts};
 pub use problem::Problem;
 pub use secret::Secret;
 pub use size::{BadSize, BadVolumeSize, Size};
 pub use tokens::{BadScope, NewToken, Scope, Token, TokenRequest};
 pub use trust::{BadTrust, Trust};
-pub use units::{Device, Load, Unit, UnitState};
+pub use units::{BadLabel, Device, Duty, Label, Load, Unit, UnitChange, UnitState};
 pub use volumes::{
-    AssignRequest, Chap, Connection, GrowRequest, MoveHostRequest, Placement, Volume,
-    VolumeRequest, VolumeState, WritePolicy,
+    AssignRequest, Chap, Connection, Considered, GrowRequest, MoveHostRequest, Placed, Placement,
+    Volume, VolumeRequest, VolumeState, WritePolicy,
 };
 
 /// Where the API's routes begin; the next incompatible API gets the next number.

@@ -15,6 +15,12 @@ pub struct PoolStatus {
     pub free: Size,
     /// The largest volume a host could get now.
     pub largest: Size,
+    /// Of the total, rounded down.
+    #[serde(default)]
+    pub used_percent: u8,
+    /// What the administrator should do something about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     pub units: UnitCounts,
     pub volumes: u32,
     pub hosts: u32,
@@ -58,4 +64,23 @@ pub struct Event {
     /// Name of the unit, volume or host.
     pub subject: String,
     pub text: String,
+}
+
+/// Something in the pool that is not as it should be, and what can be done about it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// `volume-missing`, `volume-foreign`, `unit-down` …; programs decide by this.
+    pub code: String,
+    /// Name of the unit, volume or host.
+    pub subject: String,
+    pub detail: String,
+    /// The command that leads on.
+    pub next: String,
+}
+
+/// A destructive or final change asks for the name once more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    pub confirm: String,
 }

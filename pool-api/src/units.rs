@@ -1,6 +1,8 @@
 //! Units as the station sees them.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,6 +27,18 @@ pub struct Unit {
     pub total: Size,
     pub free: Size,
     pub volumes: u32,
+    /// What it is used for.
+    #[serde(default)]
+    pub duty: Duty,
+    /// What placement can ask for, such as `rack=r7` or `media=nvme`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Lost without a word too often: until then (seconds since 1970) it gets nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined_until: Option<u64>,
+    /// While it drains: names of the pool's volumes that are still there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub must_leave: Vec<String>,
     /// Of its record; as `If-Match` it makes a change happen only if nobody was faster.
     #[serde(default)]
     pub revision: u64,
@@ -35,6 +49,59 @@ pub struct Unit {
     /// Seconds since the unit was last heard; absent when it was not heard since the station started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_seconds_ago: Option<u64>,
+}
+
+/// What a unit is used for. Whatever it is, the volumes on it stay in use.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Duty {
+    /// New volumes come here.
+    #[default]
+    Active,
+    /// Nothing new comes here.
+    Cordoned,
+    /// Nothing new comes here, and what is here is to leave.
+    Draining,
+    /// Nothing new comes here, and that it goes away is expected.
+    Maintenance,
+    /// Held back until it has to replace another.
+    Spare,
+}
+
+/// What is to change of a unit; what is left out stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnitChange {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duty: Option<Duty>,
+    /// Labels by name; `null` takes one away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Option<String>>,
+    /// Ends a quarantine.
+    #[serde(default)]
+    pub trust: bool,
+}
+
+/// A label is `name=value`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Label(pub String, pub String);
+
+/// This is no label.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("\"{0}\" is no label; write name=value")]
+pub struct BadLabel(String);
+
+impl FromStr for Label {
+    type Err = BadLabel;
+
+    fn from_str(text: &str) -> Result<Self, BadLabel> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                Ok(Self(name.to_owned(), value.to_owned()))
+            }
+            _ => Err(BadLabel(text.to_owned())),
+        }
+    }
 }
 
 /// Storage media of a unit.
@@ -82,5 +149,31 @@ impl fmt::Display for UnitState {
             Self::Down => "down",
             Self::Left => "left",
         })
+    }
+}
+
+impl fmt::Display for Duty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+            Self::Spare => "spare",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_a_name_and_a_value() {
+        assert_eq!("rack=r7".parse(), Ok(Label("rack".into(), "r7".into())));
+        assert_eq!("a=b=c".parse(), Ok(Label("a".into(), "b=c".into())));
+        for text in ["", "rack", "=r7", "rack="] {
+            assert!(text.parse::<Label>().is_err(), "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Volumes, how they are asked for, and how a host reaches one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,43 @@ pub struct VolumeRequest {
     /// for that, no host can.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_sanitize: bool,
+    /// Only units with all of these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Only the unit that these volumes are on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<String>,
+    /// Not in a failure domain with any of these volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<String>,
+    /// The label whose value names a unit's failure domain, such as `rack`; each unit is one by
+    /// itself when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+}
+
+/// Where a volume would be placed now, and why not elsewhere. Nothing is set aside by that.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Placed {
+    /// The unit's name; absent if none can take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The free volume that would be used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<String>,
+    /// Why this one, or why none.
+    pub why: String,
+    pub units: Vec<Considered>,
+}
+
+/// What placement has to say of one unit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Considered {
+    pub unit: String,
+    pub free: Size,
+    /// Whether it could take the volume.
+    pub fits: bool,
+    pub why: String,
 }
 
 /// How a unit is chosen when none is pinned.

@@ -3,6 +3,8 @@
 //! An existing volume that was never given to anybody is taken first (it reads as zeros), the
 //! smallest that fits and at most twice what was asked for; else new extents; else whatever fits.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use outband_pool_api::{BlockSize, Placement, Size};
 use uuid::Uuid;
 
@@ -18,8 +20,9 @@ pub struct Pool {
 pub struct UnitSpace {
     pub id: Uuid,
     pub name: String,
-    /// Joined, heard, and its inventory is known.
-    pub usable: bool,
+    /// Why nothing new may come here, whatever is asked for.
+    pub unfit: Option<Unfit>,
+    pub labels: BTreeMap<String, String>,
     /// Lasting space that no volume holds or is about to hold.
     pub free: u64,
     /// The same of memory.
@@ -27,6 +30,32 @@ pub struct UnitSpace {
     /// Volumes of the asking host that are here already.
     pub volumes_of_host: u32,
     pub idle: Vec<IdleVolume>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unfit {
+    #[error("it waits for approval")]
+    Pending,
+    #[error("it has no secret of its own yet")]
+    NotEnrolled,
+    #[error("it was stopped")]
+    Left,
+    #[error("it misses its ALIVE")]
+    Suspect,
+    #[error("it does not answer")]
+    Down,
+    #[error("what it holds is not known yet")]
+    Unread,
+    #[error("it is cordoned")]
+    Cordoned,
+    #[error("it is draining")]
+    Draining,
+    #[error("it is in maintenance")]
+    Maintenance,
+    #[error("it is a spare")]
+    Spare,
+    #[error("it was lost too often, and is in quarantine")]
+    Quarantined,
 }
 
 /// A volume on a unit that no host was ever given.
@@ -62,6 +91,38 @@ pub struct Request {
     pub allow_sanitize: bool,
     /// An existing volume keeps its name, so one can be taken only if no name was asked for.
     pub reuse: bool,
+    /// Labels that the unit must have.
+    pub labels: BTreeMap<String, String>,
+    /// The units of volumes that it is to be near: it must be all of these.
+    pub near: BTreeSet<Uuid>,
+    /// The units of volumes that it must share no failure domain with.
+    pub apart: BTreeSet<Uuid>,
+    /// The label that names a unit's failure domain.
+    pub domain: Option<String>,
+}
+
+/// Why a unit is not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejection {
+    #[error("{0}")]
+    Unfit(Unfit),
+    #[error("another unit is asked for")]
+    NotPinned,
+    #[error("it has no label {0}={1}")]
+    Label(String, String),
+    #[error("a volume that it is to be near is elsewhere")]
+    NotNear,
+    #[error("a volume that it is to be apart from is in the same failure domain")]
+    NotApart,
+    #[error("{} are free", Size(*.0))]
+    TooSmall(u64),
+}
+
+/// What placement has to say of one unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    pub unit: Uuid,
+    pub rejection: Option<Rejection>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,8 +138,10 @@ pub enum Why {
     Empty,
     #[error("no unit is joined")]
     NoUnit,
-    #[error("the unit it is pinned to is not joined")]
-    PinnedNotUsable,
+    #[error("the unit that is asked for cannot take it: {0}")]
+    PinnedNotUsable(Rejection),
+    #[error("no unit is as asked for: {0}")]
+    Unsuited(Rejection),
     #[error("the largest possible volume is {} ({} bytes){}", Size(*.largest), .largest, on_which(.pinned))]
     TooLarge { largest: u64, pinned: bool },
 }
@@ -128,13 +191,66 @@ fn candidates<'a>(pool: &'a Pool, request: &Request) -> Result<Vec<&'a UnitSpace
     if request.size == 0 {
         return Err(Why::Empty);
     }
-    let wanted = |unit: &&UnitSpace| request.pinned.is_none_or(|pinned| pinned == unit.id);
-    let units: Vec<_> = pool.units.iter().filter(|unit| unit.usable).filter(wanted).collect();
-    match (units.is_empty(), request.pinned) {
-        (false, _) => Ok(units),
-        (true, Some(_)) => Err(Why::PinnedNotUsable),
-        (true, None) => Err(Why::NoUnit),
+    let domains = domains(pool, request);
+    let judged = pool.units.iter().map(|unit| (unit, rejection(unit, request, &domains)));
+    let judged: Vec<(&UnitSpace, Option<Rejection>)> = judged.collect();
+    let units: Vec<&UnitSpace> =
+        judged.iter().filter(|(_, no)| no.is_none()).map(|(unit, _)| *unit).collect();
+    if !units.is_empty() {
+        return Ok(units);
     }
+    let rejections = || judged.iter().filter_map(|(unit, no)| Some((unit, no.clone()?)));
+    let pinned = rejections().find(|(unit, _)| request.pinned == Some(unit.id));
+    let wanted = rejections().find(|(_, no)| !matches!(no, Rejection::Unfit(_)));
+    Err(match (request.pinned, pinned, wanted) {
+        (Some(_), Some((_, no)), _) => Why::PinnedNotUsable(no),
+        (Some(_), None, _) => Why::PinnedNotUsable(Rejection::Unfit(Unfit::Unread)),
+        (None, _, Some((_, no))) => Why::Unsuited(no),
+        (None, _, None) => Why::NoUnit,
+    })
+}
+
+/// Failure domains that the volume must not be in.
+fn domains<'a>(pool: &'a Pool, request: &'a Request) -> BTreeSet<Domain<'a>> {
+    let apart = pool.units.iter().filter(|unit| request.apart.contains(&unit.id));
+    apart.map(|unit| domain(unit, request)).collect()
+}
+
+/// A label's value, or the unit by itself if it has no such label.
+type Domain<'a> = Result<&'a str, Uuid>;
+
+fn domain<'a>(unit: &'a UnitSpace, request: &Request) -> Domain<'a> {
+    let value = request.domain.as_ref().and_then(|label| unit.labels.get(label));
+    value.map(String::as_str).ok_or(unit.id)
+}
+
+/// Why the unit cannot take it, however small it is.
+fn rejection(
+    unit: &UnitSpace,
+    request: &Request,
+    not_in: &BTreeSet<Domain<'_>>,
+) -> Option<Rejection> {
+    let label = request.labels.iter().find(|(name, value)| unit.labels.get(*name) != Some(value));
+    match (unit.unfit, label) {
+        _ if request.pinned.is_some_and(|pinned| pinned != unit.id) => Some(Rejection::NotPinned),
+        (Some(unfit), _) => Some(Rejection::Unfit(unfit)),
+        (None, Some((name, value))) => Some(Rejection::Label(name.clone(), value.clone())),
+        _ if request.near.iter().any(|near| *near != unit.id) => Some(Rejection::NotNear),
+        _ if not_in.contains(&domain(unit, request)) => Some(Rejection::NotApart),
+        _ => None,
+    }
+}
+
+/// What `choose` thinks of each unit, in the order of the pool.
+pub fn explain(pool: &Pool, request: &Request) -> Vec<Verdict> {
+    let domains = domains(pool, request);
+    let size = request.size.checked_next_multiple_of(EXTENT).unwrap_or(u64::MAX);
+    let verdict = |unit: &UnitSpace| {
+        let fits = free(unit, request) >= size || existing(&[unit], request, u64::MAX).is_some();
+        let small = (!fits).then(|| Rejection::TooSmall(free(unit, request)));
+        Verdict { unit: unit.id, rejection: rejection(unit, request, &domains).or(small) }
+    };
+    pool.units.iter().map(verdict).collect()
 }
 
 fn existing(units: &[&UnitSpace], request: &Request, at_most: u64) -> Option<Chosen> {

@@ -1,12 +1,18 @@
 //! What `outband-pool` and `outband station run` share: running a station as a process.
 
 use std::error::Error;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
+use outband_pool_api::{Client, Secret, Trust};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::backup::Backup;
 use crate::config::Config;
-use crate::station::StartError;
+use crate::state_dir::StateDir;
+use crate::station::{ADMIN_TOKEN_FILE, StartError};
+use crate::tls::CA_FILE;
 
 /// Exit status for a configuration that is refused.
 pub const BAD_CONFIG: u8 = 2;
@@ -43,8 +49,61 @@ pub fn run(config: &Config) -> ExitCode {
     }
 }
 
+/// Writes a backup of the running station to a file.
+pub fn backup(config: &Config, to: &Path) -> ExitCode {
+    match alone(write_backup(config, to)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed("no backup was made", &*error),
+    }
+}
+
+/// Puts a backup into the state directory.
+pub fn restore(config: &Config, file: &Path, replace: bool) -> ExitCode {
+    let restored = async {
+        let backup = Backup::read(&fs::read_to_string(file)?)?;
+        Ok::<_, Failure>(backup.restore(&config.state_dir, replace).await?)
+    };
+    match alone(restored) {
+        Ok(restored) => {
+            println!("{} records, {} volumes among them", restored.records, restored.volumes);
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed("nothing was restored", &*error),
+    }
+}
+
+type Failure = Box<dyn Error>;
+
+fn alone<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+fn failed(what: &str, error: &dyn Error) -> ExitCode {
+    eprintln!("outband-pool: {what}: {}", chain(error));
+    ExitCode::FAILURE
+}
+
+async fn write_backup(config: &Config, to: &Path) -> Result<(), Failure> {
+    let read = |name| {
+        let path = config.state_dir.join(name);
+        fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))
+    };
+    let token = Secret::new(read(ADMIN_TOKEN_FILE)?.trim());
+    let url = match config.listen.ip().is_unspecified() {
+        true => format!("https://localhost:{}", config.listen.port()),
+        false => format!("https://{}", config.listen),
+    };
+    let client = Client::new(&url, token, &Trust::Ca(read(CA_FILE)?))?;
+    let text = Backup::finish(&client.backup().await?, &config.state_dir)?;
+    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let name = to.file_name().and_then(|name| name.to_str()).ok_or("--to must name a file")?;
+    let directory = StateDir::open(directory.unwrap_or(Path::new(".")))?;
+    Ok(directory.write(name, &text, 0o600)?)
+}
+
 /// An error and its causes on one line.
-pub fn chain<E: Error>(error: &E) -> String {
+pub fn chain<E: Error + ?Sized>(error: &E) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

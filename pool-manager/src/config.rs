@@ -8,6 +8,7 @@ use outband_control::config_file::{self, ConfigError};
 use serde::Deserialize;
 
 use crate::app::Policy;
+use crate::quarantine::Rules;
 
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +27,8 @@ pub struct Config {
     /// What becomes of a unit that knows the join token: `approve` or `auto`.
     #[serde(with = "policy")]
     pub policy: Policy,
+    /// When a unit that keeps falling over gets nothing new.
+    pub quarantine: Rules,
     pub log: Log,
 }
 
@@ -54,6 +57,7 @@ impl Default for Config {
             announce: SocketAddr::from(([0, 0, 0, 0], 7444)),
             names: Vec::new(),
             policy: Policy::Approve,
+            quarantine: Rules::default(),
             log: Log::default(),
         }
     }

@@ -8,6 +8,8 @@
 pub mod allocate;
 pub mod announce;
 pub mod app;
+pub mod backup;
+pub mod capacity;
 pub mod cli;
 pub mod config;
 pub mod connect;
@@ -16,7 +18,9 @@ pub mod http;
 pub mod logging;
 mod names;
 pub mod problems;
+pub mod quarantine;
 mod random;
+pub mod recognise;
 pub mod reconcile;
 pub mod records;
 mod state_dir;

@@ -25,6 +25,20 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Writes all that the running station keeps to one file. It holds every secret of the pool.
+    Backup {
+        /// The file, made with mode 0600; what is there is replaced when the new one is whole.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Puts a backup into the state directory. The station must not run. Of each volume it then takes
+    /// over what the unit reports, so an older backup undoes nothing.
+    Restore {
+        file: PathBuf,
+        /// Put aside the store that is there.
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,9 +60,14 @@ fn main() -> ExitCode {
             return ExitCode::from(cli::BAD_CONFIG);
         }
     };
-    if let Some(Command::Config { command: ConfigCommand::Check }) = arguments.command {
-        println!("{}: good", path.display());
-        return ExitCode::SUCCESS;
+    match arguments.command {
+        Some(Command::Config { command: ConfigCommand::Check }) => {
+            println!("{}: good", path.display());
+            return ExitCode::SUCCESS;
+        }
+        Some(Command::Backup { to }) => return cli::backup(&config, &to),
+        Some(Command::Restore { file, replace }) => return cli::restore(&config, &file, replace),
+        None => {}
     }
     if let Err(error) = logging::start(&config.log) {
         eprintln!("outband-pool: {}: {error}", path.display());

@@ -33,6 +33,18 @@ pub(crate) fn check(kind: &str, name: &str) -> Result<(), Problem> {
     }
 }
 
+/// A label's name, and its value if it has one.
+pub(crate) fn check_label(name: &str, value: Option<&str>) -> Result<(), Problem> {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+    let good = |text: &str| (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(inside);
+    if good(name) && value.is_none_or(good) {
+        return Ok(());
+    }
+    Err(problems::bad_request(format!(
+        "\"{name}\" and its value are no label: use letters, digits and \"._-/\", at most {NAME_MAX}"
+    )))
+}
+
 /// An initiator name in one of the three formats, in the characters that stringprep leaves alone.
 pub(crate) fn check_iqn(iqn: &str) -> Result<(), Problem> {
     let formats = ["iqn.", "eui.", "naa."];

@@ -58,7 +58,7 @@ pub fn no_place(why: &Why, size: u64) -> Problem {
     let asked = Size(size);
     match why {
         Why::Empty => bad_request(why.to_string()),
-        Why::NoUnit | Why::PinnedNotUsable => {
+        Why::NoUnit | Why::PinnedNotUsable(_) | Why::Unsuited(_) => {
             Problem::new("no-unit", 409, "No unit can take it", why.to_string())
         }
         Why::TooLarge { largest, .. } => {
@@ -107,6 +107,39 @@ pub fn end_of(failure: Option<&Problem>) -> JobState {
         Some("cancelled") => JobState::Cancelled,
         Some(_) => JobState::Failed,
     }
+}
+
+pub fn foreign(volume: &str) -> Problem {
+    conflict(format!(
+        "\"{volume}\" is on a unit with a partition, or a grant to a host that is not registered \
+         here, or on two units; settle it there"
+    ))
+}
+
+pub fn not_recognised(volume: &str) -> Problem {
+    let detail = format!(
+        "the station was restored from a backup, and the unit of \"{volume}\" has not been heard \
+         since; wait for it, or see outband volume forget"
+    );
+    Problem::new("not-recognised", 409, "The unit may know better", detail)
+}
+
+pub fn not_confirmed(name: &str) -> Problem {
+    let detail =
+        format!("nothing leads back from this; say \"{name}\" once more as its confirmation");
+    Problem::new("not-confirmed", 400, "Not confirmed", detail)
+}
+
+pub fn forgotten(volume: &str) -> Problem {
+    let detail = format!("\"{volume}\" was forgotten; what is on its unit stays as it is there");
+    Problem::new("forgotten", 409, "The volume was forgotten", detail)
+}
+
+/// Why a job ends that was under way when the backup was made that the station was restored from.
+pub fn restored() -> Problem {
+    let detail =
+        "the station was restored from a backup that is older; look how things are, and ask anew";
+    Problem::new("restored", 409, "The station was restored", detail)
 }
 
 pub fn job_ended(state: JobState) -> Problem {

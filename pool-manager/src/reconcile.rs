@@ -11,9 +11,10 @@ use outband_control::machine::Machine;
 use outband_pool_api::{JobState, Phase, Problem};
 
 use crate::problems;
+use crate::recognise::{Recognised, recognise};
 use crate::records::{
-    Holder, HostRecord, JobRecord, Place, Stored, Undo, VolumeRecord, Wish, encode, host_key,
-    job_key, load, update, volume_key,
+    HOSTS, Holder, HostRecord, JobRecord, Place, Stored, Undo, VolumeRecord, Wish, encode,
+    host_key, job_key, load, load_all, update, volume_key,
 };
 use crate::store::{Outcome, Shared, StoreError, Transaction};
 use crate::unit::{
@@ -222,11 +223,15 @@ pub async fn settle<U: UnitApi>(
         let Some(stored) = load::<VolumeRecord>(store, &volume_key(name)).await? else {
             return Ok(Rest::Gone);
         };
-        let steps = plan(&stored.record, find(&stored.record, view));
+        let mut work = Work { machine, store, unit, stored, touched: false };
+        if work.stored.record.restored {
+            work.recognise(view).await?;
+            continue;
+        }
+        let steps = plan(&work.stored.record, find(&work.stored.record, view));
         if steps.is_empty() {
             return Ok(Rest::Settled);
         }
-        let mut work = Work { machine, store, unit, stored, touched: false };
         let rest = work.carry_out(steps, view).await?;
         if work.touched {
             *view = unit.inventory().await?;
@@ -281,6 +286,21 @@ impl<U: UnitApi> Work<'_, U> {
             }
         }
         Ok(None)
+    }
+
+    /// The record is from a backup: what the unit reports comes first.
+    async fn recognise(&self, view: &UnitView) -> Result<(), Halt> {
+        let hosts = load_all::<HostRecord>(self.store, HOSTS).await?;
+        let host_of = |iqn: &str| {
+            let host = hosts.iter().find(|host| host.record.iqn == iqn)?;
+            Some(host.record.name.clone())
+        };
+        let transaction = Transaction::new().when(self.stored.unchanged());
+        let transaction = match recognise(&self.stored.record, view, host_of) {
+            Recognised::Keep(record) => transaction.put(&self.stored.key, encode(&*record)),
+            Recognised::Drop => transaction.delete(&self.stored.key),
+        };
+        self.end_job(transaction, Some(problems::restored())).await
     }
 
     async fn on_unit(&self, step: &Step) -> Result<(), Halt> {

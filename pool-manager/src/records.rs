@@ -1,9 +1,11 @@
 //! The station's records and the keys they are under. JSON, so that an operator can read a backup.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use outband_pool_api::{
-    BlockSize, Chap, JobKind, JobState, Phase, Problem, Scope, Secret, VolumeRequest, WritePolicy,
+    BlockSize, Chap, Duty, JobKind, JobState, Phase, Problem, Scope, Secret, VolumeRequest,
+    WritePolicy,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,18 @@ pub struct UnitRecord {
     pub secret: Option<Secret>,
     /// The unit has acknowledged its secret; the join token no longer speaks for it.
     pub enrolled: bool,
+    #[serde(default)]
+    pub duty: Duty,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// When it was last lost without a word, as far as that still counts.
+    #[serde(default)]
+    pub leaves: Vec<u64>,
+    /// It is lost at the moment, and that has been counted.
+    #[serde(default)]
+    pub lost: bool,
+    #[serde(default)]
+    pub quarantined_until: Option<u64>,
 }
 
 /// What the station wants of a volume, and how far that has come.
@@ -84,6 +98,9 @@ pub struct VolumeRecord {
     pub undo: Undo,
     /// Why the job was turned back; it fails with this once everything is taken back.
     pub failure: Option<Problem>,
+    /// From a backup: the unit may know better.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use crate::work::{self, Connect};
 use crate::{announce, random};
 
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
-const STORE_FILE: &str = "station.redb";
+pub(crate) const STORE_FILE: &str = "station.redb";
 
 /// Why a station does not start.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,8 @@ async fn in_background(part: impl Future<Output = ()> + Send + 'static) {
 
 async fn open_station(config: &Config, state: &StateDir) -> Result<Station, StoreError> {
     let store: Arc<dyn Store> = Arc::new(RedbStore::open(&state.path(STORE_FILE))?);
-    let station = Station::open(store, &config.pool, config.policy).await?;
+    let mut station = Station::open(store, &config.pool, config.policy).await?;
+    station.quarantine = config.quarantine;
     station.ensure_join_token().await?;
     Ok(station)
 }

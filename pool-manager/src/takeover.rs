@@ -74,6 +74,7 @@ mod tests {
             job: None,
             undo: Undo::Nothing,
             failure: None,
+            restored: false,
         }
     }
 

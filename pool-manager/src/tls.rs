@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::state_dir::StateDir;
 
 pub(crate) const CA_FILE: &str = "ca.pem";
-const KEY_FILE: &str = "ca.key";
+pub(crate) const KEY_FILE: &str = "ca.key";
 const COMMON_NAME: &str = "Outband station CA";
 
 #[derive(Debug, thiserror::Error)]

@@ -46,6 +46,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// While a unit clears new space.
 const WAITING: Duration = Duration::from_millis(500);
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
+const CAPACITY_EVERY: u32 = 20;
 const TIDY_EVERY: u32 = 600;
 
 /// Runs until `stop` turns true.
@@ -155,6 +156,11 @@ impl<C: Connect> Clerk<C> {
             if let Err(error) = done {
                 tell(&error);
             }
+        }
+        if count.is_multiple_of(CAPACITY_EVERY)
+            && let Err(problem) = self.station.judge_capacity().await
+        {
+            tracing::error!(detail = problem.detail, "how full the pool is cannot be told");
         }
         if count.is_multiple_of(TIDY_EVERY)
             && let Err(error) = self.station.forget_old_jobs().await

@@ -97,3 +97,43 @@ async fn sigterm_ends_it_in_order() {
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(station.process.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_backup_is_made_while_the_station_runs_and_put_back_after_it_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let station = Station::start(&state);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(station.client.add_host("a", "iqn.2026-11.test:a")).unwrap();
+    // The station has a free port; the command reads the address in its configuration.
+    let config = directory.path().join("backup.toml");
+    let listen = station.client.url().strip_prefix("https://").unwrap();
+    std::fs::write(&config, format!("state_dir = {state:?}\nlisten = \"{listen}\"\n")).unwrap();
+    let file = directory.path().join("pool.backup");
+    let with = |arguments: &[&str]| {
+        let config = ["--config", config.to_str().unwrap()];
+        run(&[&config[..], arguments].concat())
+    };
+    let made = with(&["backup", "--to", file.to_str().unwrap()]);
+    assert!(made.status.success(), "{made:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "every secret of the pool is in it");
+    runtime.block_on(station.client.remove_host("a")).unwrap();
+
+    let restore = ["restore", file.to_str().unwrap(), "--replace"];
+    let running = with(&restore);
+    assert!(String::from_utf8_lossy(&running.stderr).contains("stop it first"), "{running:?}");
+    drop(station);
+    let occupied = with(&restore[..2]);
+    assert!(String::from_utf8_lossy(&occupied.stderr).contains("--replace"), "{occupied:?}");
+    assert!(with(&restore).status.success());
+    let station = Station::start(&state);
+    assert_eq!(runtime.block_on(station.client.hosts()).unwrap().len(), 1);
+
+    // And in an empty directory: clients trust it as before.
+    drop(station);
+    std::fs::rename(&state, directory.path().join("lost")).unwrap();
+    assert!(with(&restore[..2]).status.success());
+    let station = Station::start(&state);
+    assert_eq!(runtime.block_on(station.client.hosts()).unwrap().len(), 1);
+}

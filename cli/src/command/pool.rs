@@ -71,10 +71,11 @@ fn status(pool: &PoolStatus) -> String {
         ("units", if units.is_empty() { "none".to_owned() } else { units.join(", ") }),
         ("total", pool.total.to_string()),
         ("granted", pool.granted.to_string()),
-        ("free", pool.free.to_string()),
+        ("free", format!("{}; {} % is used", pool.free, pool.used_percent)),
         ("largest", format!("{} in one volume", pool.largest)),
         ("volumes", pool.volumes.to_string()),
         ("hosts", pool.hosts.to_string()),
+        ("warning", pool.warnings.join("; ")),
     ])
 }
 
@@ -91,6 +92,8 @@ mod tests {
             total: Size(4 << 30),
             granted: Size(1 << 30),
             free: Size(3 << 30),
+            used_percent: 25,
+            warnings: vec!["unit-3 does not answer".into()],
             largest: Size(2 << 30),
             units: UnitCounts { joined: 2, down: 1, ..UnitCounts::default() },
             volumes: 1,
@@ -98,6 +101,7 @@ mod tests {
         };
         let said = status(&pool);
         assert!(said.contains("units    2 joined, 1 down\n"), "{said}");
+        assert!(said.contains("warning  unit-3 does not answer"), "{said}");
         assert!(said.contains("largest  2 GiB in one volume\n"), "{said}");
     }
 }

@@ -1,5 +1,7 @@
 //! `outband unit`: storage machines, and running one.
 
+mod life;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -8,7 +10,7 @@ use outband_target_server::unit::{self, UnitConfig};
 
 use crate::failure::Failure;
 use crate::link::StationArgs;
-use crate::output::{Output, details, say, span, table};
+use crate::output::{Output, date, details, say, span, table};
 use crate::process::{StopArgs, start_log};
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +33,8 @@ pub(crate) enum Command {
         /// Its name or id
         unit: String,
     },
+    #[command(flatten)]
+    Life(life::Life),
     /// Run a unit in the foreground on this machine, as outband-target --config does
     Run {
         /// The configuration file
@@ -63,6 +67,7 @@ pub(crate) async fn run(
                 say(&format!("{unit} is forgotten"));
             }
         }
+        Command::Life(life) => life::run(life, &station.client()?, output).await?,
         Command::Run { config, log_json, stop } => {
             let config = UnitConfig::load(&config)?;
             start_log(log_json)?;
@@ -79,6 +84,7 @@ pub(crate) fn list(units: &[Unit]) -> String {
             vec![
                 unit.name.clone(),
                 unit.state.to_string(),
+                duty(unit),
                 unit.portals.join(" "),
                 unit.total.to_string(),
                 unit.free.to_string(),
@@ -90,10 +96,20 @@ pub(crate) fn list(units: &[Unit]) -> String {
         })
         .collect();
     table(
-        &["name", "state", "portals", "total", "free", "memory", "volumes", "iops", "heard"],
+        &[
+            "name", "state", "duty", "portals", "total", "free", "memory", "volumes", "iops",
+            "heard",
+        ],
         &["total", "free", "memory", "volumes", "iops"],
         rows,
     )
+}
+
+fn duty(unit: &Unit) -> String {
+    match unit.quarantined_until {
+        Some(_) => format!("{}, in quarantine", unit.duty),
+        None => unit.duty.to_string(),
+    }
 }
 
 /// What is free for those who ask for memory; it is not counted with the lasting media.
@@ -125,6 +141,13 @@ fn show(unit: &Unit) -> String {
         ("name", unit.name.clone()),
         ("id", unit.id.to_string()),
         ("state", unit.state.to_string()),
+        ("duty", duty(unit)),
+        (
+            "quarantine",
+            unit.quarantined_until.map(|at| format!("until {}", date(at))).unwrap_or_default(),
+        ),
+        ("labels", life::labels(unit)),
+        ("must leave", unit.must_leave.join(" ")),
         ("portals", unit.portals.join(" ")),
         ("unit API", unit.api.clone()),
         ("version", unit.version.clone()),

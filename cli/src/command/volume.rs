@@ -1,17 +1,18 @@
 //! `outband volume`: asking the pool for storage, and giving it back.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use clap::{Args, Subcommand, ValueEnum};
 use outband_pool_api::{
-    BlockSize, Client, Job, Placement, Secret, Size, Volume, VolumeRequest, WritePolicy,
+    BlockSize, Client, Job, Label, Placed, Placement, Secret, Size, Volume, VolumeRequest,
+    WritePolicy,
 };
 use uuid::Uuid;
 
 use super::job;
 use crate::failure::Failure;
 use crate::link::{StationArgs, WaitArgs};
-use crate::output::{Output, details, table};
+use crate::output::{Output, details, say, table};
 
 /// What stands in the place of a secret that is not to be seen.
 const HIDDEN: &str = "(hidden; see --show-secret)";
@@ -63,6 +64,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Take up a volume that no record claims, as its unit reports it
+    Adopt { name: String },
+    /// Forget a volume that is gone, or whose unit does not answer; nothing is erased
+    Forget {
+        name: String,
+        /// Its name once more; a person is asked for it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
     /// Take a volume from its host and erase it
     #[command(visible_alias = "delete")]
     Rm {
@@ -103,6 +113,21 @@ pub(crate) struct CreateArgs {
     /// Let its host wipe it by SCSI's SANITIZE, which nothing ends once it has begun
     #[arg(long)]
     allow_sanitize: bool,
+    /// Only on units with this label; may be said several times
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<Label>,
+    /// On the unit that this volume is on
+    #[arg(long, value_name = "VOLUME")]
+    near: Vec<String>,
+    /// Not in one failure domain with this volume; may be said several times
+    #[arg(long, value_name = "VOLUME")]
+    apart: Vec<String>,
+    /// The label whose value is a unit's failure domain, such as rack; else each unit is one
+    #[arg(long, value_name = "LABEL", requires = "apart")]
+    domain: Option<String>,
+    /// Say where it would be placed and why not elsewhere, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Any text; the same command with the same key finds the volume of the first one
     #[arg(long, value_name = "TEXT")]
     idempotency_key: Option<String>,
@@ -173,9 +198,19 @@ pub(crate) async fn run(
         Command::MoveHost { name, host, wait } => {
             ended(client.move_volume(&name, &host, wait.wait()).await?, output);
         }
+        Command::Adopt { name } => output.show(&hide(client.adopt_volume(&name).await?), show),
+        Command::Forget { name, confirm } => {
+            let what = format!("forget volume {name}");
+            let typed = super::typed_name(confirm, &what)?;
+            must_match(&name, &typed)?;
+            client.forget_volume(&name).await?;
+            if !output.is_json() {
+                say(&format!("{name} is forgotten"));
+            }
+        }
         Command::Rm { name, yes_erase, wait } => {
             if !yes_erase {
-                confirm(&format!("erase volume {name} and its data"))?;
+                confirm(&name)?;
             }
             ended(client.delete_volume(&name, wait.wait()).await?, output);
         }
@@ -195,7 +230,15 @@ async fn create(args: CreateArgs, client: &Client, output: &Output) -> Result<()
         write_policy: args.write_policy.into(),
         volatile: args.volatile,
         allow_sanitize: args.allow_sanitize,
+        labels: args.labels.into_iter().map(|Label(name, value)| (name, value)).collect(),
+        near: args.near,
+        apart: args.apart,
+        domain: args.domain,
     };
+    if args.dry_run {
+        output.show(&client.place(&request).await?, considered);
+        return Ok(());
+    }
     let key = args.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
     let mut job = client.request_volume(&request, &key, args.wait.wait()).await?;
     if !args.show_secret {
@@ -214,20 +257,37 @@ fn ended(mut job: Job, output: &Output) {
 }
 
 /// Asks a person; a program must have said it on the command line.
-fn confirm(what: &str) -> Result<(), Failure> {
+fn confirm(name: &str) -> Result<(), Failure> {
+    let what = format!("erase volume {name} and its data");
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("add --yes-erase to {what}")));
     }
-    eprint!("Really {what}? Type yes: ");
-    let mut answer = String::new();
-    std::io::stderr()
-        .flush()
-        .and_then(|()| std::io::stdin().read_line(&mut answer))
-        .map_err(Failure::os("read the answer"))?;
-    match answer.trim() {
-        "yes" => Ok(()),
-        _ => Err(Failure::Refused("nothing was changed".to_owned())),
+    must_match(name, &super::typed_name(None, &what)?)
+}
+
+fn must_match(name: &str, typed: &str) -> Result<(), Failure> {
+    match typed == name {
+        true => Ok(()),
+        false => Err(Failure::Refused("that is another name; nothing was changed".to_owned())),
     }
+}
+
+fn considered(placed: &Placed) -> String {
+    let rows = placed
+        .units
+        .iter()
+        .map(|unit| {
+            let chosen = placed.unit.as_ref() == Some(&unit.unit);
+            let fits = if chosen { "chosen" } else { ["no", "yes"][usize::from(unit.fits)] };
+            vec![unit.unit.clone(), unit.free.to_string(), fits.to_owned(), unit.why.clone()]
+        })
+        .collect();
+    let head = match (&placed.unit, &placed.existing) {
+        (Some(unit), Some(volume)) => format!("the free volume {volume} on {unit}: {}", placed.why),
+        (Some(unit), None) => format!("on {unit}: {}", placed.why),
+        (None, _) => format!("nowhere: {}", placed.why),
+    };
+    format!("{head}\n\n{}", table(&["unit", "free", "fits", "why"], &["free"], rows))
 }
 
 fn hide(mut volume: Volume) -> Volume {

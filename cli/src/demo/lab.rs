@@ -43,6 +43,13 @@ struct StationFile<'a> {
     listen: String,
     announce: String,
     policy: &'a str,
+    quarantine: Quarantine,
+}
+
+/// Here units are killed on purpose.
+#[derive(Serialize, Default)]
+struct Quarantine {
+    leaves: u32,
 }
 
 #[derive(Serialize)]
@@ -134,6 +141,7 @@ impl Lab {
             listen: format!("127.0.0.1:{}", self.ports.0),
             announce: format!("127.0.0.1:{}", self.ports.1),
             policy: "auto",
+            quarantine: Quarantine::default(),
         };
         write_toml(&config, &file)?;
         self.station = Some(Child::start("station", "station", &config, self.directory.path())?);
@@ -375,6 +383,7 @@ mod tests {
             listen: "127.0.0.1:0".to_owned(),
             announce: "127.0.0.1:0".to_owned(),
             policy: "auto",
+            quarantine: Quarantine::default(),
         };
         write_toml(&path, &file).unwrap();
         outband_pool_manager::config::Config::load(&path).unwrap();

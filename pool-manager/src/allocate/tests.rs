@@ -8,7 +8,8 @@ fn unit(number: u128, free: u64) -> UnitSpace {
     UnitSpace {
         id: Uuid::from_u128(number),
         name: format!("unit-{number}"),
-        usable: true,
+        unfit: None,
+        labels: BTreeMap::new(),
         free,
         free_volatile: 0,
         volumes_of_host: 0,
@@ -38,6 +39,10 @@ fn request(size: u64) -> Request {
         volatile: false,
         allow_sanitize: false,
         reuse: true,
+        labels: BTreeMap::new(),
+        near: BTreeSet::new(),
+        apart: BTreeSet::new(),
+        domain: None,
     }
 }
 
@@ -69,8 +74,9 @@ fn a_pin_is_obeyed_or_refused() {
     assert_eq!(unit_of(&choose(&pool, &pinned).unwrap()), Uuid::from_u128(1));
     let larger = Request { size: 2 * GIB, ..pinned.clone() };
     assert_eq!(choose(&pool, &larger), Err(Why::TooLarge { largest: GIB, pinned: true }));
-    pool.units[0].usable = false;
-    assert_eq!(choose(&pool, &pinned), Err(Why::PinnedNotUsable));
+    pool.units[0].unfit = Some(Unfit::Down);
+    let down = Rejection::Unfit(Unfit::Down);
+    assert_eq!(choose(&pool, &pinned), Err(Why::PinnedNotUsable(down)));
 }
 
 #[test]
@@ -133,13 +139,46 @@ fn a_refusal_names_the_largest_possible() {
     assert!(matches!(choose(&pool, &request(u64::MAX)), Err(Why::TooLarge { .. })));
 }
 
+#[test]
+fn a_volume_is_placed_by_labels_near_some_and_apart_from_others() {
+    let rack = |number: u128, rack: &str| UnitSpace {
+        labels: BTreeMap::from([("rack".to_owned(), rack.to_owned())]),
+        ..unit(number, GIB)
+    };
+    let pool = Pool { units: vec![rack(1, "r1"), rack(2, "r1"), rack(3, "r2"), unit(4, GIB)] };
+    let id = Uuid::from_u128;
+    let units = |ids: &[u128]| ids.iter().copied().map(id).collect::<BTreeSet<Uuid>>();
+    let chosen = |request: &Request| choose(&pool, request).map(|chosen| unit_of(&chosen));
+    let by_rack = Request { domain: Some("rack".into()), ..request(GIB) };
+
+    let labels = BTreeMap::from([("rack".to_owned(), "r2".to_owned())]);
+    assert_eq!(chosen(&Request { labels, ..request(GIB) }), Ok(id(3)));
+    assert_eq!(chosen(&Request { near: units(&[2]), ..request(GIB) }), Ok(id(2)));
+    assert_eq!(chosen(&Request { apart: units(&[1]), ..request(GIB) }), Ok(id(2)));
+    assert_eq!(chosen(&Request { apart: units(&[1]), ..by_rack.clone() }), Ok(id(3)));
+    let last = Request { apart: units(&[1, 3]), ..by_rack.clone() };
+    assert_eq!(chosen(&last), Ok(id(4)), "a unit without the label is a domain by itself");
+    let nowhere = Request { apart: units(&[1, 3, 4]), ..by_rack };
+    assert_eq!(chosen(&nowhere), Err(Why::Unsuited(Rejection::NotApart)));
+    let torn = Request { near: units(&[1, 2]), ..request(GIB) };
+    assert_eq!(chosen(&torn), Err(Why::Unsuited(Rejection::NotNear)));
+    let verdicts = explain(&pool, &last);
+    let said: Vec<Option<Rejection>> =
+        verdicts.into_iter().map(|verdict| verdict.rejection).collect();
+    let apart = Some(Rejection::NotApart);
+    assert_eq!(said, [apart.clone(), apart.clone(), apart, None]);
+}
+
 fn any_unit() -> impl Strategy<Value = UnitSpace> {
     let idle = (any::<u128>(), 0..9 * GIB, any::<bool>(), any::<bool>());
     let idle = proptest::collection::vec(idle, 0..4);
     let space = (0..9 * GIB, 0..9 * GIB, 0..4_u32);
-    (any::<u128>(), any::<bool>(), space, idle).prop_map(
-        |(number, usable, (free, free_volatile, volumes_of_host), volumes)| UnitSpace {
-            usable,
+    let unfit = proptest::option::weighted(0.3, Just(Unfit::Cordoned));
+    let labels = proptest::collection::btree_map("[ab]", "[xy]", 0..3);
+    (any::<u128>(), unfit, space, idle, labels).prop_map(
+        |(number, unfit, (free, free_volatile, volumes_of_host), volumes, labels)| UnitSpace {
+            unfit,
+            labels,
             free_volatile,
             volumes_of_host,
             idle: volumes
@@ -158,35 +197,99 @@ fn idle_of(number: u128, size: u64) -> IdleVolume {
     idle(number, size / EXTENT * EXTENT)
 }
 
+/// A request, with units named by their position.
+#[derive(Clone, Debug)]
+struct Wishes {
+    size: u64,
+    kind: (bool, bool, bool, bool),
+    pin: Option<usize>,
+    labels: BTreeMap<String, String>,
+    near: Option<usize>,
+    apart: Vec<usize>,
+    domain: Option<String>,
+}
+
+fn any_wishes() -> impl Strategy<Value = Wishes> {
+    let labels = proptest::collection::btree_map("[ab]", "[xy]", 0..2);
+    let near = proptest::option::weighted(0.2, 0..6_usize);
+    let apart = proptest::collection::vec(0..6_usize, 0..3);
+    let domain = proptest::option::of("[ab]");
+    let pin = proptest::option::weighted(0.3, 0..6_usize);
+    (1..10 * GIB, any::<(bool, bool, bool, bool)>(), pin, labels, near, apart, domain).prop_map(
+        |(size, kind, pin, labels, near, apart, domain)| Wishes {
+            size,
+            kind,
+            pin,
+            labels,
+            near,
+            apart,
+            domain,
+        },
+    )
+}
+
+fn request_of(wishes: Wishes, units: &[UnitSpace]) -> Request {
+    let (spread, volatile, reuse, large_blocks) = wishes.kind;
+    let id = |at: usize| units.get(at).map(|unit| unit.id);
+    Request {
+        size: wishes.size,
+        block_size: large_blocks.then_some(BlockSize::B4096),
+        placement: if spread { Placement::Spread } else { Placement::MostFree },
+        pinned: wishes.pin.and_then(id),
+        volatile,
+        reuse,
+        labels: wishes.labels,
+        near: wishes.near.and_then(id).into_iter().collect(),
+        apart: wishes.apart.into_iter().filter_map(id).collect(),
+        domain: wishes.domain,
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_chosen_fits_and_what_is_refused_fits_nowhere(
         units in proptest::collection::vec(any_unit(), 0..6),
-        size in 1..10 * GIB,
-        spread in any::<bool>(),
-        volatile in any::<bool>(),
-        reuse in any::<bool>(),
-        large_blocks in any::<bool>(),
-        pin in proptest::option::of(0..6_usize),
+        wishes in any_wishes(),
     ) {
-        let pinned = pin.and_then(|pin| units.get(pin)).map(|unit| unit.id);
-        let placement = if spread { Placement::Spread } else { Placement::MostFree };
-        let block_size = large_blocks.then_some(BlockSize::B4096);
-        let request =
-            Request { block_size, placement, pinned, volatile, reuse, ..request(size) };
+        let request = request_of(wishes, &units);
+        let (size, pinned) = (request.size, request.pinned);
         let pool = Pool { units };
-        let usable = |id| pool.units.iter().find(|unit| unit.id == id && unit.usable);
-        match choose(&pool, &request) {
+        let usable = |id| pool.units.iter().find(|unit| unit.id == id && unit.unfit.is_none());
+        let verdicts = explain(&pool, &request);
+        prop_assert_eq!(verdicts.len(), pool.units.len());
+        let fits: Vec<Uuid> = verdicts
+            .into_iter()
+            .filter(|verdict| verdict.rejection.is_none())
+            .map(|verdict| verdict.unit)
+            .collect();
+        let chosen = choose(&pool, &request);
+        match &chosen {
+            Ok(Chosen::New { unit, .. } | Chosen::Existing { unit, .. }) => {
+                prop_assert!(fits.contains(unit), "choice and explanation agree");
+            }
+            Err(_) => prop_assert!(fits.is_empty(), "choice and explanation agree"),
+        }
+        if let Ok(Chosen::New { unit, .. } | Chosen::Existing { unit, .. }) = &chosen {
+            let unit = usable(*unit).expect("chosen units are usable");
+            prop_assert!(pinned.is_none_or(|pinned| pinned == unit.id));
+            prop_assert!(request.labels.iter().all(|(key, value)| unit.labels.get(key) == Some(value)));
+            prop_assert!(request.near.iter().all(|near| *near == unit.id));
+            let own = request.domain.as_ref().and_then(|key| unit.labels.get(key));
+            for other in pool.units.iter().filter(|other| request.apart.contains(&other.id)) {
+                let theirs = request.domain.as_ref().and_then(|key| other.labels.get(key));
+                prop_assert!(other.id != unit.id && (own.is_none() || own != theirs));
+            }
+        }
+        match chosen {
             Ok(Chosen::New { unit, size: given, .. }) => {
                 let unit = usable(unit).expect("chosen units are usable");
                 prop_assert!(given >= size && given - size < EXTENT && given <= free(unit, &request));
-                prop_assert!(pinned.is_none_or(|pinned| pinned == unit.id));
             }
             Ok(Chosen::Existing { unit, volume, .. }) => {
                 let unit = usable(unit).expect("chosen units are usable");
-                prop_assert!(reuse && unit.idle.contains(&volume));
-                prop_assert!(volume.size >= size && volume.volatile == volatile);
-                prop_assert!(!large_blocks || volume.block_size == 4096);
+                prop_assert!(request.reuse && unit.idle.contains(&volume));
+                prop_assert!(volume.size >= size && volume.volatile == request.volatile);
+                prop_assert!(request.block_size.is_none() || volume.block_size == 4096);
             }
             Err(Why::TooLarge { largest, .. }) => {
                 prop_assert!(largest < size);
@@ -195,10 +298,9 @@ proptest! {
                     prop_assert!(largest.is_ok());
                 }
             }
-            Err(Why::NoUnit) => prop_assert!(pool.units.iter().all(|unit| !unit.usable)),
-            Err(Why::PinnedNotUsable) => {
-                prop_assert!(pinned.is_some_and(|pinned| usable(pinned).is_none()));
-            }
+            Err(Why::NoUnit) => prop_assert!(pool.units.iter().all(|unit| unit.unfit.is_some())),
+            Err(Why::Unsuited(_)) => prop_assert!(pinned.is_none()),
+            Err(Why::PinnedNotUsable(_)) => prop_assert!(pinned.is_some()),
             Err(Why::Empty) => prop_assert!(false, "the size is at least one"),
         }
     }

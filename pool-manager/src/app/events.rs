@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use outband_control::machine::SharedMachine;
 use outband_pool_api::Event;
+use tokio::sync::watch;
 
 const KEPT: usize = 1000;
 
@@ -12,6 +13,10 @@ const KEPT: usize = 1000;
 pub struct Events {
     machine: SharedMachine,
     kept: Mutex<Kept>,
+    /// The number of the newest one.
+    newest: watch::Sender<u64>,
+    /// Milliseconds since 1970 at the station's start: tells the numbers of one start from another's.
+    start: u64,
 }
 
 #[derive(Debug, Default)]
@@ -22,7 +27,26 @@ struct Kept {
 
 impl Events {
     pub fn new(machine: SharedMachine) -> Self {
-        Self { machine, kept: Mutex::default() }
+        let start = u64::try_from(machine.since_1970().as_millis()).unwrap_or(u64::MAX);
+        Self { machine, kept: Mutex::default(), newest: watch::Sender::new(0), start }
+    }
+
+    /// Tells the station's starts apart.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The first one after `number` that is remembered; waits for it if need be. Safe to drop.
+    pub async fn next(&self, number: u64) -> Event {
+        let mut newest = self.newest.subscribe();
+        loop {
+            newest.borrow_and_update();
+            if let Some(event) = self.first_after(number) {
+                return event;
+            }
+            // It lives as long as `self`.
+            let _ = newest.changed().await;
+        }
     }
 
     pub fn add(&self, kind: &str, subject: &str, text: impl Into<String>) {
@@ -41,6 +65,14 @@ impl Events {
             kept.events.pop_front();
         }
         kept.events.push_back(event);
+        let last = kept.last;
+        drop(kept);
+        self.newest.send_replace(last);
+    }
+
+    fn first_after(&self, number: u64) -> Option<Event> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.events.iter().find(|event| event.number > number).cloned()
     }
 
     pub fn after(&self, number: u64) -> Vec<Event> {
@@ -51,9 +83,26 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use outband_control::machine::Os;
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_an_event_gets_each_once() {
+        let events = Arc::new(Events::new(Os::shared()));
+        let waiting = tokio::spawn({
+            let events = Arc::clone(&events);
+            async move {
+                let first = events.next(0).await;
+                (first.text, events.next(first.number).await.text)
+            }
+        });
+        events.add("test", "subject", "one");
+        events.add("test", "subject", "two");
+        assert_eq!(waiting.await.unwrap(), ("one".to_owned(), "two".to_owned()));
+    }
 
     #[test]
     fn the_oldest_event_gives_way() {

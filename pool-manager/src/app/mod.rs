@@ -3,10 +3,14 @@
 
 mod access;
 mod audit;
+mod backup;
+mod doctor;
 mod events;
+mod forget;
 mod hosts;
 mod jobs;
 mod live;
+mod place;
 mod pool;
 mod space;
 mod takeover;
@@ -14,6 +18,8 @@ mod tokens;
 mod units;
 mod view;
 mod volumes;
+
+use std::time::Instant;
 
 use outband_control::machine::{Os, SharedMachine};
 use outband_pool_api::{Event, Problem};
@@ -23,6 +29,8 @@ pub use events::Events;
 pub use live::{Live, LiveUnit};
 pub use units::{Heard, Policy};
 
+use crate::capacity::Level;
+use crate::quarantine::Rules;
 use crate::records::{UNITS, UnitRecord, load_all};
 use crate::store::{Shared, StoreError};
 
@@ -37,6 +45,10 @@ pub struct Station {
     pub machine: SharedMachine,
     /// Held by whoever changes records that others change too.
     turns: tokio::sync::Mutex<()>,
+    /// When a unit that keeps falling over gets nothing new.
+    pub quarantine: Rules,
+    /// What was last told of how full the pool is.
+    fullness: tokio::sync::Mutex<Level>,
 }
 
 impl Station {
@@ -59,12 +71,18 @@ impl Station {
         }
         let events = Events::new(SharedMachine::clone(&machine));
         let (pool, turns) = (pool.to_owned(), tokio::sync::Mutex::default());
-        Ok(Self { store, live, events, pool, policy, machine, turns })
+        let (quarantine, fullness) = (Rules::default(), tokio::sync::Mutex::default());
+        Ok(Self { store, live, events, pool, policy, machine, turns, quarantine, fullness })
     }
 
     /// Time of day in whole seconds.
     pub(crate) fn seconds(&self) -> u64 {
         self.machine.since_1970().as_secs()
+    }
+
+    /// Of this machine and of the day.
+    fn times(&self) -> (Instant, u64) {
+        (self.machine.now(), self.seconds())
     }
 
     fn millis(&self) -> u64 {

@@ -1,18 +1,34 @@
 //! The pool as a whole.
 
-use outband_pool_api::{Placement, PoolStatus, Problem, Size, UnitCounts, UnitState, VolumeState};
+use std::collections::{BTreeMap, BTreeSet};
+
+use outband_pool_api::{
+    Duty, Placement, PoolStatus, Problem, Size, Unit, UnitCounts, UnitState, VolumeState,
+};
 
 use super::{Action, Caller, Station, space, view};
 use crate::allocate::{self, UnitSpace};
+use crate::capacity::{self, Level};
 use crate::records::{UNITS, UnitRecord, VOLUMES, VolumeRecord, load_all};
 
 impl Station {
+    /// Tells when the pool has become fuller, or has room again.
+    pub async fn judge_capacity(&self) -> Result<(), Problem> {
+        let level = Level::of(self.pool_status(&Caller::ADMIN).await?.used_percent);
+        let before = std::mem::replace(&mut *self.fullness.lock().await, level);
+        if before != level {
+            self.events.add("pool-capacity", &self.pool, level.to_string());
+        }
+        Ok(())
+    }
+
     pub async fn pool_status(&self, who: &Caller) -> Result<PoolStatus, Problem> {
         who.must(Action::SeePool)?;
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let pool = space::pool(&units, &volumes, &self.live, "", self.machine.now());
-        let usable: Vec<&UnitSpace> = pool.units.iter().filter(|unit| unit.usable).collect();
+        let pool = space::pool(&units, &volumes, &self.live, "", self.times());
+        let usable: Vec<&UnitSpace> =
+            pool.units.iter().filter(|unit| unit.unfit.is_none()).collect();
         let any = allocate::Request {
             size: 1,
             block_size: None,
@@ -21,14 +37,23 @@ impl Station {
             volatile: false,
             allow_sanitize: false,
             reuse: true,
+            labels: BTreeMap::new(),
+            near: BTreeSet::new(),
+            apart: BTreeSet::new(),
+            domain: None,
         };
         let shown = view::Shown::load(self).await?;
         let volumes = shown.volumes(who);
         let granted = volumes.iter().filter(|volume| volume.state == VolumeState::Granted);
-        let joined = shown.units().into_iter().filter(|unit| unit.state == UnitState::Joined);
+        let all = shown.units();
+        let joined = || all.iter().filter(|unit| unit.state == UnitState::Joined);
+        let total = joined().map(|unit| unit.total.0).sum();
+        let used_percent = capacity::used_percent(total, joined().map(|unit| unit.free.0).sum());
         Ok(PoolStatus {
             name: self.pool.clone(),
-            total: Size(joined.map(|unit| unit.total.0).sum()),
+            total: Size(total),
+            used_percent,
+            warnings: warnings(used_percent, &all),
             granted: Size(granted.map(|volume| volume.size.0).sum()),
             free: Size(usable.iter().map(|unit| unit.free).sum()),
             largest: Size(allocate::largest(&usable, &any)),
@@ -37,6 +62,20 @@ impl Station {
             hosts: view::count(shown.host_count()),
         })
     }
+}
+
+/// What the administrator should do something about.
+fn warnings(used_percent: u8, units: &[Unit]) -> Vec<String> {
+    let level = Level::of(used_percent);
+    let full = (level != Level::Fine).then(|| level.to_string());
+    let unit = |unit: &Unit| match (unit.state, unit.duty, unit.quarantined_until) {
+        (_, Duty::Maintenance, _) => None,
+        (UnitState::Down, ..) => Some(format!("{} does not answer", unit.name)),
+        (UnitState::Pending, ..) => Some(format!("{} is not in the pool yet", unit.name)),
+        (_, _, Some(_)) => Some(format!("{} was lost too often, and is in quarantine", unit.name)),
+        _ => None,
+    };
+    full.into_iter().chain(units.iter().filter_map(unit)).collect()
 }
 
 fn counts(shown: &view::Shown) -> UnitCounts {

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use crate::allocate::{IdleVolume, Pool, UnitSpace};
+use outband_pool_api::Duty;
+
+use crate::allocate::{IdleVolume, Pool, Unfit, UnitSpace};
 use crate::app::LiveUnit;
 use crate::health::Health;
 use crate::reconcile::find;
@@ -17,26 +19,30 @@ pub(super) fn pool(
     volumes: &[Stored<VolumeRecord>],
     live: &Live,
     host: &str,
-    now: Instant,
+    (now, seconds): (Instant, u64),
 ) -> Pool {
     let live = live.all();
     let views: Vec<&UnitView> = live.values().filter_map(|unit| unit.view.as_ref()).collect();
     let space = |unit: &Stored<UnitRecord>| {
-        let live = live.get(&unit.record.id)?;
-        Some(unit_space(&unit.record, live, live.view.as_ref()?, volumes, &views, host, now))
+        let live = live.get(&unit.record.id);
+        unit_space(&unit.record, live, volumes, &views, host, (now, seconds))
     };
-    Pool { units: units.iter().filter_map(space).collect() }
+    Pool { units: units.iter().map(space).collect() }
 }
 
 fn unit_space(
     unit: &UnitRecord,
-    live: &LiveUnit,
-    view: &UnitView,
+    live: Option<&LiveUnit>,
     volumes: &[Stored<VolumeRecord>],
     views: &[&UnitView],
     host: &str,
-    now: Instant,
+    (now, seconds): (Instant, u64),
 ) -> UnitSpace {
+    let health = live.map_or(Health::Down, |live| live.pulse.health(now));
+    let seen = live.and_then(|live| live.view.as_ref());
+    let unread = seen.is_none().then_some(Unfit::Unread);
+    let none = UnitView::default();
+    let view = seen.unwrap_or(&none);
     let here = || volumes.iter().map(|volume| &volume.record).filter(|v| v.unit == unit.id);
     let claimed = |volatile: bool| -> u64 {
         here().filter(|volume| volume.volatile == volatile).map(|v| unreported(v, view)).sum()
@@ -48,12 +54,30 @@ fn unit_space(
     UnitSpace {
         id: unit.id,
         name: unit.name.clone(),
-        usable: unit.approved && unit.enrolled && live.pulse.health(now) == Health::Up,
+        unfit: unfit(unit, health, seconds).or(unread),
+        labels: unit.labels.clone(),
         free: free(view, false).saturating_sub(claimed(false)),
         free_volatile: free(view, true).saturating_sub(claimed(true)),
         volumes_of_host: u32::try_from(here().filter(held).count()).unwrap_or(u32::MAX),
         idle: idle(view, volumes, views),
     }
+}
+
+/// Why nothing new may be placed on a unit.
+fn unfit(unit: &UnitRecord, health: Health, seconds: u64) -> Option<Unfit> {
+    Some(match (health, unit.duty) {
+        _ if !unit.approved => Unfit::Pending,
+        _ if !unit.enrolled => Unfit::NotEnrolled,
+        (Health::Left, _) => Unfit::Left,
+        (Health::Down, _) => Unfit::Down,
+        (Health::Suspect, _) => Unfit::Suspect,
+        (Health::Up, Duty::Cordoned) => Unfit::Cordoned,
+        (Health::Up, Duty::Draining) => Unfit::Draining,
+        (Health::Up, Duty::Maintenance) => Unfit::Maintenance,
+        (Health::Up, Duty::Spare) => Unfit::Spare,
+        _ if unit.quarantined_until.is_some_and(|until| seconds < until) => Unfit::Quarantined,
+        (Health::Up, Duty::Active) => return None,
+    })
 }
 
 pub(super) fn free(view: &UnitView, volatile: bool) -> u64 {

@@ -3,19 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use outband_pool_api::{Problem, Secret, Unit};
+use outband_pool_api::{Duty, Problem, Secret, Unit, UnitChange};
 use uuid::Uuid;
 
 use super::audit::{Change, must_match};
 use super::{Action, Caller, Station, view};
 use crate::health::Health;
+use crate::quarantine::on_leave;
 use crate::records::{
     ATTEMPTS, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, encode, load, load_all, unit_key,
     update,
 };
 use crate::store::{Compare, Outcome, StoreError, Transaction};
 use crate::unit::UnitView;
-use crate::{problems, random};
+use crate::{names, problems, random};
 
 /// What becomes of a unit that knows the join token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -51,7 +52,10 @@ impl Station {
             let compare =
                 stored.as_ref().map_or_else(|| Compare::Absent(key.clone()), Stored::unchanged);
             let before = stored.map(|stored| stored.record);
-            let record = self.started(heard, before.as_ref());
+            // It starts anew, and nobody was told that it would stop.
+            let fell = |before: &&UnitRecord| before.incarnation != heard.incarnation;
+            let fallen = before.as_ref().filter(fell).map(|before| self.lost(before));
+            let record = self.started(heard, fallen.as_ref().or(before.as_ref()));
             if before.as_ref() != Some(&record) {
                 let put = Transaction::new().when(compare).put(&key, encode(&record));
                 if self.store.commit(put).await? == Outcome::Conflict {
@@ -79,7 +83,22 @@ impl Station {
             incarnation: heard.incarnation,
             secret: before.and_then(|before| before.secret.clone()),
             enrolled: before.is_some_and(|before| before.enrolled),
+            duty: before.map(|before| before.duty).unwrap_or_default(),
+            labels: before.map(|before| before.labels.clone()).unwrap_or_default(),
+            leaves: before.map(|before| before.leaves.clone()).unwrap_or_default(),
+            lost: false,
+            quarantined_until: before.and_then(|before| before.quarantined_until),
         }
+    }
+
+    /// As it was lost without a word: counts, unless that was expected or has been counted.
+    fn lost(&self, unit: &UnitRecord) -> UnitRecord {
+        let mut lost = UnitRecord { lost: true, ..unit.clone() };
+        if !unit.lost && !unit.left && unit.duty != Duty::Maintenance {
+            let until = on_leave(&mut lost.leaves, self.seconds(), self.quarantine);
+            lost.quarantined_until = until.or(unit.quarantined_until);
+        }
+        lost
     }
 
     fn tell_start(&self, record: &UnitRecord, fresh: bool, before: Option<&UnitRecord>) {
@@ -182,6 +201,33 @@ impl Station {
         self.unit(who, unit).await
     }
 
+    /// What it is used for and what is said of it. Volumes on it stay in use, whatever that is.
+    pub async fn change_unit(
+        &self,
+        who: &Caller,
+        unit: &str,
+        ask: &UnitChange,
+    ) -> Result<Unit, Problem> {
+        who.must(Action::RunUnits)?;
+        for (name, value) in &ask.labels {
+            names::check_label(name, value.as_deref())?;
+        }
+        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
+        let id = find(&units, unit)?;
+        let mut news = false;
+        let decide = |unit: &UnitRecord| {
+            let changed = changed(unit, ask);
+            news = changed != *unit;
+            Ok(news.then_some(changed))
+        };
+        let record = self.change_record(who, "unit-set", unit, &unit_key(id), decide).await?;
+        let record = record.ok_or_else(|| problems::not_found("unit", unit))?;
+        if news {
+            self.events.add("unit-changed", &record.name, format!("it is {} now", record.duty));
+        }
+        self.unit(who, &id.to_string()).await
+    }
+
     /// Forgets a unit. It must hold no volume of the pool; it can enrol again.
     pub async fn remove_unit(&self, who: &Caller, unit: &str) -> Result<(), Problem> {
         who.must(Action::ForgetUnits)?;
@@ -197,7 +243,9 @@ impl Station {
             let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
             if let Some(volume) = volumes.iter().find(|volume| volume.record.unit == id) {
                 let name = &volume.record.name;
-                let detail = format!("the unit still holds \"{name}\"; delete that volume first");
+                let detail = format!(
+                    "the unit still holds \"{name}\"; delete that volume first, or see outband unit forget"
+                );
                 return Err(problems::conflict(detail));
             }
             let delete = Transaction::new().when(placed.compare).delete(unit_key(id));
@@ -225,16 +273,59 @@ impl Station {
                     (false, health) => Some(health),
                 };
             });
-            let (kind, text) = match news {
-                None | Some(Health::Left) => continue,
-                Some(Health::Up) => ("unit-back", "answers again"),
-                Some(Health::Suspect) => ("unit-suspect", "three ALIVE missed"),
-                Some(Health::Down) => ("unit-down", "ten ALIVE missed"),
+            let Some(health) = news else {
+                continue;
+            };
+            let (kind, text) = match health {
+                Health::Left => continue,
+                Health::Up => ("unit-back", "answers again"),
+                Health::Suspect => ("unit-suspect", "three ALIVE missed"),
+                Health::Down => ("unit-down", "ten ALIVE missed"),
             };
             self.events.add(kind, &unit.record.name, text);
+            self.count_leave(&unit.record, health).await?;
         }
         Ok(())
     }
+
+    /// Remembers that a unit is lost, and that it is back.
+    async fn count_leave(&self, unit: &UnitRecord, health: Health) -> Result<(), StoreError> {
+        let mut until = None;
+        update::<UnitRecord>(&self.store, &unit_key(unit.id), |unit| {
+            let changed = match health {
+                Health::Down => self.lost(unit),
+                Health::Up => UnitRecord { lost: false, ..unit.clone() },
+                Health::Suspect | Health::Left => return false,
+            };
+            until = changed.quarantined_until.filter(|_| unit.quarantined_until.is_none());
+            let news = changed != *unit;
+            *unit = changed;
+            news
+        })
+        .await?;
+        if until.is_some() {
+            let text =
+                "lost too often: it gets nothing new for a while; outband unit resume ends that";
+            self.events.add("unit-quarantined", &unit.name, text);
+        }
+        Ok(())
+    }
+}
+
+fn changed(unit: &UnitRecord, ask: &UnitChange) -> UnitRecord {
+    let mut changed = unit.clone();
+    changed.duty = ask.duty.unwrap_or(unit.duty);
+    for (name, value) in &ask.labels {
+        match value {
+            Some(value) => changed.labels.insert(name.clone(), value.clone()),
+            None => changed.labels.remove(name),
+        };
+    }
+    if ask.trust {
+        changed.leaves.clear();
+        changed.quarantined_until = None;
+    }
+    changed
 }
 
 /// By id, or by a name that only one unit has.

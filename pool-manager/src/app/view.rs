@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use outband_pool_api::{
-    Connection, Device, Job, JobKind, JobState, Problem, Progress, Size, Unit, UnitState, Volume,
-    VolumeState, WritePolicy,
+    Connection, Device, Duty, Job, JobKind, JobState, Problem, Progress, Size, Unit, UnitState,
+    Volume, VolumeState, WritePolicy,
 };
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ pub(super) struct Shown {
     hosts: BTreeMap<String, HostRecord>,
     live: BTreeMap<Uuid, LiveUnit>,
     now: Instant,
+    seconds: u64,
 }
 
 impl Shown {
@@ -44,6 +45,7 @@ impl Shown {
             hosts: hosts.into_iter().map(|host| (host.record.name.clone(), host.record)).collect(),
             live: station.live.all(),
             now: station.machine.now(),
+            seconds: station.seconds(),
         })
     }
 
@@ -86,6 +88,8 @@ impl Shown {
         let missing = view.is_some_and(|view| !is_reported(record, view));
         match (record.wish, record.settled) {
             (Wish::Deleted, _) => VolumeState::Deleting,
+            // Until its unit has said how it is by now.
+            _ if record.restored => VolumeState::Pending,
             _ if record.id.is_some_and(|id| self.is_twofold(id)) => VolumeState::Conflict,
             _ if record.place.is_some() && missing => VolumeState::Missing,
             (Wish::Granted, true) => VolumeState::Granted,
@@ -107,7 +111,7 @@ impl Shown {
 
     /// Once the unit has acknowledged: before that there is nothing to connect to.
     fn connection(&self, record: &VolumeRecord) -> Option<Connection> {
-        if record.wish != Wish::Granted || !record.settled {
+        if record.wish != Wish::Granted || !record.settled || record.restored {
             return None;
         }
         let place = record.place.as_ref()?;
@@ -222,10 +226,22 @@ impl Shown {
             total: Size(lasting().map(|device| device.total).sum()),
             free: Size(lasting().map(|device| device.free).sum()),
             volumes: view.map_or(0, |view| count(view.volumes.len())),
+            duty: record.duty,
+            labels: record.labels.clone(),
+            quarantined_until: record.quarantined_until.filter(|until| self.seconds < *until),
+            must_leave: self.must_leave(record),
             revision: self.revision(&unit_key(record.id)),
             devices: devices.iter().map(device).collect(),
             load: live.and_then(|live| live.load).filter(|_| answers),
             heard_seconds_ago: heard.map(|heard| heard.as_secs()),
+        }
+    }
+
+    fn must_leave(&self, unit: &UnitRecord) -> Vec<String> {
+        let here = self.volumes.iter().filter(|volume| volume.unit == unit.id);
+        match unit.duty {
+            Duty::Draining => here.map(|volume| volume.name.clone()).collect(),
+            _ => Vec::new(),
         }
     }
 

@@ -6,15 +6,17 @@ use uuid::Uuid;
 
 use super::audit::{Change, must_match};
 use super::jobs::{self, About, Begun};
-use super::{Action, Caller, Station, space, view};
+use super::{Action, Caller, Station, place, space, view};
 use crate::allocate::{self, Chosen, EXTENT, choose};
-use crate::reconcile::{find, place};
+use crate::recognise::{Recognised, recognise};
+use crate::reconcile::{find, place as place_of};
 use crate::records::{
-    ATTEMPTS, Holder, HostRecord, JobRecord, PLACEMENTS, RequestRecord, Stored, Task, UNITS, Undo,
-    UnitRecord, VOLUMES, VolumeRecord, Wish, encode, host_key, job_key, load, load_all, volume_key,
+    ATTEMPTS, HOSTS, Holder, HostRecord, JobRecord, PLACEMENTS, RequestRecord, Stored, Task, UNITS,
+    Undo, UnitRecord, VOLUMES, VolumeRecord, Wish, encode, host_key, job_key, load, load_all,
+    volume_key,
 };
 use crate::store::{Compare, Shared, StoreError, Transaction};
-use crate::unit::VolumeView;
+use crate::unit::{UnitView, VolumeView};
 use crate::{names, problems, random};
 
 impl Station {
@@ -69,7 +71,7 @@ impl Station {
             .await?
             .ok_or_else(|| problems::not_found("host", host))?;
         may_have_more(&host.record)?;
-        let (record, why) = self.record_for(ask, &host.record).await?;
+        let (record, why) = self.record_for(who, ask, &host.record).await?;
         let about = About {
             task: Task::Create(Box::new(ask.clone())),
             volume: &record.name,
@@ -93,6 +95,7 @@ impl Station {
 
     async fn record_for(
         &self,
+        who: &Caller,
         ask: &VolumeRequest,
         host: &HostRecord,
     ) -> Result<(VolumeRecord, String), Problem> {
@@ -101,16 +104,8 @@ impl Station {
         if let Some(name) = &ask.name {
             self.must_be_new(name, &volumes)?;
         }
-        let request = allocate::Request {
-            size: ask.size.0,
-            block_size: ask.block_size,
-            placement: ask.placement,
-            pinned: ask.unit.as_ref().map(|unit| super::units::find(&units, unit)).transpose()?,
-            volatile: ask.volatile,
-            allow_sanitize: ask.allow_sanitize,
-            reuse: ask.name.is_none(),
-        };
-        let pool = space::pool(&units, &volumes, &self.live, &host.name, self.machine.now());
+        let request = place::request(ask, &units, &place::own(who, &volumes))?;
+        let pool = space::pool(&units, &volumes, &self.live, &host.name, self.times());
         let chosen = choose(&pool, &request).map_err(|why| problems::no_place(&why, ask.size.0))?;
         let size = match &chosen {
             Chosen::Existing { volume, .. } => volume.size,
@@ -164,6 +159,7 @@ impl Station {
             job: None,
             undo: Undo::Delete,
             failure: None,
+            restored: false,
         };
         match seen {
             Some(seen) => {
@@ -311,6 +307,9 @@ impl Station {
         for _ in 0..ATTEMPTS {
             let placed = placements(&self.store).await?;
             let (record, compare) = self.volume_record(who, name).await?;
+            if record.restored {
+                return Err(problems::not_recognised(name));
+            }
             let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
             let room = self.room_beside(&record, &volumes).await?;
             let receiver = match &task {
@@ -371,9 +370,58 @@ impl Station {
         }
     }
 
-    async fn registered(&self, host: &str) -> Result<HostRecord, Problem> {
+    pub(super) async fn registered(&self, host: &str) -> Result<HostRecord, Problem> {
         let stored = load::<HostRecord>(&self.store, &host_key(host)).await?;
         Ok(stored.ok_or_else(|| problems::not_found("host", host))?.record)
+    }
+
+    /// Takes up a volume that no record claims, as its unit reports it: with the grant it has, if that
+    /// is to a host of this station.
+    pub async fn adopt_volume(&self, who: &Caller, name: &str) -> Result<Volume, Problem> {
+        who.must(Action::AdmitUnits)?;
+        let _turn = self.turn().await;
+        for _ in 0..ATTEMPTS {
+            let placed = placements(&self.store).await?;
+            let key = volume_key(name);
+            if self.store.get(&key).await?.is_some() {
+                return Err(problems::name_taken("volume", name));
+            }
+            let (unit, view) = self.only_unit_with(name)?;
+            let seen = view.volume_named(name).filter(|seen| !seen.partitioned);
+            let seen = seen.ok_or_else(|| problems::foreign(name))?;
+            let hosts = load_all::<HostRecord>(&self.store, HOSTS).await?;
+            let host_of = |iqn: &str| {
+                let host = hosts.iter().find(|host| host.record.iqn == iqn)?;
+                Some(host.record.name.clone())
+            };
+            let unclaimed = unrecorded(unit, seen);
+            let Recognised::Keep(record) = recognise(&unclaimed, &view, host_of) else {
+                return Err(problems::foreign(name));
+            };
+            let put = Transaction::new()
+                .when(placed.compare)
+                .put(PLACEMENTS, placed.next)
+                .when(Compare::Absent(key.clone()))
+                .put(&key, encode(&*record));
+            let change = Change::new("volume-adopt", name).after(&*record);
+            if self.commit_audited(who, change, put).await? {
+                return self.volume(who, name).await;
+            }
+        }
+        Err(StoreError::Contended.into())
+    }
+
+    /// The unit that reports a volume of this name, if it is one, and what it reports.
+    fn only_unit_with(&self, name: &str) -> Result<(Uuid, UnitView), Problem> {
+        let mut found = self.live.all().into_iter().filter_map(|(unit, live)| {
+            let view = live.view.filter(|view| view.volume_named(name).is_some())?;
+            Some((unit, view))
+        });
+        match (found.next(), found.next()) {
+            (Some(found), None) => Ok(found),
+            (Some(_), Some(_)) => Err(problems::foreign(name)),
+            (None, _) => Err(problems::not_found("volume", name)),
+        }
     }
 
     async fn room_beside(
@@ -382,7 +430,7 @@ impl Station {
         volumes: &[Stored<VolumeRecord>],
     ) -> Result<u64, Problem> {
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let pool = space::pool(&units, volumes, &self.live, "", self.machine.now());
+        let pool = space::pool(&units, volumes, &self.live, "", self.times());
         let unit = pool.units.iter().find(|unit| unit.id == record.unit);
         Ok(unit.map_or(0, |unit| if record.volatile { unit.free_volatile } else { unit.free }))
     }
@@ -409,10 +457,7 @@ impl Station {
             (Some((unit, seen)), None) if seen.grants.is_empty() && !seen.partitioned => {
                 Ok((unrecorded(unit, seen), Compare::Absent(key)))
             }
-            (Some(_), _) => Err(problems::conflict(format!(
-                "\"{name}\" is on a unit with a grant or partition that this station knows \
-                 nothing of, or on two units; settle it there"
-            ))),
+            (Some(_), _) => Err(problems::foreign(name)),
             (None, _) => Err(problems::not_found("volume", name)),
         }
     }
@@ -508,7 +553,7 @@ fn taken_up(seen: &VolumeView, like: VolumeRecord) -> VolumeRecord {
         volatile: seen.volatile,
         allow_sanitize: seen.allow_sanitize,
         epoch: seen.floor,
-        place: Some(place(seen)),
+        place: Some(place_of(seen)),
         ..like
     }
 }
@@ -531,6 +576,7 @@ fn unrecorded(unit: Uuid, seen: &VolumeView) -> VolumeRecord {
         job: None,
         undo: Undo::Nothing,
         failure: None,
+        restored: false,
     };
     taken_up(seen, like)
 }
@@ -555,6 +601,6 @@ pub(super) async fn placements(store: &Shared) -> Result<Placed, StoreError> {
 }
 
 /// Whether the unit reports what the record says it acknowledged.
-pub(super) fn is_reported(record: &VolumeRecord, view: &crate::unit::UnitView) -> bool {
+pub(super) fn is_reported(record: &VolumeRecord, view: &UnitView) -> bool {
     find(record, view).is_some()
 }

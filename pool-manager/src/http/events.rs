@@ -1,29 +1,94 @@
-//! What happened since the station's start.
+//! What happened since the station's start: as a list, or as server-sent events that go on (WHATWG
+//! HTML §9.2), with resume by Last-Event-ID.
+
+use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use outband_pool_api::Event;
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use outband_pool_api::{Event, Problem};
 use serde::Deserialize;
 
 use super::App;
-use super::extract::{Answer, Who};
+use super::extract::{Refused, Who};
 use crate::problems;
 
+/// A stream ends after so long and its reader resumes: with a token that is valid still.
+const STREAM_MAX: Duration = Duration::from_secs(600);
+const STREAM: &str = "text/event-stream";
+
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct After {
     #[serde(default)]
     after: u64,
 }
 
+/// A list; or with `Accept: text/event-stream` a stream that goes on as things happen. A stream that
+/// is asked for with the `Last-Event-ID` of an earlier one goes on behind it. Numbers begin anew when
+/// the station starts; ids tell starts apart.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
-    params(("after" = Option<u64>, Query, description = "The number of the last event seen")),
-    responses((status = 200, body = [Event]), (status = "4XX", body = outband_pool_api::Problem)))]
+    params(
+        ("after" = Option<u64>, Query, description = "The number of the last event seen"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")),
+    responses((status = 200, body = [Event]), (status = "4XX", body = Problem)))]
 pub(super) async fn list(
     State(station): State<App>,
     Who(who): Who,
+    headers: HeaderMap,
     query: Result<Query<After>, QueryRejection>,
-) -> Answer<Vec<Event>> {
+) -> Result<Response, Refused> {
     let Query(query) = query.map_err(|error| problems::bad_request(error.body_text()))?;
-    Ok(Json(station.events_after(&who, query.after)?))
+    let events = station.events_after(&who, query.after)?;
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !accept.contains(STREAM) {
+        return Ok(Json(events).into_response());
+    }
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let after = last.map_or(query.after, |id| after_of(id, station.events.start()));
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
+    Ok(Sse::new(going_on(station, after)).keep_alive(keep_alive).into_response())
+}
+
+/// Of another start of the station nothing here has been seen.
+fn after_of(id: &str, start: u64) -> u64 {
+    let parts = id.split_once('.');
+    let number = parts.filter(|(of, _)| of.parse() == Ok(start)).map(|(_, number)| number);
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn going_on(
+    station: App,
+    after: u64,
+) -> impl Stream<Item = Result<sse::Event, Infallible>> + Send + 'static {
+    let until = station.machine.now() + STREAM_MAX;
+    stream::unfold((station, after), move |(station, after)| async move {
+        let left = until.saturating_duration_since(station.machine.now());
+        let next = station.machine.timeout(left, station.events.next(after)).await?;
+        let shown = shown(&next, station.events.start());
+        Some((Ok(shown), (station, next.number)))
+    })
+}
+
+fn shown(event: &Event, start: u64) -> sse::Event {
+    let text = serde_json::to_string(event).expect("an event has text keys and no fallible parts");
+    sse::Event::default().id(format!("{start}.{}", event.number)).event(&event.kind).data(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_goes_on_behind_the_last_event_of_the_same_start() {
+        for (id, after) in [("7.41", 41), ("6.41", 0), ("41", 0), ("7.x", 0), ("", 0)] {
+            assert_eq!(after_of(id, 7), after, "{id}");
+        }
+    }
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, WWW_AUTHENTICATE};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LINK, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use outband_pool_api::{DEADLINE, IDEMPOTENCY_KEY, Problem, REASON};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::App;
@@ -109,6 +110,58 @@ fn only_if(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
             };
             Ok(Some(revision.ok_or_else(malformed)?))
         }
+    }
+}
+
+/// Which part of a list is wanted; all of it without `limit`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Paging {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// As [`Paging`], with what is wrong with it said as a problem.
+pub(super) struct Page(Paging);
+
+impl FromRequestParts<App> for Page {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, station: &App) -> Result<Self, Refused> {
+        match Query::<Paging>::from_request_parts(parts, station).await {
+            Ok(Query(paging)) if paging.limit != Some(0) => Ok(Self(paging)),
+            Ok(_) => Err(problems::bad_request("a page has at least one entry").into()),
+            Err(rejection) => Err(problems::bad_request(rejection.body_text()).into()),
+        }
+    }
+}
+
+/// Part of a list; `Link` with `rel="next"` (RFC 8288) names the next one while there is more.
+pub(super) type Listed<T> = Result<(HeaderMap, Json<Vec<T>>), Refused>;
+
+impl Page {
+    /// Of `all` in its order. `name` is what a page is continued after; it is unique and stays.
+    pub(super) fn of<T>(
+        self,
+        path: &str,
+        mut all: Vec<T>,
+        name: impl Fn(&T) -> String,
+    ) -> Listed<T> {
+        if let Some(after) = &self.0.after {
+            let at = all.iter().position(|item| name(item) == *after);
+            let gone =
+                || problems::bad_request("\"after\" names nothing here any more; begin anew");
+            all.drain(..=at.ok_or_else(gone)?);
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(limit) = self.0.limit.filter(|limit| *limit < all.len()) {
+            all.truncate(limit);
+            let last = all.last().map(&name).unwrap_or_default();
+            let link = format!("<{path}?limit={limit}&after={last}>; rel=\"next\"");
+            let link = link.parse().map_err(|_| problems::internal())?;
+            headers.insert(LINK, link);
+        }
+        Ok((headers, Json(all)))
     }
 }
 

@@ -7,13 +7,16 @@ use axum::http::StatusCode;
 use outband_pool_api::{Host, HostChange, HostRequest, Job, NewHost, Problem, TakeoverRequest};
 
 use super::App;
-use super::extract::{Answer, Body, Name, Refused, Tagged, Who, tagged};
+use super::extract::{Answer, Body, Listed, Name, Page, Refused, Tagged, Who, tagged};
 use super::jobs::{Started, started};
 
-#[utoipa::path(get, path = "/v1/hosts", tag = "hosts", responses(
-    (status = 200, body = [Host]), (status = "4XX", body = Problem)))]
-pub(super) async fn list(State(station): State<App>, Who(who): Who) -> Answer<Vec<Host>> {
-    Ok(Json(station.hosts(&who).await?))
+#[utoipa::path(get, path = "/v1/hosts", tag = "hosts",
+    params(
+        ("limit" = Option<u32>, Query, description = "At most so many; all if left out"),
+        ("after" = Option<String>, Query, description = "Go on behind this one: see Link")),
+    responses((status = 200, body = [Host]), (status = "4XX", body = Problem)))]
+pub(super) async fn list(State(station): State<App>, Who(who): Who, page: Page) -> Listed<Host> {
+    page.of("/v1/hosts", station.hosts(&who).await?, |host| host.name.clone())
 }
 
 /// Registers a host. Its token is in this answer and nowhere else.

@@ -10,7 +10,7 @@ use outband_pool_api::{Job, JobState, PREFIX, Problem};
 use uuid::Uuid;
 
 use super::App;
-use super::extract::{Answer, Name, Refused, Who, preferred_wait};
+use super::extract::{Answer, Listed, Name, Page, Refused, Who, preferred_wait};
 use crate::app::Caller;
 use crate::problems;
 
@@ -33,10 +33,13 @@ pub(super) async fn started(
     Ok((status, [(LOCATION, format!("{PREFIX}/jobs/{id}"))], Json(job)))
 }
 
-#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", responses(
-    (status = 200, body = [Job]), (status = "4XX", body = Problem)))]
-pub(super) async fn list(State(station): State<App>, Who(who): Who) -> Answer<Vec<Job>> {
-    Ok(Json(station.jobs(&who).await?))
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs",
+    params(
+        ("limit" = Option<u32>, Query, description = "At most so many; all if left out"),
+        ("after" = Option<String>, Query, description = "Go on behind this one: see Link")),
+    responses((status = 200, body = [Job]), (status = "4XX", body = Problem)))]
+pub(super) async fn list(State(station): State<App>, Who(who): Who, page: Page) -> Listed<Job> {
+    page.of("/v1/jobs", station.jobs(&who).await?, |job| job.id.to_string())
 }
 
 /// A job; with `Prefer: wait` at its end, if that comes in time.

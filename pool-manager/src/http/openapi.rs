@@ -14,12 +14,14 @@ use super::{audit, events, hosts, jobs, pool, tokens, units, volumes};
         is taken back if it is not done. `If-Match` with the entity tag of a unit, host or volume \
         makes a change to it happen only if nobody was faster."),
     paths(
-        pool::status, pool::join_token, pool::new_join_token,
-        units::list, units::show, units::approve, units::remove,
+        pool::status, pool::join_token, pool::new_join_token, pool::doctor, pool::backup,
+        units::list, units::show, units::approve, units::change, units::forget,
+        units::remove,
         hosts::list, hosts::add, hosts::show, hosts::change, hosts::remove, hosts::take_over,
         hosts::resume,
         volumes::list, volumes::show, volumes::request, volumes::grow, volumes::release,
-        volumes::assign, volumes::move_host, volumes::delete,
+        volumes::assign, volumes::move_host, volumes::delete, volumes::place, volumes::adopt,
+        volumes::forget,
         jobs::list, jobs::show, jobs::cancel, jobs::retry,
         tokens::list, tokens::create, tokens::revoke,
         audit::list,

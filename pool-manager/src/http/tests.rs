@@ -3,7 +3,8 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
-use outband_pool_api::{Problem, Secret};
+use futures_util::StreamExt;
+use outband_pool_api::{Host, Problem, Secret};
 use serde_json::Value;
 use tower::ServiceExt;
 use utoipa::OpenApi;
@@ -59,7 +60,7 @@ fn operations() -> Vec<(Method, String)> {
 async fn every_operation_asks_for_a_token_before_anything_else() {
     let app = app().await;
     let operations = operations();
-    assert_eq!(operations.len(), 31);
+    assert_eq!(operations.len(), 38);
     for (method, path) in operations {
         for token in [None, Some("obh_wrong")] {
             let response = send(&app, request(method.as_str(), &path, token, "{")).await;
@@ -154,4 +155,56 @@ async fn what_the_headers_of_a_change_say_is_checked() {
         let status = send(&app, ask).await.status();
         assert_eq!(status.is_success(), fine, "{name}: {status}");
     }
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page() {
+    let app = app().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        let body = format!("{{\"name\": \"{name}\", \"iqn\": \"iqn.2026-11.test:{name}\"}}");
+        let made = send(&app, request("POST", "/v1/hosts", Some(TOKEN), &body)).await;
+        assert_eq!(made.status(), StatusCode::CREATED);
+    }
+    let mut path = "/v1/hosts?limit=2".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let response = send(&app, request("GET", &path, Some(TOKEN), "")).await;
+        let next = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let body = to_bytes(response.into_body(), 100_000).await.unwrap();
+        let hosts: Vec<Host> = serde_json::from_slice(&body).unwrap();
+        seen.push(hosts.into_iter().map(|host| host.name).collect::<Vec<_>>().concat());
+        let Some(next) = next else { break };
+        path = next.trim_start_matches('<').split('>').next().unwrap().to_owned();
+    }
+    assert_eq!(seen, ["ab", "cd", "e"]);
+    for path in ["/v1/hosts?limit=0", "/v1/hosts?limit=-1", "/v1/hosts?after=z", "/v1/jobs?x=1"] {
+        let response = send(&app, request("GET", path, Some(TOKEN), "")).await;
+        assert_eq!(problem(response).await.kind(), "bad-request", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn events_come_as_a_stream_that_can_be_resumed() {
+    let store = Arc::new(MemoryStore::default());
+    let station = Arc::new(Station::open(store, "main", Policy::Auto).await.unwrap());
+    station.add_admin_token(&Secret::new(TOKEN)).await.unwrap();
+    let app = router(Arc::clone(&station));
+    station.events.add("unit-joined", "unit-1", "in the pool");
+    station.events.add("unit-left", "unit-1", "stopped");
+    let mut ask = request("GET", "/v1/events", Some(TOKEN), "");
+    ask.headers_mut().insert("accept", "text/event-stream".parse().unwrap());
+    let first = format!("{}.1", station.events.start());
+    ask.headers_mut().insert("last-event-id", first.parse().unwrap());
+    let response = send(&app, ask).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body().into_data_stream();
+    let mut said = String::new();
+    station.events.add("unit-back", "unit-1", "again");
+    while !said.contains("unit-back") {
+        let data = body.next().await.unwrap().unwrap();
+        said.push_str(std::str::from_utf8(&data).unwrap());
+    }
+    assert!(!said.contains("unit-joined"), "it was seen before");
+    let second = format!("id: {}.2", station.events.start());
+    assert!(said.contains(&second) && said.contains("event: unit-left"), "{said}");
 }

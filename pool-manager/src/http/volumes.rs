@@ -2,19 +2,27 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use outband_pool_api::{
-    AssignRequest, GrowRequest, Job, MoveHostRequest, Problem, Volume, VolumeRequest,
+    AssignRequest, Confirm, GrowRequest, Job, MoveHostRequest, Placed, Problem, Volume,
+    VolumeRequest,
 };
 
 use super::App;
-use super::extract::{Answer, Body, Name, Refused, Tagged, Who, idempotency_key, tagged};
+use super::extract::{
+    Answer, Body, Listed, Name, Page, Refused, Tagged, Who, idempotency_key, tagged,
+};
 use super::jobs::{Started, started};
 
-#[utoipa::path(get, path = "/v1/volumes", tag = "volumes", responses(
-    (status = 200, body = [Volume]), (status = "4XX", body = Problem)))]
-pub(super) async fn list(State(station): State<App>, Who(who): Who) -> Answer<Vec<Volume>> {
-    Ok(Json(station.volumes(&who).await?))
+#[utoipa::path(get, path = "/v1/volumes", tag = "volumes",
+    params(
+        ("limit" = Option<u32>, Query, description = "At most so many; all if left out"),
+        ("after" = Option<String>, Query, description = "Go on behind this one: see Link")),
+    responses((status = 200, body = [Volume]), (status = "4XX", body = Problem)))]
+pub(super) async fn list(State(station): State<App>, Who(who): Who, page: Page) -> Listed<Volume> {
+    // Two units may report volumes of one name.
+    let name = |volume: &Volume| format!("{}@{}", volume.name, volume.unit);
+    page.of("/v1/volumes", station.volumes(&who).await?, name)
 }
 
 #[utoipa::path(get, path = "/v1/volumes/{volume}", tag = "volumes",
@@ -119,4 +127,42 @@ pub(super) async fn delete(
 ) -> Result<Started, Refused> {
     let job = station.delete_volume(&who, &volume).await?;
     started(&station, &who, job, &headers).await
+}
+
+/// Where a volume would be placed now, and why not elsewhere. Nothing is set aside by that.
+#[utoipa::path(post, path = "/v1/placements", tag = "volumes", request_body = VolumeRequest,
+    responses((status = 200, body = Placed), (status = "4XX", body = Problem)))]
+pub(super) async fn place(
+    State(station): State<App>,
+    Who(who): Who,
+    Body(ask): Body<VolumeRequest>,
+) -> Answer<Placed> {
+    Ok(Json(station.explain_placement(&who, &ask).await?))
+}
+
+/// Takes up a volume that no record claims, as its unit reports it.
+#[utoipa::path(post, path = "/v1/volumes/{volume}/adopt", tag = "volumes",
+    params(("volume" = String, Path)),
+    responses((status = 200, body = Volume), (status = "4XX", body = Problem)))]
+pub(super) async fn adopt(
+    State(station): State<App>,
+    Who(who): Who,
+    Name(volume): Name,
+) -> Tagged<Volume> {
+    let volume = station.adopt_volume(&who, &volume).await?;
+    tagged(volume.revision, volume)
+}
+
+/// Forgets a volume that its unit does not report, or whose unit does not answer. Nothing is erased.
+#[utoipa::path(post, path = "/v1/volumes/{volume}/forget", tag = "volumes",
+    params(("volume" = String, Path)), request_body = Confirm,
+    responses((status = 204), (status = "4XX", body = Problem)))]
+pub(super) async fn forget(
+    State(station): State<App>,
+    Who(who): Who,
+    Name(volume): Name,
+    Body(ask): Body<Confirm>,
+) -> Result<StatusCode, Refused> {
+    station.forget_volume(&who, &volume, &ask.confirm).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

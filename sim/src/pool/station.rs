@@ -10,6 +10,7 @@ use outband_pool_api::{Job, Problem, Size, Volume, VolumeRequest};
 use outband_pool_manager::announce::Desk;
 use outband_pool_manager::app::{Caller, Policy, Station};
 use outband_pool_manager::connect::By;
+use outband_pool_manager::quarantine::Rules;
 use outband_pool_manager::records::UnitRecord;
 use outband_pool_manager::store::memory::MemoryStore;
 use outband_pool_manager::store::{
@@ -116,7 +117,9 @@ pub async fn open(
     store: Arc<MemoryStore>,
 ) -> Result<Arc<Station>, StoreError> {
     let store = Arc::new(SlowStore::new(store, Arc::clone(machine)));
-    let station = Station::open_on(Arc::clone(machine), store, "sim", Policy::Auto).await?;
+    let mut station = Station::open_on(Arc::clone(machine), store, "sim", Policy::Auto).await?;
+    // Units are killed all the time.
+    station.quarantine = Rules::NEVER;
     station.ensure_join_token().await?;
     Ok(Arc::new(station))
 }

@@ -26,6 +26,7 @@ fn want(wish: Wish, epoch: u64) -> VolumeRecord {
         job: None,
         undo: Undo::Delete,
         failure: None,
+        restored: false,
     }
 }
 

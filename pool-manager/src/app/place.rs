@@ -1,0 +1,80 @@
+//! From what a host asks for to what the allocator is asked; and the allocator's answer as people
+//! read it.
+
+use std::collections::BTreeSet;
+
+use outband_pool_api::{Considered, Placed, Problem, Size, VolumeRequest};
+use uuid::Uuid;
+
+use super::{Caller, Station, space, units};
+use crate::allocate::{self, Chosen, Pool, choose, explain};
+use crate::problems;
+use crate::records::{Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, load_all};
+
+impl Station {
+    /// Where a volume would be placed now, and why not elsewhere. Nothing is set aside by that.
+    pub async fn explain_placement(
+        &self,
+        who: &Caller,
+        ask: &VolumeRequest,
+    ) -> Result<Placed, Problem> {
+        let host = who.host_asked_for(ask.host.as_deref())?;
+        self.registered(&host).await?;
+        let all = load_all::<UnitRecord>(&self.store, UNITS).await?;
+        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
+        let request = request(ask, &all, &own(who, &volumes))?;
+        let pool = space::pool(&all, &volumes, &self.live, &host, self.times());
+        let considered = explain(&pool, &request);
+        let units = considered.into_iter().zip(&pool.units).map(|(verdict, unit)| Considered {
+            unit: unit.name.clone(),
+            free: Size(if ask.volatile { unit.free_volatile } else { unit.free }),
+            fits: verdict.rejection.is_none(),
+            why: verdict.rejection.map_or_else(|| "fits".to_owned(), |no| no.to_string()),
+        });
+        let placed = |unit, existing, why| Placed { unit, existing, why, units: units.collect() };
+        Ok(match choose(&pool, &request) {
+            Ok(Chosen::New { unit, why, .. }) => placed(name(&pool, unit), None, why),
+            Ok(Chosen::Existing { unit, volume, why }) => {
+                placed(name(&pool, unit), Some(volume.name), why)
+            }
+            Err(why) => placed(None, None, why.to_string()),
+        })
+    }
+}
+
+fn name(pool: &Pool, unit: Uuid) -> Option<String> {
+    pool.units.iter().find(|space| space.id == unit).map(|space| space.name.clone())
+}
+
+/// Those that who asks may know of: of others it does not learn that they exist.
+pub(super) fn own<'a>(who: &Caller, volumes: &'a [Stored<VolumeRecord>]) -> Vec<&'a VolumeRecord> {
+    volumes.iter().map(|volume| &volume.record).filter(|volume| who.may_see(volume)).collect()
+}
+
+/// What the allocator is asked.
+pub(super) fn request(
+    ask: &VolumeRequest,
+    units: &[Stored<UnitRecord>],
+    volumes: &[&VolumeRecord],
+) -> Result<allocate::Request, Problem> {
+    let units_of = |names: &[String]| -> Result<BTreeSet<Uuid>, Problem> {
+        let unit_of = |name: &String| {
+            let found = volumes.iter().find(|volume| volume.name == *name);
+            found.map(|volume| volume.unit).ok_or_else(|| problems::not_found("volume", name))
+        };
+        names.iter().map(unit_of).collect()
+    };
+    Ok(allocate::Request {
+        size: ask.size.0,
+        block_size: ask.block_size,
+        placement: ask.placement,
+        pinned: ask.unit.as_ref().map(|unit| units::find(units, unit)).transpose()?,
+        volatile: ask.volatile,
+        allow_sanitize: ask.allow_sanitize,
+        reuse: ask.name.is_none(),
+        labels: ask.labels.clone(),
+        near: units_of(&ask.near)?,
+        apart: units_of(&ask.apart)?,
+        domain: ask.domain.clone(),
+    })
+}

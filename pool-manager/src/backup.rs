@@ -1,0 +1,223 @@
+//! One file with all that a station keeps: made while it runs, and put back into a state directory.
+//! It holds every secret of the pool.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::random;
+use crate::records::{VOLUMES, VolumeRecord, encode};
+use crate::state_dir::StateDir;
+use crate::station::{ADMIN_TOKEN_FILE, STORE_FILE};
+use crate::store::redb::RedbStore;
+use crate::store::{Listing, OPERATIONS_MAX, Store, StoreError, Transaction};
+use crate::tls::{CA_FILE, KEY_FILE};
+
+const FORMAT: u32 = 1;
+/// Files of the state directory that belong to a station as much as its store, with their modes.
+const FILES: [(&str, u32); 3] = [(CA_FILE, 0o644), (KEY_FILE, 0o600), (ADMIN_TOKEN_FILE, 0o600)];
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Backup {
+    format: u32,
+    pub pool: String,
+    /// Of the station that made it.
+    pub version: String,
+    /// Seconds since 1970.
+    pub made: u64,
+    entries: Vec<Entry>,
+    /// Files by name: filled in where the state directory is.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// SHA-256 over entries and files, in hexadecimal.
+    #[serde(default)]
+    digest: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Entry {
+    key: String,
+    /// Records are text, most of them JSON.
+    value: String,
+}
+
+/// Why a backup cannot be made or put back.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("this is no backup of a station")]
+    Malformed(#[source] serde_json::Error),
+    #[error("the backup has format {0}; this version reads format {FORMAT}")]
+    Format(u32),
+    #[error("the backup is damaged: its digest does not match")]
+    Damaged,
+    #[error("there is a station in {0} already; say --replace to put its store aside")]
+    Occupied(String),
+    #[error("the station runs; stop it first")]
+    Runs,
+    #[error("cannot use the state directory")]
+    State(#[source] io::Error),
+    #[error("cannot write the store")]
+    Store(#[source] StoreError),
+}
+
+/// What was put back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Restored {
+    pub records: usize,
+    pub volumes: usize,
+}
+
+impl Backup {
+    /// Of a store at one moment.
+    pub fn of(pool: &str, made: u64, listing: Listing) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let entry = |entry: crate::store::Entry| Entry { key: entry.key, value: text(entry.value) };
+        let entries = listing.entries.into_iter().map(entry).collect();
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let (pool, files, digest) = (pool.to_owned(), BTreeMap::new(), String::new());
+        Self { format: FORMAT, pool, version, made, entries, files, digest }
+    }
+
+    /// The file that is kept: what the station said, and the files beside its store.
+    pub fn finish(said: &str, state_dir: &Path) -> Result<String, BackupError> {
+        let mut backup: Self = serde_json::from_str(said).map_err(BackupError::Malformed)?;
+        let state = StateDir::open(state_dir).map_err(BackupError::State)?;
+        for (name, _) in FILES {
+            if let Some(text) = state.read(name).map_err(BackupError::State)? {
+                backup.files.insert(name.to_owned(), text);
+            }
+        }
+        backup.digest = backup.sum();
+        serde_json::to_string(&backup).map_err(BackupError::Malformed)
+    }
+
+    pub fn read(text: &str) -> Result<Self, BackupError> {
+        let backup: Self = serde_json::from_str(text).map_err(BackupError::Malformed)?;
+        match backup.format {
+            FORMAT if backup.digest == backup.sum() => Ok(backup),
+            FORMAT => Err(BackupError::Damaged),
+            other => Err(BackupError::Format(other)),
+        }
+    }
+
+    fn sum(&self) -> String {
+        let all = (&self.pool, self.made, &self.entries, &self.files);
+        random::digest(&String::from_utf8_lossy(&encode(&all)))
+    }
+
+    /// Puts it into the state directory, whole or not at all. Volumes are marked: of each, the station
+    /// first takes over what its unit reports by now.
+    pub async fn restore(self, state_dir: &Path, replace: bool) -> Result<Restored, BackupError> {
+        let state = StateDir::open(state_dir).map_err(BackupError::State)?;
+        let (store, fresh) = (state.path(STORE_FILE), state.path("station.redb.restoring"));
+        if store.exists() {
+            if !replace {
+                return Err(BackupError::Occupied(state_dir.display().to_string()));
+            }
+            match RedbStore::open(&store) {
+                Err(StoreError::InUse) => return Err(BackupError::Runs),
+                // One that cannot be read is a good reason to put another in its place.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        remove(&fresh)?;
+        let restored = fill(&fresh, self.entries).await?;
+        for (name, mode) in FILES {
+            if let Some(text) = self.files.get(name) {
+                state.write(name, text, mode).map_err(BackupError::State)?;
+            }
+        }
+        if store.exists() {
+            let aside = state.path("station.redb.before-restore");
+            fs::rename(&store, aside).map_err(BackupError::State)?;
+        }
+        fs::rename(&fresh, &store).map_err(BackupError::State)?;
+        File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(BackupError::State)?;
+        Ok(restored)
+    }
+}
+
+/// Of a restore that was cut short.
+fn remove(path: &Path) -> Result<(), BackupError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BackupError::State(error)),
+        _ => Ok(()),
+    }
+}
+
+async fn fill(path: &Path, entries: Vec<Entry>) -> Result<Restored, BackupError> {
+    let store = RedbStore::open(path).map_err(BackupError::Store)?;
+    let mut restored = Restored::default();
+    for chunk in entries.chunks(OPERATIONS_MAX) {
+        let mut transaction = Transaction::new();
+        for Entry { key, value } in chunk {
+            restored.records += 1;
+            let value = match key.starts_with(VOLUMES) {
+                true => marked(value)?,
+                false => value.clone().into_bytes(),
+            };
+            restored.volumes += usize::from(key.starts_with(VOLUMES));
+            transaction = transaction.put(key, value);
+        }
+        store.commit(transaction).await.map_err(BackupError::Store)?;
+    }
+    Ok(restored)
+}
+
+fn marked(value: &str) -> Result<Vec<u8>, BackupError> {
+    let record: VolumeRecord = serde_json::from_str(value).map_err(BackupError::Malformed)?;
+    Ok(encode(&VolumeRecord { restored: true, ..record }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::TOKENS;
+
+    async fn sample(directory: &Path) -> String {
+        let store = RedbStore::open(&directory.join("there.redb")).unwrap();
+        let key = format!("{TOKENS}x");
+        store.commit(Transaction::new().put(&key, b"\"admin\"".to_vec())).await.unwrap();
+        let said = Backup::of("main", 7, store.list("").await.unwrap());
+        let state = directory.join("from");
+        let files = StateDir::open(&state).unwrap();
+        files.write(CA_FILE, "a certificate", 0o644).unwrap();
+        Backup::finish(&serde_json::to_string(&said).unwrap(), &state).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_was_altered_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = sample(directory.path()).await;
+        assert!(Backup::read(&text).is_ok());
+        for (from, to) in [("admin", "adm1n"), ("a certificate", "a certificatf"), ("main", "mine")]
+        {
+            let altered = text.replace(from, to);
+            assert!(matches!(Backup::read(&altered), Err(BackupError::Damaged)), "{from}");
+        }
+        let newer = text.replace("\"format\":1", "\"format\":2");
+        assert!(matches!(Backup::read(&newer), Err(BackupError::Format(2))));
+        assert!(matches!(Backup::read("{}"), Err(BackupError::Malformed(_))));
+    }
+
+    #[tokio::test]
+    async fn a_station_is_replaced_only_if_that_is_said_and_never_while_it_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let backup = Backup::read(&sample(directory.path()).await).unwrap();
+        let state = directory.path().join("to");
+        let restored = backup.clone().restore(&state, false).await.unwrap();
+        assert_eq!(restored, Restored { records: 1, volumes: 0 });
+        assert_eq!(fs::read_to_string(state.join(CA_FILE)).unwrap(), "a certificate");
+        let again = backup.clone().restore(&state, false).await;
+        assert!(matches!(again, Err(BackupError::Occupied(_))));
+        let running = RedbStore::open(&state.join(STORE_FILE)).unwrap();
+        let under_it = backup.clone().restore(&state, true).await;
+        assert!(matches!(under_it, Err(BackupError::Runs)));
+        drop(running);
+        backup.restore(&state, true).await.unwrap();
+        assert!(state.join("station.redb.before-restore").exists());
+    }
+}
