@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use command::{
-    audit, bench, cp, discover, doctor, events, host, job, manual, pool, station, token, unit,
-    volume,
+    audit, bench, cp, discover, doctor, events, host, job, manual, pool, station, status, token,
+    unit, volume,
 };
 use failure::Failure;
 use link::StationArgs;
@@ -45,6 +45,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Whether storage is well, on one screen
+    Status,
     /// The pool as a whole, and the token with which units join it
     #[command(subcommand)]
     Pool(pool::Command),
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
 
 async fn run(station: &StationArgs, output: &Output, command: Command) -> Result<(), Failure> {
     match command {
+        Command::Status => status::run(station, output).await,
         Command::Pool(command) => pool::run(command, station, output).await,
         Command::Unit(command) => unit::run(command, station, output).await,
         Command::Volume(command) => volume::run(command, station, output).await,

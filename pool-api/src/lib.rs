@@ -19,6 +19,7 @@ mod size;
 mod tokens;
 mod trust;
 mod units;
+mod verdict;
 mod volumes;
 
 pub use audit::{AuditEntry, Broken, verify_audit};
@@ -34,6 +35,7 @@ pub use size::{BadSize, BadVolumeSize, Size};
 pub use tokens::{BadScope, NewToken, Scope, Token, TokenRequest};
 pub use trust::{BadTrust, Trust};
 pub use units::{BadLabel, Device, Duty, Label, Load, Unit, UnitChange, UnitState};
+pub use verdict::{Grade, Need, Subject, Verdict};
 pub use volumes::{
     AssignRequest, Chap, Connection, Considered, GrowRequest, MoveHostRequest, Placed, Placement,
     Volume, VolumeRequest, VolumeState, WritePolicy,

@@ -13,6 +13,7 @@ pub mod capacity;
 pub mod cli;
 pub mod config;
 pub mod connect;
+mod console;
 pub mod health;
 pub mod http;
 pub mod logging;

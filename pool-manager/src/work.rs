@@ -148,6 +148,7 @@ impl<C: Connect> Clerk<C> {
     }
 
     async fn tick(&mut self, count: u32) {
+        self.station.note_load(self.station.machine.now());
         if let Err(error) = self.station.judge_health(self.station.machine.now()).await {
             tell(&error);
         }

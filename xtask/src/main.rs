@@ -6,12 +6,14 @@
 
 mod bench;
 mod boot_sector;
+mod browser;
 mod clients;
 mod conformance;
 mod failure;
 mod fuzz;
 mod guest;
 mod interop;
+mod monitoring;
 mod process;
 mod steps;
 mod suite;
@@ -70,6 +72,24 @@ enum Command {
         #[arg(long)]
         no_build: bool,
     },
+    /// What docs/monitoring ships, with Debian's Prometheus against a target at work.
+    Monitoring {
+        /// Use the binaries as they are.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// The console in headless Chromium, against a pool of this build.
+    Browser {
+        /// Use the binaries as they are.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Pictures of the console's pages, into docs/screens.
+    Screens {
+        /// Use the binaries as they are.
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Build the fuzz targets and run each for a while.
     Fuzz {
         /// Seconds for each target.
@@ -116,6 +136,24 @@ fn run(command: Command) -> Result<(), Failure> {
             ready(no_build)?;
             conformance::run()
         }
+        Command::Monitoring { no_build } => {
+            if !no_build {
+                process::cargo(&[
+                    "build",
+                    "--package=outband-target-server",
+                    "--package=outband-cli",
+                ])?;
+            }
+            monitoring::run()
+        }
+        Command::Browser { no_build } => {
+            build_outband(no_build)?;
+            browser::run()
+        }
+        Command::Screens { no_build } => {
+            build_outband(no_build)?;
+            browser::screens()
+        }
         Command::Fuzz { secs, target } => fuzz::run(secs, target.as_deref()),
         Command::Sim { arguments } => {
             let sim = ["run", "--quiet", "--package", "outband-sim", "--bin", "sim", "--"];
@@ -123,6 +161,10 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Bench(arguments) => bench::run(&arguments),
     }
+}
+
+fn build_outband(no_build: bool) -> Result<(), Failure> {
+    if no_build { Ok(()) } else { process::cargo(&["build", "--package=outband-cli"]) }
 }
 
 /// Tools and binaries of the outside clients.

@@ -34,16 +34,34 @@ pub(crate) fn captured(command: &mut Command, limit: Duration) -> Result<String,
     outcome(command, status, output)
 }
 
+/// Like [`captured`], for programs that read something.
+pub(crate) fn captured_with(
+    command: &mut Command,
+    input: Stdio,
+    limit: Duration,
+) -> Result<String, Failure> {
+    let (status, output) = finished_with(command, input, limit)?;
+    outcome(command, status, output)
+}
+
 /// Like [`captured`], for programs that are expected to fail.
 pub(crate) fn finished(
     command: &mut Command,
+    limit: Duration,
+) -> Result<(ExitStatus, String), Failure> {
+    finished_with(command, Stdio::null(), limit)
+}
+
+fn finished_with(
+    command: &mut Command,
+    input: Stdio,
     limit: Duration,
 ) -> Result<(ExitStatus, String), Failure> {
     let temporary = |source| Failure::Io { what: "a temporary file".into(), source };
     let mut file = tempfile::tempfile().map_err(temporary)?;
     let out = file.try_clone().map_err(temporary)?;
     let err = file.try_clone().map_err(temporary)?;
-    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    command.stdin(input).stdout(out).stderr(err);
     let mut child = Guard(command.spawn().map_err(not_started(command))?);
     let status = child.wait_for(limit).map_err(not_started(command))?;
     let output = read_all(&mut file).map_err(temporary)?;

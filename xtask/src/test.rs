@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::failure::{Failure, root};
 use crate::steps::Steps;
-use crate::{bench, clients, fuzz, process, tidy, tools};
+use crate::{bench, browser, clients, fuzz, monitoring, process, tidy, tools};
 
 /// Long enough to run past the seeds and to find what a careless change breaks.
 const FUZZ_SECS: u32 = 10;
@@ -33,6 +33,9 @@ pub(crate) fn run(fast: bool) -> Result<(), Failure> {
             let name = format!("outside clients: {part}");
             steps.run(&name, &format!("cargo xtask clients {part}"), || part.run())?;
         }
+        steps.run("the console in a browser", "cargo xtask browser", browser::run)?;
+        let rerun = "cargo xtask monitoring";
+        steps.run("monitoring files, with Prometheus", rerun, monitoring::run)?;
         // Never fails for a figure: it is there to be seen in review.
         let rerun = "cargo xtask bench instructions";
         steps.run("instructions of a request", rerun, bench::instructions::show_tested)?;

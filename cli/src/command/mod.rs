@@ -11,6 +11,7 @@ pub(crate) mod job;
 pub(crate) mod manual;
 pub(crate) mod pool;
 pub(crate) mod station;
+pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod unit;
 pub(crate) mod volume;

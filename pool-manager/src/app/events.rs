@@ -75,6 +75,11 @@ impl Events {
         kept.events.iter().find(|event| event.number > number).cloned()
     }
 
+    /// Number of the newest event; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).last
+    }
+
     pub fn after(&self, number: u64) -> Vec<Event> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.events.iter().filter(|event| event.number > number).cloned().collect()

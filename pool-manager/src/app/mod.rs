@@ -7,6 +7,7 @@ mod backup;
 mod doctor;
 mod events;
 mod forget;
+mod history;
 mod hosts;
 mod jobs;
 mod live;
@@ -26,6 +27,7 @@ use outband_pool_api::{Event, Problem};
 
 pub use access::{Action, Caller, allows};
 pub use events::Events;
+pub use history::{History, KEPT};
 pub use live::{Live, LiveUnit};
 pub use units::{Heard, Policy};
 
@@ -40,6 +42,7 @@ pub struct Station {
     pub store: Shared,
     pub live: Live,
     pub events: Events,
+    pub history: History,
     pub pool: String,
     pub policy: Policy,
     pub machine: SharedMachine,
@@ -72,7 +75,8 @@ impl Station {
         let events = Events::new(SharedMachine::clone(&machine));
         let (pool, turns) = (pool.to_owned(), tokio::sync::Mutex::default());
         let (quarantine, fullness) = (Rules::default(), tokio::sync::Mutex::default());
-        Ok(Self { store, live, events, pool, policy, machine, turns, quarantine, fullness })
+        let history = History::default();
+        Ok(Self { store, live, events, history, pool, policy, machine, turns, quarantine, fullness })
     }
 
     /// Time of day in whole seconds.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -66,22 +66,13 @@ pub fn router(station: App) -> Router {
         .route("/events", get(events::list))
         .route("/openapi.json", get(openapi::show));
     Router::new()
-        .route("/", get(front))
+        .merge(crate::console::router(Arc::clone(&station)))
         .nest(outband_pool_api::PREFIX, api)
         .fallback(async || Refused(problems::not_found("path", "that")))
         .method_not_allowed_fallback(async || Refused(problems::method_not_allowed()))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(in_time))
         .with_state(station)
-}
-
-/// Until there is a console.
-async fn front(State(station): State<App>) -> String {
-    format!(
-        "Outband station of the pool {}. The API is described at /v1/openapi.json; the command \
-         line is `outband`.\n",
-        station.pool
-    )
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -82,7 +82,7 @@ async fn the_description_is_for_everybody_and_names_its_types() {
     }
     assert_eq!(api["components"]["securitySchemes"]["token"]["scheme"], "bearer");
     let front = send(&app, request("GET", "/", None, "")).await;
-    assert_eq!(front.status(), StatusCode::OK);
+    assert_eq!(front.headers()["location"], "/login", "the console is for who has logged in");
 }
 
 #[tokio::test]

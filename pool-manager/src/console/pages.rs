@@ -1,0 +1,362 @@
+//! What the pages show. Templates escape every text, whoever it comes from.
+
+mod overview;
+mod volumes;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use outband_pool_api::{
+    Device, Job, JobState, Load, NewHost, Problem, Scope, Size, Unit, UnitState, Volume,
+};
+use serde::Deserialize;
+
+use super::Console;
+use super::session::{Said, Visitor, key_of};
+use super::words::time;
+use crate::app::{Action, allows};
+
+pub(super) use overview::overview;
+pub(super) use volumes::{Filled, volume, volume_path, volumes, volumes_with};
+
+/// What every page has.
+pub(super) struct Page {
+    pool: String,
+    here: &'static str,
+    csrf: String,
+    said: Option<Said>,
+    scope: Scope,
+}
+
+impl Page {
+    fn new(at: &Console, here: &'static str, visitor: Visitor) -> Self {
+        let (scope, pool) = (visitor.who.scope, at.station.pool.clone());
+        let csrf = visitor.csrf.expose().to_owned();
+        Self { pool, here, csrf, said: visitor.said, scope }
+    }
+
+    /// Whether there is a form for it: who may not has none, and would be refused if he had.
+    fn may(&self, action: Action) -> bool {
+        allows(self.scope, action)
+    }
+
+    fn admits(&self) -> bool {
+        self.may(Action::AdmitUnits)
+    }
+
+    fn forgets(&self) -> bool {
+        self.may(Action::ForgetUnits)
+    }
+
+    fn changes(&self) -> bool {
+        self.may(Action::ChangeVolumes)
+    }
+
+    fn gives(&self) -> bool {
+        self.may(Action::GiveVolumes)
+    }
+
+    fn registers(&self) -> bool {
+        self.may(Action::ManageHosts)
+    }
+
+    fn is_here(&self, path: &str) -> bool {
+        self.here == path
+    }
+
+    fn places(&self) -> [(&'static str, &'static str); 6] {
+        [
+            ("/", "Overview"),
+            ("/units", "Units"),
+            ("/volumes", "Volumes"),
+            ("/hosts", "Hosts"),
+            ("/jobs", "Jobs"),
+            ("/events", "Events"),
+        ]
+    }
+}
+
+/// A page, or why there is none, said on a page's place.
+pub(super) struct Refused(Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, format!("{}: {}\n", self.0.title, self.0.detail)).into_response()
+    }
+}
+
+pub(super) type Answer = Result<Response, Refused>;
+
+pub(super) fn shown(status: StatusCode, page: &impl Template) -> Answer {
+    match page.render() {
+        Ok(text) => Ok((status, Html(text)).into_response()),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be written");
+            Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    pool: String,
+    problem: Option<String>,
+}
+
+pub(super) async fn login(State(at): State<Arc<Console>>, visitor: Option<Known>) -> Answer {
+    match visitor {
+        Some(_) => Ok(Redirect::to("/").into_response()),
+        None => login_again(&at, StatusCode::OK, None),
+    }
+}
+
+pub(super) fn login_again(at: &Console, status: StatusCode, problem: Option<String>) -> Answer {
+    shown(status, &LoginPage { pool: at.station.pool.clone(), problem })
+}
+
+/// Somebody whose cookie names a session.
+pub(super) struct Known;
+
+impl axum::extract::OptionalFromRequestParts<Arc<Console>> for Known {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        at: &Arc<Console>,
+    ) -> Result<Option<Self>, Self::Rejection> {
+        if key_of(&parts.headers).is_none() {
+            return Ok(None);
+        }
+        let visitor =
+            <Visitor as axum::extract::FromRequestParts<_>>::from_request_parts(parts, at).await;
+        Ok(visitor.ok().map(|_| Self))
+    }
+}
+
+struct UnitRow {
+    id: String,
+    name: String,
+    state: UnitState,
+    class: &'static str,
+    waits: bool,
+    version: String,
+    portals: String,
+    heard: String,
+    load: String,
+    total: Size,
+    free: Size,
+    devices: Vec<Device>,
+    blocks: Vec<Block>,
+}
+
+/// A volume's part of its unit's space, in thousandths.
+struct Block {
+    name: String,
+    size: Size,
+    from: u64,
+    width: u64,
+}
+
+#[derive(Template)]
+#[template(path = "units.html")]
+struct UnitsPage {
+    page: Page,
+    units: Vec<UnitRow>,
+}
+
+pub(super) async fn units(State(at): State<Arc<Console>>, visitor: Visitor) -> Answer {
+    let mut units = at.station.units(&visitor.who).await?;
+    let volumes = at.station.volumes(&visitor.who).await?;
+    // Those that want something come first.
+    units.sort_by_key(|unit| (unit.state != UnitState::Pending, unit.name.clone()));
+    let units = units.into_iter().map(|unit| unit_row(unit, &volumes)).collect();
+    shown(StatusCode::OK, &UnitsPage { units, page: Page::new(&at, "/units", visitor) })
+}
+
+fn unit_row(unit: Unit, volumes: &[Volume]) -> UnitRow {
+    let own = volumes.iter().filter(|volume| volume.unit == unit.id);
+    let mut from = 0;
+    let blocks = own.map(|volume| {
+        let part = u128::from(volume.size.0) * 1000 / u128::from(unit.total.0.max(1));
+        let width = u64::try_from(part).unwrap_or(1000).clamp(2, 1000);
+        let block = Block { name: volume.name.clone(), size: volume.size, from, width };
+        from += width;
+        block
+    });
+    let heard = |seconds| format!("{seconds} s ago");
+    let load = |load: Load| {
+        let (iops, rate) = (load.iops, Size(load.bytes_per_second));
+        format!("{iops} commands a second, {rate}/s, {} sessions", load.sessions)
+    };
+    UnitRow {
+        id: unit.id.to_string(),
+        class: match unit.state {
+            UnitState::Joined => "good",
+            UnitState::Pending | UnitState::Suspect => "warn",
+            UnitState::Down => "bad",
+            UnitState::Left => "",
+        },
+        waits: unit.state == UnitState::Pending,
+        portals: unit.portals.join(", "),
+        heard: unit.heard_seconds_ago.map_or_else(|| "not yet".to_owned(), heard),
+        load: unit.load.map_or_else(|| "unknown".to_owned(), load),
+        blocks: blocks.collect(),
+        name: unit.name,
+        state: unit.state,
+        version: unit.version,
+        total: unit.total,
+        free: unit.free,
+        devices: unit.devices,
+    }
+}
+
+struct HostRow {
+    name: String,
+    path: String,
+    iqn: String,
+    volumes: Vec<String>,
+    since: String,
+}
+
+struct Fresh {
+    name: String,
+    token: String,
+    user: String,
+    secret: String,
+}
+
+#[derive(Template)]
+#[template(path = "hosts.html")]
+struct HostsPage {
+    page: Page,
+    hosts: Vec<HostRow>,
+    new: Option<Fresh>,
+}
+
+pub(super) async fn hosts(State(at): State<Arc<Console>>, visitor: Visitor) -> Answer {
+    hosts_with(&at, visitor, None).await
+}
+
+/// `new`: its credentials are shown, this once.
+pub(super) async fn hosts_with(at: &Console, visitor: Visitor, new: Option<NewHost>) -> Answer {
+    let hosts = at.station.hosts(&visitor.who).await?;
+    let row = |host: outband_pool_api::Host| HostRow {
+        path: format!("/hosts/{}", host.name),
+        since: time(host.created),
+        name: host.name,
+        iqn: host.iqn,
+        volumes: host.volumes,
+    };
+    let fresh = |new: NewHost| Fresh {
+        name: new.host.name,
+        token: new.token.expose().to_owned(),
+        user: new.chap.user,
+        secret: new.chap.secret.expose().to_owned(),
+    };
+    let page = HostsPage {
+        hosts: hosts.into_iter().map(row).collect(),
+        new: new.map(fresh),
+        page: Page::new(at, "/hosts", visitor),
+    };
+    shown(StatusCode::OK, &page)
+}
+
+struct JobRow {
+    kind: String,
+    volume: String,
+    host: String,
+    state: JobState,
+    class: &'static str,
+    begun: String,
+    phase: String,
+    why: String,
+}
+
+impl JobRow {
+    fn new(job: &Job) -> Self {
+        Self {
+            kind: job.kind.to_string(),
+            volume: job.volume.clone(),
+            host: job.host.clone().unwrap_or_default(),
+            state: job.state,
+            class: match job.state {
+                JobState::Running => "warn",
+                JobState::Done => "good",
+                JobState::Failed => "bad",
+                JobState::Cancelled => "",
+            },
+            begun: time(job.created),
+            phase: job.phases.last().map(|phase| phase.name.clone()).unwrap_or_default(),
+            why: job.error.as_ref().map(|error| error.detail.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "jobs.html")]
+struct JobsPage {
+    page: Page,
+    jobs: Vec<JobRow>,
+}
+
+pub(super) async fn jobs(State(at): State<Arc<Console>>, visitor: Visitor) -> Answer {
+    let jobs = at.station.jobs(&visitor.who).await?;
+    let jobs = jobs.iter().rev().take(200).map(JobRow::new).collect();
+    shown(StatusCode::OK, &JobsPage { jobs, page: Page::new(&at, "/jobs", visitor) })
+}
+
+struct EventRow {
+    at: String,
+    kind: String,
+    subject: String,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "events.html")]
+struct EventsPage {
+    page: Page,
+    events: Vec<EventRow>,
+    words: String,
+}
+
+/// What is looked for; everything without it.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Looked {
+    #[serde(default)]
+    q: String,
+}
+
+pub(super) async fn events(
+    State(at): State<Arc<Console>>,
+    visitor: Visitor,
+    Query(looked): Query<Looked>,
+) -> Answer {
+    let all = at.station.events_after(&visitor.who, 0)?;
+    let words: Vec<String> = looked.q.split_whitespace().map(str::to_lowercase).collect();
+    let fits = |event: &&outband_pool_api::Event| {
+        let text = format!("{} {} {}", event.kind, event.subject, event.text).to_lowercase();
+        words.iter().all(|word| text.contains(word))
+    };
+    let row = |event: &outband_pool_api::Event| EventRow {
+        at: time(event.at_millis / 1000),
+        kind: event.kind.clone(),
+        subject: event.subject.clone(),
+        text: event.text.clone(),
+    };
+    let events = all.iter().rev().filter(fits).take(200).map(row).collect();
+    let page = Page::new(&at, "/events", visitor);
+    shown(StatusCode::OK, &EventsPage { events, words: looked.q, page })
+}

@@ -1,0 +1,105 @@
+//! Times, rates and instructions as pages show them.
+
+use outband_pool_api::Connection;
+
+/// `2026-11-21 13:05:09`, UTC, of seconds since 1970 (days by the proleptic Gregorian calendar).
+pub(super) fn time(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years begin in March here, so that a leap day is the last of one.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march + 2) / 5 + 1;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// What an operator types on a host of each kind, without the secret.
+pub(super) fn instructions(at: &Connection) -> Vec<(&'static str, String)> {
+    let Connection { target, lun, initiator, chap, .. } = at;
+    let user = &chap.user;
+    let Some(portal) = at.portals.first() else {
+        return Vec::new();
+    };
+    let (address, port) = portal.rsplit_once(':').unwrap_or((portal, "3260"));
+    let address = address.trim_matches(['[', ']']);
+    vec![
+        (
+            "Linux (open-iscsi)",
+            format!(
+                "# /etc/iscsi/initiatorname.iscsi: InitiatorName={initiator}\n\
+                 iscsiadm -m node -T {target} -p {portal} -o new\n\
+                 iscsiadm -m node -T {target} -p {portal} -o update -n node.session.auth.authmethod -v CHAP\n\
+                 iscsiadm -m node -T {target} -p {portal} -o update -n node.session.auth.username -v {user}\n\
+                 iscsiadm -m node -T {target} -p {portal} -o update -n node.session.auth.password -v SECRET\n\
+                 iscsiadm -m node -T {target} -p {portal} --login"
+            ),
+        ),
+        (
+            "Windows (PowerShell)",
+            format!(
+                "# iSCSI Initiator, Configuration: Initiator Name {initiator}\n\
+                 New-IscsiTargetPortal -TargetPortalAddress {address} -TargetPortalPortNumber {port} `\n    \
+                 -AuthenticationType ONEWAYCHAP -ChapUsername {user} -ChapSecret SECRET\n\
+                 Connect-IscsiTarget -NodeAddress {target} -TargetPortalAddress {address} `\n    \
+                 -TargetPortalPortNumber {port} -AuthenticationType ONEWAYCHAP `\n    \
+                 -ChapUsername {user} -ChapSecret SECRET -IsPersistent $true"
+            ),
+        ),
+        (
+            "VMware ESXi",
+            format!(
+                "# vmhba64 stands for the software iSCSI adapter; its name is to be {initiator}\n\
+                 esxcli iscsi adapter set --adapter vmhba64 --name {initiator}\n\
+                 esxcli iscsi adapter auth chap set --adapter vmhba64 --direction uni --level required \\\n    \
+                 --authname {user} --secret SECRET\n\
+                 esxcli iscsi adapter discovery statictarget add --adapter vmhba64 \\\n    \
+                 --address {portal} --name {target}\n\
+                 esxcli storage core adapter rescan --adapter vmhba64"
+            ),
+        ),
+        (
+            "QEMU",
+            format!(
+                "qemu-system-x86_64 \\\n    \
+                 -object secret,id=chap,data=SECRET \\\n    \
+                 -blockdev driver=iscsi,node-name=disk,transport=tcp,portal={portal},target={target},\\\n\
+                 lun={lun},user={user},password-secret=chap,initiator-name={initiator} \\\n    \
+                 -device virtio-blk,drive=disk"
+            ),
+        ),
+        (
+            "Rust",
+            format!(
+                "let config = outband_initiator::Config::new(\"{portal}\", \"{target}\")\n    \
+                 .initiator(\"{initiator}\")\n    .chap(\"{user}\", secret);\n\
+                 let disk = outband_initiator::Disk::connect(config).await?;"
+            ),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let table = [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_709_251_199, "2024-02-29 23:59:59"),
+            (1_795_266_309, "2026-11-21 13:05:09"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ];
+        for (seconds, shown) in table {
+            assert_eq!(time(seconds), shown);
+        }
+    }
+}
