@@ -117,10 +117,9 @@ impl Backup {
             if !replace {
                 return Err(BackupError::Occupied(state_dir.display().to_string()));
             }
-            match RedbStore::open(&store) {
-                Err(StoreError::InUse) => return Err(BackupError::Runs),
-                // One that cannot be read is a good reason to put another in its place.
-                Ok(_) | Err(_) => {}
+            // One that cannot be read is a good reason to put another in its place.
+            if let Err(StoreError::InUse) = RedbStore::open(&store) {
+                return Err(BackupError::Runs);
             }
         }
         remove(&fresh)?;

@@ -98,7 +98,7 @@ async fn write_backup(config: &Config, to: &Path) -> Result<(), Failure> {
     let text = Backup::finish(&client.backup().await?, &config.state_dir)?;
     let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let name = to.file_name().and_then(|name| name.to_str()).ok_or("--to must name a file")?;
-    let directory = StateDir::open(directory.unwrap_or(Path::new(".")))?;
+    let directory = StateDir::open(directory.unwrap_or_else(|| Path::new(".")))?;
     Ok(directory.write(name, &text, 0o600)?)
 }
 

@@ -25,7 +25,7 @@ const LOOKS: [(&str, Look); 3] = [
 
 /// Everything a person does, in order; each step says what it expected.
 pub(crate) fn run() -> Result<(), Failure> {
-    with_browser(|browser, lab| scenes::play(browser, lab))
+    with_browser(scenes::play)
 }
 
 /// Every page in every look, into `docs/screens/`.

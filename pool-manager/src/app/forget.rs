@@ -5,7 +5,8 @@ use outband_pool_api::{JobState, Problem};
 use uuid::Uuid;
 
 use super::audit::Change;
-use super::volumes::{is_reported, placements};
+use super::request::placements;
+use super::volumes::is_reported;
 use super::{Action, Caller, Station, units};
 use crate::health::Health;
 use crate::problems;

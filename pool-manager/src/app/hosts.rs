@@ -3,8 +3,8 @@
 use outband_pool_api::{Host, HostChange, HostRequest, NewHost, Problem, Size};
 
 use super::audit::{Change, must_match};
+use super::request::placements;
 use super::tokens::token_key;
-use super::volumes::placements;
 use super::{Action, Caller, Station};
 use crate::records::{
     ATTEMPTS, HOST_NAMES, HOSTS, HostRecord, Stored, TokenRecord, VOLUMES, VolumeRecord, Wish,
@@ -156,5 +156,31 @@ fn host_view(record: &HostRecord, revision: u64, volumes: &[Stored<VolumeRecord>
         used: Size(used(&record.name, all)),
         replaced_by: record.replaced_by.clone(),
         revision,
+    }
+}
+
+pub(super) fn may_have_more(host: &HostRecord) -> Result<(), Problem> {
+    match &host.replaced_by {
+        Some(by) => Err(problems::replaced(&host.name, by)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a host may have a volume of `size` beside the others that it has.
+pub(super) fn within_quota(
+    host: &HostRecord,
+    volumes: &[Stored<VolumeRecord>],
+    except: Option<&str>,
+    size: u64,
+) -> Result<(), Problem> {
+    let Some(quota) = host.quota else {
+        return Ok(());
+    };
+    let others = volumes.iter().map(|volume| &volume.record);
+    let others = others.filter(|volume| Some(volume.name.as_str()) != except);
+    let used = used(&host.name, others);
+    match used.saturating_add(size) <= quota {
+        true => Ok(()),
+        false => Err(problems::quota(&host.name, quota, used)),
     }
 }

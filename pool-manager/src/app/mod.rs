@@ -2,6 +2,7 @@
 //! storage engine; what is wanted of units is left to the reconciler.
 
 mod access;
+mod adopt;
 mod audit;
 mod backup;
 mod doctor;
@@ -13,6 +14,7 @@ mod jobs;
 mod live;
 mod place;
 mod pool;
+mod request;
 mod space;
 mod takeover;
 mod tokens;
@@ -76,7 +78,18 @@ impl Station {
         let (pool, turns) = (pool.to_owned(), tokio::sync::Mutex::default());
         let (quarantine, fullness) = (Rules::default(), tokio::sync::Mutex::default());
         let history = History::default();
-        Ok(Self { store, live, events, history, pool, policy, machine, turns, quarantine, fullness })
+        Ok(Self {
+            store,
+            live,
+            events,
+            history,
+            pool,
+            policy,
+            machine,
+            turns,
+            quarantine,
+            fullness,
+        })
     }
 
     /// Time of day in whole seconds.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::audit::Change;
 use super::jobs::{About, Begun};
-use super::volumes::placements;
+use super::request::placements;
 use super::{Action, Caller, Station};
 use crate::problems;
 use crate::records::{

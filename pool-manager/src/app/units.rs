@@ -233,7 +233,7 @@ impl Station {
         who.must(Action::ForgetUnits)?;
         let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
-            let placed = super::volumes::placements(&self.store).await?;
+            let placed = super::request::placements(&self.store).await?;
             let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
             let id = find(&units, unit)?;
             let Some(stored) = units.iter().find(|unit| unit.record.id == id) else {
