@@ -1,5 +1,6 @@
 //! The station's choice of a unit, in small and large pools.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -21,7 +22,8 @@ fn pool(units: u32) -> Pool {
         UnitSpace {
             id: Uuid::from_u128(u128::from(number)),
             name: format!("unit-{number}"),
-            usable: true,
+            unfit: None,
+            labels: BTreeMap::new(),
             free: u64::from(number % 17 + 1) << 40,
             free_volatile: 0,
             volumes_of_host: number % 3,
@@ -48,6 +50,10 @@ fn allocate(criterion: &mut Criterion) {
                 volatile: false,
                 allow_sanitize: false,
                 reuse,
+                labels: BTreeMap::new(),
+                near: BTreeSet::new(),
+                apart: BTreeSet::new(),
+                domain: None,
             };
             let id = BenchmarkId::new("units", units);
             group.bench_with_input(id, &pool, |bencher, pool| {

@@ -50,7 +50,8 @@ fn text(status: &Status) -> String {
     let Status { verdict, pool, .. } = status;
     let mut lines = vec![verdict.sentence.clone()];
     let needs = verdict.needs.iter().map(|need| format!("  {} {}", need.name, need.what));
-    lines.extend(few(needs.collect()));
+    let warnings = pool.warnings.iter().map(|warning| format!("  {warning}"));
+    lines.extend(few(needs.chain(warnings).collect()));
     lines.push(String::new());
     let rate = outband_pool_api::Size(status.bytes_per_second);
     lines.push(details(&[
@@ -123,6 +124,8 @@ mod tests {
                 granted: Size(1 << 40),
                 free: Size(3 << 40),
                 largest: Size(2 << 40),
+                used_percent: 25,
+                warnings: vec!["25 % of it are granted".to_owned()],
                 units: UnitCounts { joined: 2, down: 30, ..UnitCounts::default() },
                 volumes: 1000,
                 hosts: 100,
@@ -135,7 +138,7 @@ mod tests {
         };
         let text = text(&status);
         assert!(text.starts_with("Trouble: 30 to be dealt with.\n  unit-0 does not answer\n"));
-        assert!(text.contains("  and 26 more\n"), "{text}");
+        assert!(text.contains("  and 27 more\n"), "{text}");
         assert!(text.lines().count() <= 24, "{text}");
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }

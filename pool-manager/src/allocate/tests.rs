@@ -237,6 +237,7 @@ fn request_of(wishes: Wishes, units: &[UnitSpace]) -> Request {
         placement: if spread { Placement::Spread } else { Placement::MostFree },
         pinned: wishes.pin.and_then(id),
         volatile,
+        allow_sanitize: false,
         reuse,
         labels: wishes.labels,
         near: wishes.near.and_then(id).into_iter().collect(),
