@@ -1,5 +1,6 @@
 //! What may become of a command whose connection was lost: whether it can be issued again without
-//! the application, or another reader of the medium, being able to tell.
+//! the application, or another reader of the medium, being able to tell; and what a command that was
+//! acknowledged has changed, over which nothing may be issued again.
 
 use crate::scsi::Cdb;
 use crate::scsi::cdb::ByteCheck;
@@ -57,17 +58,75 @@ impl Replay {
         }
     }
 
-    /// Whether both write to some block.
-    pub(super) fn overlaps(&self, other: &Self) -> bool {
-        match (self, other) {
-            (
-                Self::Blocks { first, count },
-                Self::Blocks { first: other_first, count: other_count },
-            ) => {
-                *first < other_first.saturating_add(*other_count)
-                    && *other_first < first.saturating_add(*count)
+    /// Whether repeating it could undo what a command that was carried out has changed.
+    pub(super) fn undoes(&self, changed: &Changed) -> bool {
+        let Self::Blocks { first, count } = *self else {
+            return false;
+        };
+        match *changed {
+            Changed::Nothing => false,
+            Changed::Blocks { first: theirs, count: of_theirs } => {
+                first < theirs.saturating_add(of_theirs) && theirs < first.saturating_add(count)
             }
-            _ => false,
+            Changed::Anything => true,
+        }
+    }
+}
+
+/// Which blocks a command has another content in once it was carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Changed {
+    Nothing,
+    Blocks {
+        first: u64,
+        count: u64,
+    },
+    /// Its block does not say which: they are in its data, or it is not known here.
+    Anything,
+}
+
+impl Changed {
+    /// By a command with this block, which stands repetition as `replay` says.
+    pub(super) fn by(cdb: &[u8; 16], replay: Replay) -> Self {
+        match replay {
+            Replay::Always => Self::Nothing,
+            // Whoever issued it knows, also where the blocks are in the data.
+            Replay::Blocks { first, count } => Self::Blocks { first, count },
+            Replay::Never => Self::by_block(cdb),
+        }
+    }
+
+    fn by_block(cdb: &[u8; 16]) -> Self {
+        let blocks = |first, count: u32| Self::Blocks { first, count: count.into() };
+        match Cdb::parse(cdb) {
+            Ok(Cdb::CompareAndWrite(write) | Cdb::OrWrite16(write)) => {
+                blocks(write.lba, write.blocks)
+            }
+            Ok(
+                Cdb::WriteAndVerify10(write)
+                | Cdb::WriteAndVerify12(write)
+                | Cdb::WriteAndVerify16(write),
+            ) => blocks(write.lba, write.blocks),
+            Ok(Cdb::WriteAtomic16(write)) => blocks(write.lba, write.blocks.into()),
+            // No number of blocks means all that follow (SBC-3, WRITE SAME).
+            Ok(Cdb::WriteSame10(same) | Cdb::WriteSame16(same)) if same.blocks == 0 => {
+                Self::Blocks { first: same.lba, count: u64::MAX }
+            }
+            Ok(Cdb::WriteSame10(same) | Cdb::WriteSame16(same)) => blocks(same.lba, same.blocks),
+            Ok(
+                Cdb::Verify10(_)
+                | Cdb::Verify12(_)
+                | Cdb::Verify16(_)
+                | Cdb::PersistentReserveIn { .. }
+                | Cdb::PersistentReserveOut(_)
+                | Cdb::Reserve6
+                | Cdb::Release6,
+            ) => Self::Nothing,
+            _ => match Replay::of(cdb) {
+                Replay::Always => Self::Nothing,
+                Replay::Blocks { first, count } => Self::Blocks { first, count },
+                Replay::Never => Self::Anything,
+            },
         }
     }
 }
@@ -92,12 +151,56 @@ mod tests {
     }
 
     #[test]
-    fn blocks_overlap_when_they_share_one() {
-        let blocks = |first, count| Replay::Blocks { first, count };
-        assert!(blocks(10, 5).overlaps(&blocks(14, 1)));
-        assert!(!blocks(10, 5).overlaps(&blocks(15, 1)));
-        assert!(!blocks(10, 5).overlaps(&blocks(9, 1)));
-        assert!(blocks(u64::MAX - 1, 5).overlaps(&blocks(0, u64::MAX)));
-        assert!(!Replay::Always.overlaps(&blocks(0, u64::MAX)));
+    fn a_write_undoes_what_it_shares_a_block_with() {
+        let write = |first, count| Replay::Blocks { first, count };
+        let blocks = |first, count| Changed::Blocks { first, count };
+        assert!(write(10, 5).undoes(&blocks(14, 1)));
+        assert!(!write(10, 5).undoes(&blocks(15, 1)));
+        assert!(!write(10, 5).undoes(&blocks(9, 1)));
+        assert!(write(u64::MAX - 1, 5).undoes(&blocks(0, u64::MAX)));
+        assert!(write(10, 5).undoes(&Changed::Anything));
+        assert!(!write(10, 5).undoes(&Changed::Nothing));
+        assert!(!Replay::Always.undoes(&Changed::Anything));
+    }
+
+    #[test]
+    fn every_command_that_writes_says_which_blocks_or_that_it_may_be_any() {
+        use crate::scsi::cdb::usage::COMMANDS;
+
+        // Commands without an address in their block, and what one of them changes.
+        const ANY: &[&str] = &["UNMAP", "EXTENDED COPY(LID1)", "FORMAT UNIT"];
+        let mut writes = 0;
+        for row in COMMANDS {
+            let mut cdb = [0; 16];
+            (cdb[0], cdb[1]) = (row.opcode(), row.service_action.unwrap_or(0));
+            match row.data().len() {
+                6 => cdb[3..5].copy_from_slice(&[7, 2]),
+                _ if row.name == "COMPARE AND WRITE" => (cdb[9], cdb[13]) = (7, 2),
+                _ if row.name == "WRITE ATOMIC(16)" => (cdb[9], cdb[13]) = (7, 2),
+                10 => (cdb[5], cdb[8]) = (7, 2),
+                12 => (cdb[5], cdb[9]) = (7, 2),
+                _ => (cdb[9], cdb[13]) = (7, 2),
+            }
+            let changed = Changed::by(&cdb, Replay::Never);
+            let name = row.name;
+            if name.contains("WRITE") && !name.starts_with("SANITIZE") {
+                writes += 1;
+                assert_eq!(changed, Changed::Blocks { first: 7, count: 2 }, "{name}");
+            } else if ANY.contains(&name) || name.starts_with("SANITIZE") {
+                assert_eq!(changed, Changed::Anything, "{name}");
+            } else if Replay::of(&cdb) == Replay::Always {
+                assert_eq!(changed, Changed::Nothing, "{name}");
+            }
+        }
+        assert_eq!(writes, 12);
+        let mut same = Cdb::write16(7, 0, false).build();
+        same[0] = 0x93;
+        let all = Changed::Blocks { first: 7, count: u64::MAX };
+        assert_eq!(Changed::by(&same, Replay::Never), all);
+        // Its issuer knows better.
+        let unmap = Cdb::Unmap { anchor: false, len: 24 }.build();
+        let told = Changed::by(&unmap, Replay::Blocks { first: 3, count: 4 });
+        assert_eq!(told, Changed::Blocks { first: 3, count: 4 });
+        assert_eq!(Changed::by(&[0xC1; 16], Replay::Never), Changed::Anything);
     }
 }

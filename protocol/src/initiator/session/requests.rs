@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Request;
 use crate::ids::TaskId;
+use crate::initiator::replay::Changed;
 use crate::initiator::{Command, Replay};
 
 /// Where a request stands.
@@ -39,7 +40,7 @@ pub(super) struct Slot {
     pub(super) refusals: u8,
     /// It was sent on a connection that was lost: it may have been done.
     maybe_done: bool,
-    /// A write to the same blocks was acknowledged while the target had it.
+    /// Another change of the same blocks was acknowledged while the target had it.
     overtaken: bool,
 }
 
@@ -172,20 +173,22 @@ impl Requests {
         Some((task, command))
     }
 
-    /// A write was acknowledged: those that the target has, to the same blocks, were overtaken.
+    /// A command was acknowledged: writes that the target has, to blocks it has changed, were
+    /// overtaken. Whatever changes blocks counts, UNMAP and COMPARE AND WRITE as well as WRITE.
     pub(super) fn overtake(&mut self, by: TaskId) {
         if self.slots.len() - self.free.len() < 2 {
             return;
         }
-        let Some(Request { lun, replay, .. }) = self.find(by).map(|slot| slot.request) else {
+        let Some(Request { lun, cdb, replay, .. }) = self.find(by).map(|slot| slot.request) else {
             return;
         };
-        if !matches!(replay, Replay::Blocks { .. }) {
+        let changed = Changed::by(&cdb, replay);
+        if changed == Changed::Nothing {
             return;
         }
         for slot in &mut self.slots {
             let touched = slot.phase == Phase::Sent || slot.maybe_done;
-            if touched && slot.request.lun == lun && slot.request.replay.overlaps(&replay) {
+            if touched && slot.request.lun == lun && slot.request.replay.undoes(&changed) {
                 slot.overtaken = true;
             }
         }

@@ -8,7 +8,10 @@ use crate::initiator::Data;
 use crate::pdu::{AsyncEvent, AsyncMessage, Response};
 use crate::scsi::Cdb;
 use crate::scsi::Status;
-use crate::scsi::sense::{CAPACITY_CHANGED, POWER_ON, Sense, SenseKey, WRITE_PROTECTED};
+use crate::scsi::cdb::{ByteCheck, Transfer, Verify, WriteSame};
+use crate::scsi::sense::{
+    CAPACITY_CHANGED, MISCOMPARE_DURING_VERIFY, POWER_ON, Sense, SenseKey, WRITE_PROTECTED,
+};
 
 const LOST: &str = "down: the connection was closed or could not be made";
 
@@ -120,6 +123,56 @@ fn a_write_that_an_acknowledged_one_may_have_overtaken_is_not_repeated() {
     ));
     world.pass(Duration::from_secs(1));
     world.expect(&format!("connect a:3260\n up\n > write {apart:?}"));
+}
+
+#[test]
+fn a_write_is_not_repeated_over_any_other_change_of_its_blocks_that_was_acknowledged() {
+    let at = |cdb: Cdb| cdb.build();
+    let same = WriteSame { lba: 9, blocks: 1, ..WriteSame::default() };
+    let verify = Verify { lba: 9, blocks: 1, protect: 0, dpo: false, check: ByteCheck::Medium };
+    // Each of these changes block 9, or may.
+    let over = [
+        (at(Cdb::compare_and_write(9, 1, false)), Data::Out(1024)),
+        (at(Cdb::OrWrite16(Transfer { lba: 9, blocks: 1, ..Transfer::default() })), Data::Out(512)),
+        (at(Cdb::WriteSame16(same)), Data::Out(512)),
+        (at(Cdb::WriteSame16(WriteSame { no_data: true, ..same })), Data::None),
+        (at(Cdb::WriteAndVerify10(verify)), Data::Out(512)),
+        (at(Cdb::Unmap { anchor: false, len: 24 }), Data::Out(24)),
+        (at(Cdb::ExtendedCopy { len: 16 }), Data::Out(16)),
+    ];
+    for (cdb, data) in over {
+        let mut world = World::new(WELCOME);
+        let early = world.write(8, 4);
+        let late = world.request(cdb, data);
+        world.good(late);
+        world.take_trace();
+        world.cut();
+        world.expect(&format!("{early:?} Unknown\n {LOST}"));
+    }
+}
+
+#[test]
+fn a_write_is_repeated_over_what_changed_other_blocks_or_none_or_was_refused() {
+    let verify = Verify { lba: 9, blocks: 1, protect: 0, dpo: false, check: ByteCheck::Compare };
+    let beside = [
+        (Cdb::compare_and_write(12, 1, false).build(), Data::Out(1024), true),
+        (Cdb::Verify10(verify).build(), Data::Out(512), true),
+        // It found something else and wrote nothing.
+        (Cdb::compare_and_write(9, 1, false).build(), Data::Out(1024), false),
+    ];
+    for (cdb, data, good) in beside {
+        let mut world = World::new(WELCOME);
+        let early = world.write(8, 4);
+        let late = world.request(cdb, data);
+        match good {
+            true => world.good(late),
+            false => world.answer(late, Status::CheckCondition, Some(MISCOMPARE_DURING_VERIFY)),
+        }
+        world.take_trace();
+        world.cut();
+        world.pass(Duration::from_secs(1));
+        world.expect(&format!("{LOST}\n connect a:3260\n up\n > write {early:?}"));
+    }
 }
 
 #[test]
