@@ -17,6 +17,7 @@ use std::{fmt, io};
 use outband_control::access::{AccessTable, Epoch};
 use outband_control::api::TargetNames;
 use outband_protocol::keys::Offer;
+use outband_protocol::scsi::port_groups::PORTS_MAX;
 use outband_ring::{Ring, RingError, UringConfig, UringRing, Wake};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -54,7 +55,8 @@ pub struct ServerConfig {
     pub reservations: Option<ReservationPlace>,
     /// A login takes at most this long.
     pub login_deadline: Duration,
-    /// A quiet session is pinged after this, and ended if no answer comes in four times as long.
+    /// A quiet session is pinged after this, and ended if no answer comes in four times as long; or
+    /// if the peer's kernel does not acknowledge it in once as long.
     pub ping_after: Duration,
     /// Initiators that are asked to log out have this long; whole seconds.
     pub logout_wait: Duration,
@@ -105,6 +107,9 @@ pub enum StartError {
          hosts are to use"
     )]
     Wildcard(SocketAddr),
+    /// Each portal group is a target port, and REPORT TARGET PORT GROUPS counts them in a byte.
+    #[error("the portals have more than {PORTS_MAX} portal groups; let some share a network")]
+    Groups,
     /// Out of threads.
     #[error("cannot start a shard's thread")]
     Thread(#[source] io::Error),
@@ -153,11 +158,14 @@ impl Server {
     /// let in before [`publish`](Self::publish).
     pub fn start(config: &ServerConfig, faults: Option<Faults>) -> Result<Self, StartError> {
         outband_ring::probe()?;
-        let (listeners, bound) = listen(&config.portals)?;
+        let (listeners, bound) = listen(&config.portals, config.ping_after)?;
         let group = |at: usize| config.groups.get(at).copied().unwrap_or(DEFAULT_GROUP);
         let bound: Vec<_> =
             (0..).zip(bound).map(|(at, address)| Portal { address, group: group(at) }).collect();
         let told = advertised(&bound, &config.advertise)?;
+        if groups_of(&told).len() > PORTS_MAX {
+            return Err(StartError::Groups);
+        }
         let portals = told.iter().map(|portal| portal.address).collect();
         let exports = Exports::new(AccessTable::new(config.names.clone()), told);
         let shared = Arc::new(exports.clone());
@@ -218,10 +226,7 @@ impl<R: Ring> Server<R> {
         portals: Vec<SocketAddr>,
         names: TargetNames,
     ) -> Self {
-        let mut portal_groups: Vec<u16> =
-            exports.portals.iter().map(|portal| portal.group).collect();
-        portal_groups.sort_unstable();
-        portal_groups.dedup();
+        let portal_groups = groups_of(&exports.portals);
         Self {
             shards,
             threads: Mutex::default(),
@@ -397,16 +402,28 @@ fn entropy(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the kernel has random bytes once it is up");
 }
 
-fn listen(portals: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+fn listen(
+    portals: &[SocketAddr],
+    patience: Duration,
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
     let mut listeners = Vec::new();
     let mut bound = Vec::new();
     for address in portals {
         let error = |source| StartError::Listen { address: *address, option: "--listen", source };
         let listener = bind::bind(*address, bind::PATIENCE).map_err(error)?;
+        bind::end_unacknowledged(&listener, patience).map_err(error)?;
         bound.push(listener.local_addr().map_err(error)?);
         listeners.push(listener);
     }
     Ok((listeners, bound))
+}
+
+/// Tags of the groups of these portals, in ascending order.
+fn groups_of(portals: &[Portal]) -> Vec<u16> {
+    let mut groups: Vec<u16> = portals.iter().map(|portal| portal.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 /// What hosts are told. A port of 0 in `advertise` means the port of the portal at its place.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use common::Target;
 use common::raw::{Raw, Said, config};
+use outband_control::api::TargetNames;
 use outband_protocol::login::initiator::Config;
 use outband_protocol::pdu::TaskAttribute::Simple;
 use outband_protocol::pdu::{Request, Response, ScsiCommand};
@@ -17,6 +18,7 @@ use outband_protocol::scsi::cdb::{ReserveIn, ReserveOut, ReserveOutAction as Act
 use outband_protocol::scsi::reserve::{
     InitiatorPort, Kind, List, MoveList, TransportId, parse_full_status,
 };
+use outband_target_server::server::{Server, ServerConfig, StartError};
 
 const PREFIX: &str = "iqn.2026-11.local.outband:test:";
 
@@ -37,6 +39,15 @@ async fn target() -> (Target, Vec<SocketAddr>) {
 fn text(said: Said) -> String {
     assert!(matches!(said.response, Response::Text(_)), "{said:?}");
     String::from_utf8(said.data).unwrap().replace('\0', " ")
+}
+
+#[test]
+fn more_portal_groups_than_can_be_told_as_target_ports_are_refused_at_the_start() {
+    let names = TargetNames::new("iqn.2026-11.local.outband", "test");
+    let portals = vec!["127.0.0.1:0".parse().unwrap(); 256];
+    let mut config = ServerConfig::new(portals, names);
+    config.groups = (1..=256).collect();
+    assert!(matches!(Server::start(&config, None), Err(StartError::Groups)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

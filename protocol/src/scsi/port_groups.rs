@@ -60,10 +60,16 @@ pub struct PortGroup {
     pub ports: Vec<u16>,
 }
 
+/// A group has at most this many ports: TARGET PORT COUNT is a byte.
+pub const PORTS_MAX: usize = 255;
+
 /// AO_SUP: active/optimized is a state that is known.
 pub const ACTIVE_OPTIMIZED_KNOWN: u8 = 0x01;
 
 /// Writes the data; with `extended`, behind the longer header.
+///
+/// # Panics
+/// If a group has more than [`PORTS_MAX`] ports.
 #[must_use]
 pub fn report(groups: &[PortGroup], extended: bool) -> Vec<u8> {
     let mut data = vec![0; 4];
@@ -74,7 +80,7 @@ pub fn report(groups: &[PortGroup], extended: bool) -> Vec<u8> {
     for group in groups {
         data.extend([u8::from(group.preferred) << 7 | group.state.code(), group.states]);
         data.extend(group.group.to_be_bytes());
-        let count = u8::try_from(group.ports.len()).expect("a group has few ports");
+        let count = u8::try_from(group.ports.len()).expect("PORTS_MAX is what its byte counts");
         data.extend([0, 0, 0, count]);
         data.extend(group.ports.iter().flat_map(|port| {
             let [high, low] = port.to_be_bytes();
@@ -126,6 +132,15 @@ mod tests {
         assert_eq!(parse(&data), Ok(vec![group.clone()]));
         let data = report(&[group], true);
         assert_eq!(data, [&[0, 0, 0, 20, 0x10, 0, 0, 0], &body[..]].concat());
+    }
+
+    #[test]
+    fn a_group_of_as_many_ports_as_can_be_counted_is_told() {
+        let ports: Vec<u16> = (1..).take(PORTS_MAX).collect();
+        let state = AccessState::ActiveOptimized;
+        let group = PortGroup { group: 1, preferred: false, state, states: 1, ports };
+        let data = report(std::slice::from_ref(&group), false);
+        assert_eq!(parse(&data), Ok(vec![group]));
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! Taking a portal's address, also from a target that was killed a moment ago.
+//! Taking a portal's address, also from a target that was killed a moment ago; and what connections
+//! by it have from it.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_tcp_user_timeout;
 
 /// How long an address may be in use before that is an error. The kernel gives up a killed process's
 /// ring, and with it the listening socket that an accept in it holds, some time after the process has
@@ -11,6 +14,15 @@ use std::time::{Duration, Instant};
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// Ends connections that `listener` takes from now on when bytes were not acknowledged for so long, or
+/// when the peer has had no room for them (TCP_USER_TIMEOUT, which they inherit). A host that has lost
+/// its power or its network is found out by the next ping; one that merely sleeps has a kernel that
+/// acknowledges for it.
+pub(super) fn end_unacknowledged(listener: &TcpListener, after: Duration) -> io::Result<()> {
+    let millis = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+    Ok(set_tcp_user_timeout(listener, millis)?)
+}
 
 /// Listens on `address`, and waits up to `patience` for whoever has it.
 pub(super) fn bind(address: SocketAddr, patience: Duration) -> io::Result<TcpListener> {
@@ -41,6 +53,15 @@ mod tests {
         let waiting = thread::spawn(move || bind(address, Duration::from_secs(60)));
         drop(holder);
         assert_eq!(waiting.join().unwrap().unwrap().local_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn connections_have_the_time_of_their_portal() {
+        let (listener, address) = taken();
+        end_unacknowledged(&listener, Duration::from_secs(15)).unwrap();
+        let _outside = std::net::TcpStream::connect(address).unwrap();
+        let (taken, _) = listener.accept().unwrap();
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(taken).unwrap(), 15_000);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The unit's configuration file: its shape, its defaults, and what may not be.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU64};
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use outband_control::config_file::{self, ConfigError};
 use outband_control::secret::JoinToken;
 use outband_pool_api::Size;
+use outband_protocol::scsi::port_groups::PORTS_MAX;
 use serde::Deserialize;
 
 use crate::exports::Portal;
@@ -145,6 +147,15 @@ impl UnitConfig {
     fn check(&self) -> Result<(), String> {
         if self.listen.as_ref().is_some_and(Vec::is_empty) && self.portal.is_empty() {
             return Err("listen names no portal; say for example [\"0.0.0.0:3260\"]".to_owned());
+        }
+        let networks: BTreeSet<&str> = self.portal.iter().map(|at| at.network.as_str()).collect();
+        // Portals without a network are one, too.
+        if networks.len() >= PORTS_MAX {
+            let most = PORTS_MAX - 1;
+            return Err(format!(
+                "[[portal]] names {} networks; {most} is the most",
+                networks.len()
+            ));
         }
         let plain = self.listen.iter().flatten().filter(|_| self.advertise.is_empty());
         let named = self.portal.iter().filter(|portal| portal.advertise.is_none());
@@ -286,6 +297,20 @@ mod tests {
         check(&format!("{several}{named}"), &listens, &told);
         let untold = "[[portal]]\nlisten = \"0.0.0.0:3260\"\nnetwork = \"blue\"\n";
         assert!(parse(untold).unwrap_err().contains("advertise"));
+    }
+
+    #[test]
+    fn more_networks_than_target_ports_can_be_counted_are_refused() {
+        let portals = |count: usize| {
+            let portal = |at: usize| {
+                let listen = format!("\"10.0.{at}.5:3260\"");
+                format!("[[portal]]\nlisten = {listen}\nnetwork = \"n{at}\"\n")
+            };
+            (0..count).map(portal).collect::<String>()
+        };
+        assert_eq!(parse(&portals(254)).unwrap().portals().len(), 254);
+        let refused = parse(&portals(255)).unwrap_err();
+        assert_eq!(refused, "[[portal]] names 255 networks; 254 is the most");
     }
 
     #[test]
