@@ -161,7 +161,7 @@ pub struct VolumeInfo {
     pub write_policy: WritePolicy,
     /// Lies on memory.
     pub volatile: bool,
-    /// Its hosts may ask for SANITIZE.
+    /// Its hosts may ask for SANITIZE and FORMAT UNIT.
     #[serde(default)]
     pub allow_sanitize: bool,
 }
@@ -292,7 +292,7 @@ pub struct VolumeCreate {
     /// Memory devices will do.
     #[serde(default)]
     pub volatile: bool,
-    /// Its hosts may ask for SANITIZE.
+    /// Its hosts may ask for SANITIZE and FORMAT UNIT.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_sanitize: bool,
 }

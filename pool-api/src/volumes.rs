@@ -39,7 +39,7 @@ pub struct VolumeRequest {
     /// Asks for memory: fast, and lost when its unit stops. Never chosen without being asked for.
     #[serde(default)]
     pub volatile: bool,
-    /// Its host may wipe it (SCSI's SANITIZE), which nothing that it does can end. Where nobody asks
+    /// Its host may wipe it (SCSI's SANITIZE and FORMAT UNIT), which nothing that it does can end. Where nobody asks
     /// for that, no host can.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_sanitize: bool,

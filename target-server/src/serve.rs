@@ -87,7 +87,7 @@ pub struct ServeArgs {
     /// if not given. For hosts that want both sizes to be the same
     #[arg(long, value_name = "BYTES", value_parser = physical_block_size)]
     physical_block_size: Option<u32>,
-    /// Let hosts ask for SANITIZE, which wipes the whole volume
+    /// Let hosts ask for SANITIZE and FORMAT UNIT, which wipe the whole volume
     #[arg(long)]
     allow_sanitize: bool,
     /// Refuse writes

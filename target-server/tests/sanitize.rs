@@ -1,4 +1,5 @@
-//! SANITIZE through the whole target: it outlives its session, and a stop leaves it failed.
+//! SANITIZE and FORMAT UNIT through the whole target: they outlive their session, and a stop leaves them
+//! failed.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
 
@@ -91,4 +92,42 @@ async fn one_that_a_stop_cut_short_has_failed_and_never_looks_done() {
     sidecar.remove_if_empty().unwrap();
     assert!(!dir.path().join("file.journal").exists(), "the mark stayed");
     assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == 0), "not erased");
+}
+
+#[tokio::test]
+async fn a_format_that_a_stop_cut_short_leaves_the_medium_corrupted_until_it_is_formatted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let like = memory("v", 4);
+    let (spec, sidecar) = volume(&path, &like);
+    let target = serve(&spec).await;
+    talk(&target, |raw| {
+        // FOV, IP and IMMED, and a pattern of one byte; it takes its seconds.
+        ends(raw, &[0x04, 0x10, 0, 0, 0, 0], &[0, 0x8A, 0, 0, 0, 1, 0, 1, 0x5A], "00");
+        ends(raw, &[0; 6], &[], "02 2/0404");
+    })
+    .await;
+    talk(&target, |raw| ends(raw, &[0; 6], &[], "02 2/0404")).await;
+    target.server.stop().await;
+    drop((spec, target));
+    sidecar.remove_if_empty().unwrap();
+
+    let (spec, sidecar) = volume(&path, &like);
+    let target = serve(&spec).await;
+    talk(&target, |raw| {
+        ends(raw, &[0; 6], &[], "02 3/3100");
+        ends(raw, &[0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[1; 512], "02 3/3100");
+        // Without a list, and answered at its end.
+        ends(raw, &[0x04, 0, 0, 0, 0, 0], &[], "00");
+        ends(raw, &[0; 6], &[], "00");
+        ends(raw, &[0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[1; 512], "00");
+    })
+    .await;
+    target.server.stop().await;
+    drop((spec, target));
+    sidecar.remove_if_empty().unwrap();
+    assert!(!dir.path().join("file.journal").exists(), "the mark stayed");
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes[..512].iter().all(|byte| *byte == 1), "written since");
+    assert!(bytes[512..].iter().all(|byte| *byte == 0), "not formatted");
 }

@@ -110,7 +110,7 @@ pub(crate) struct CreateArgs {
     /// In memory: fast, and lost when its unit stops
     #[arg(long)]
     volatile: bool,
-    /// Let its host wipe it by SCSI's SANITIZE, which nothing ends once it has begun
+    /// Let its host wipe it by SCSI's SANITIZE and FORMAT UNIT, which nothing ends once they have begun
     #[arg(long)]
     allow_sanitize: bool,
     /// Only on units with this label; may be said several times

@@ -4,6 +4,7 @@
 mod atomic;
 mod block;
 mod defects;
+mod format;
 mod host;
 mod log;
 mod maintenance;
@@ -16,6 +17,7 @@ pub mod usage;
 pub use self::atomic::WriteAtomic;
 pub use self::block::WriteSame;
 pub use self::defects::ReadDefects;
+pub use self::format::FormatUnit;
 pub use self::host::Expected;
 pub use self::log::LogSense;
 pub use self::maintenance::{SupportedOpcodes, Which};
@@ -134,6 +136,7 @@ pub struct ModeSelect {
 pub enum Cdb {
     TestUnitReady,
     RequestSense { descriptors: bool, allocation: u8 },
+    FormatUnit(FormatUnit),
     Inquiry { page: Option<u8>, allocation: u16 },
     ReportLuns { select: u8, allocation: u32 },
     ModeSense6(ModeSense),
@@ -214,6 +217,7 @@ impl Cdb {
             opcode::REQUEST_SENSE => {
                 Self::RequestSense { descriptors: cdb[1] & 0x01 != 0, allocation: cdb[4] }
             }
+            opcode::FORMAT_UNIT => Self::FormatUnit(FormatUnit::parse(cdb)),
             opcode::INQUIRY => parse_inquiry(cdb)?,
             opcode::REPORT_LUNS => Self::ReportLuns { select: cdb[2], allocation: u32_at(cdb, 6) },
             opcode::MODE_SENSE_6 => Self::ModeSense6(parse_mode_sense(cdb, u16::from(cdb[4]))),
@@ -294,6 +298,7 @@ impl Cdb {
                 cdb[1] = u8::from(descriptors);
                 cdb[4] = allocation;
             }
+            Self::FormatUnit(fields) => fields.build(&mut cdb),
             Self::Inquiry { page, allocation } => {
                 cdb[1] = u8::from(page.is_some());
                 cdb[2] = page.unwrap_or(0);
@@ -392,6 +397,7 @@ impl Cdb {
         match self {
             Self::TestUnitReady => opcode::TEST_UNIT_READY,
             Self::RequestSense { .. } => opcode::REQUEST_SENSE,
+            Self::FormatUnit(_) => opcode::FORMAT_UNIT,
             Self::Inquiry { .. } => opcode::INQUIRY,
             Self::ReportLuns { .. } => opcode::REPORT_LUNS,
             Self::ModeSense6(_) => opcode::MODE_SENSE_6,

@@ -4,6 +4,7 @@
 pub mod capacity;
 pub mod cdb;
 pub mod copy;
+pub mod format;
 pub mod inquiry;
 pub mod lba_status;
 pub mod log;

@@ -106,7 +106,7 @@ pub enum VolumeCommand {
         /// Memory and tmpfs will do
         #[arg(long)]
         allow_volatile: bool,
-        /// Hosts may ask for SANITIZE, which wipes the whole volume
+        /// Hosts may ask for SANITIZE and FORMAT UNIT, which wipe the whole volume
         #[arg(long)]
         allow_sanitize: bool,
     },

@@ -1,6 +1,6 @@
 //! The journal of a device: what a WRITE ATOMIC is about to write, written down before it is, so
 //! that a cut in the middle is finished at the next start and never seen half done; and marks of
-//! targets whose SANITIZE has begun and not ended. Formats and replay; shards write it (`shard/journal.rs`).
+//! targets whose SANITIZE or FORMAT UNIT has begun and not ended. Formats and replay; shards write it (`shard/journal.rs`).
 //!
 //! A slot belongs to one shard. An intent is durable before the first of its bytes goes to its
 //! place, and gone, durably, before the write is answered and before anybody else may write there;
@@ -14,6 +14,7 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 pub use super::blocks::Blocks;
+use crate::scsi::Wiping;
 
 /// Bytes of a journal: slots for intents, then pages for marks.
 pub const JOURNAL_LEN: u64 = 4 * super::MIB;
@@ -134,29 +135,42 @@ fn is_whole(record: &[u8]) -> bool {
     record[CRC_AT..PAGE_LEN] == crc_fast::crc32_iscsi(&copy).to_be_bytes()
 }
 
-/// Where a SANITIZE that has not ended is marked, and whether its failed state may be left (AUSE).
+/// Where a command that wipes and has not ended is marked, and which it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
     pub at: u64,
-    pub unrestricted: bool,
+    pub by: Wiping,
 }
 
-/// A mark that the SANITIZE of `target` has begun.
-pub(crate) fn encode_mark(page: &mut [u8], target: Uuid, unrestricted: bool) {
+/// What a mark has for each command.
+const RESTRICTED: u8 = 0;
+const UNRESTRICTED: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// A mark that the wiping of `target` has begun.
+pub(crate) fn encode_mark(page: &mut [u8], target: Uuid, by: Wiping) {
     page[..PAGE_LEN].fill(0);
     page[..8].copy_from_slice(&MARK_MAGIC);
     page[8..24].copy_from_slice(target.as_bytes());
-    page[24] = u8::from(unrestricted);
+    page[24] = match by {
+        Wiping::Sanitize { unrestricted: false } => RESTRICTED,
+        Wiping::Sanitize { unrestricted: true } => UNRESTRICTED,
+        Wiping::Format => FORMAT,
+    };
     let crc = crc_fast::crc32_iscsi(&page[..PAGE_LEN]);
     page[CRC_AT..PAGE_LEN].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// Whose SANITIZE a page says has begun.
-pub(crate) fn decode_mark(page: &[u8]) -> Option<(Uuid, bool)> {
+/// Whose wiping a page says has begun. A command that is not known here has failed all the more.
+pub(crate) fn decode_mark(page: &[u8]) -> Option<(Uuid, Wiping)> {
     let page = page.get(..PAGE_LEN)?;
     let marks = page.starts_with(&MARK_MAGIC) && is_whole(page);
     let target = Uuid::from_slice(&page[8..24]).ok().filter(|_| marks)?;
-    Some((target, page[24] == 1))
+    let by = match page[24] {
+        FORMAT => Wiping::Format,
+        code => Wiping::Sanitize { unrestricted: code == UNRESTRICTED },
+    };
+    Some((target, by))
 }
 
 /// Targets marked in the journal at `at`, and the positions of their marks within it.
@@ -165,8 +179,8 @@ pub(crate) fn marks(blocks: &dyn Blocks, at: u64) -> io::Result<BTreeMap<Uuid, M
     let mut pages = vec![0; PAGE_LEN * usize::try_from(MARKS).expect("a few")];
     blocks.read_at(at + mark_at(0), &mut pages)?;
     for (mark, page) in (0..MARKS).zip(pages.chunks_exact(PAGE_LEN)) {
-        if let Some((target, unrestricted)) = decode_mark(page) {
-            found.insert(target, Mark { at: mark_at(mark), unrestricted });
+        if let Some((target, by)) = decode_mark(page) {
+            found.insert(target, Mark { at: mark_at(mark), by });
         }
     }
     Ok(found)
@@ -291,8 +305,11 @@ mod tests {
     #[test]
     fn a_mark_is_of_its_target_only_while_it_is_whole() {
         let mut page = vec![0; PAGE_LEN];
-        encode_mark(&mut page, Uuid::from_u128(9), true);
-        assert_eq!(decode_mark(&page), Some((Uuid::from_u128(9), true)));
+        let sanitize = |unrestricted| Wiping::Sanitize { unrestricted };
+        for by in [sanitize(false), sanitize(true), Wiping::Format] {
+            encode_mark(&mut page, Uuid::from_u128(9), by);
+            assert_eq!(decode_mark(&page), Some((Uuid::from_u128(9), by)));
+        }
         page[20] ^= 1;
         assert_eq!(decode_mark(&page), None);
         assert_eq!(decode_mark(&vec![0; PAGE_LEN]), None);

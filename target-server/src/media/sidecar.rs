@@ -98,6 +98,7 @@ fn finish(journal: &FileBlocks, raw: &RawDevice, volume: Uuid, device: Uuid) -> 
 mod tests {
     use super::super::journal::{IntentPlace, SLOT_LEN, encode_intent};
     use super::*;
+    use crate::scsi::Wiping;
 
     /// Writes an intent beside a file as a shard that is killed would have left it.
     fn leave_intent(file: &Path, volume: Uuid) {
@@ -146,13 +147,11 @@ mod tests {
         };
         let sidecar = open();
         let mut page = vec![0; journal::PAGE_LEN];
-        journal::encode_mark(&mut page, target, true);
+        journal::encode_mark(&mut page, target, Wiping::Format);
         let at = journal::marks_of(0, 1)[3];
         sidecar.blocks.write_at(at, &page).unwrap();
         sidecar.remove_if_empty().unwrap();
-        assert_eq!(
-            open().spec().marks,
-            BTreeMap::from([(target, journal::Mark { at, unrestricted: true })])
-        );
+        let mark = journal::Mark { at, by: Wiping::Format };
+        assert_eq!(open().spec().marks, BTreeMap::from([(target, mark)]));
     }
 }

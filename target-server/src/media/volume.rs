@@ -37,7 +37,7 @@ pub struct VolumeSpec {
     pub place: Place,
     /// Where it can be written down what is about to be written; none for memory.
     pub journal: Option<JournalSpec>,
-    /// SANITIZE may be asked for.
+    /// SANITIZE and FORMAT UNIT may be asked for.
     pub allow_sanitize: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct JournalSpec {
     pub file: Arc<OwnedFd>,
     /// Its first byte.
     pub at: u64,
-    /// Targets whose SANITIZE had not ended when the device came, and where that is marked.
+    /// Targets whose SANITIZE or FORMAT UNIT had not ended when the device came, and where that is marked.
     pub marks: BTreeMap<Uuid, Mark>,
 }
 

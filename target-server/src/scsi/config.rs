@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{LOCAL_COMPANY, TargetPort};
+use super::{LOCAL_COMPANY, TargetPort, Wiping};
 
 /// What does not change while a logical unit lives, and what it starts with.
 #[derive(Clone, Debug)]
@@ -35,10 +35,10 @@ pub struct LuConfig {
     pub unmap: bool,
     /// Writes can happen as a whole or not at all.
     pub atomic: bool,
-    /// SANITIZE may be asked for.
+    /// SANITIZE and FORMAT UNIT may be asked for.
     pub sanitize: bool,
-    /// A SANITIZE began and did not end; whether it allows an unrestricted exit (AUSE).
-    pub sanitize_failed: Option<bool>,
+    /// Which of them began and did not end.
+    pub wipe_failed: Option<Wiping>,
     /// Seeking costs.
     pub rotational: bool,
 }
@@ -64,7 +64,7 @@ impl LuConfig {
             unmap: false,
             atomic: false,
             sanitize: false,
-            sanitize_failed: None,
+            wipe_failed: None,
             rotational: false,
         }
     }

@@ -5,6 +5,7 @@ mod attention;
 mod config;
 mod copy;
 mod defects;
+mod format;
 mod identity;
 mod log;
 mod ports;
@@ -29,7 +30,7 @@ pub use self::ports::TargetPort;
 pub(crate) use self::provision::lba_status;
 use self::reservations::Reservations;
 pub use self::reservations::{Damaged, Kept, SLOT_LEN, slot_at};
-pub use self::sanitize::Wipe;
+pub use self::sanitize::{Wipe, Wiping};
 use outband_protocol::ids::Lun;
 use outband_protocol::scsi::cdb::{Expected, opcode};
 use outband_protocol::scsi::copy::List;
@@ -91,7 +92,7 @@ pub enum Plan {
     /// [`LogicalUnit::with_parameters`] what follows. The residual is counted from `len` even then.
     Parameters { cdb: Cdb, len: u32 },
     /// Wipe all blocks. Everything else is refused until that has ended.
-    Sanitize { wipe: Wipe, immediate: bool, unrestricted: bool, wanted: u64 },
+    Wipe { by: Wiping, wipe: Wipe, immediate: bool, wanted: u64 },
     /// Copy what the list says between volumes of this unit.
     Copy {
         /// Checked as far as it can be without knowing who its parties are.
@@ -165,7 +166,7 @@ impl Plan {
             Self::Write { wanted, .. }
             | Self::OrWrite { wanted, .. }
             | Self::WriteAndVerify { wanted, .. }
-            | Self::Sanitize { wanted, .. }
+            | Self::Wipe { wanted, .. }
             | Self::Copy { wanted, .. } => *wanted,
             Self::CompareAndWrite { blocks, .. } => 2 * bytes(*blocks),
             Self::Parameters { len, .. } => u64::from(*len),
@@ -233,10 +234,7 @@ impl LogicalUnit {
             descriptor_sense: false,
             faulted: false,
             stopped: false,
-            sanitize: match config.sanitize_failed {
-                Some(unrestricted) => sanitize::State::Failed { unrestricted },
-                None => sanitize::State::Usable,
-            },
+            sanitize: config.wipe_failed.map_or(sanitize::State::Usable, sanitize::State::Failed),
             attentions: Attentions::default(),
             copies: Copies::default(),
             reservations: Reservations::default(),
@@ -373,6 +371,7 @@ impl LogicalUnit {
             Cdb::RequestSense { descriptors, allocation } => {
                 Ok(self.request_sense(nexus, descriptors, allocation).into())
             }
+            Cdb::FormatUnit(fields) => self.format_unit(cdb, &fields, offered),
             Cdb::Inquiry { page, allocation } => self.inquiry(nexus, page, allocation),
             Cdb::ReportLuns { select, allocation } => spc::report_luns(select, allocation),
             Cdb::ModeSense6(fields) | Cdb::ModeSense10(fields) => self.mode_sense(&cdb, &fields),
@@ -454,6 +453,7 @@ impl LogicalUnit {
             Cdb::PersistentReserveOut(fields) => Ok(self.reserve_list(nexus, fields, bytes)),
             Cdb::Unmap { .. } => self.unmap_list(bytes),
             Cdb::Sanitize(fields) => self.sanitize_list(fields, bytes),
+            Cdb::FormatUnit(fields) => self.format_list(fields, bytes),
             Cdb::ExtendedCopy { len } => self.copy_list(nexus, *len, bytes),
             Cdb::WriteSame10(fields) | Cdb::WriteSame16(fields) => {
                 self.write_same_block(cdb, fields, bytes)

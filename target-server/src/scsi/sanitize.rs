@@ -1,10 +1,11 @@
-//! SANITIZE (SBC-3 §4.11): what is asked for, and what commands are told while it goes on or after it
-//! has failed. Wiping the blocks is the shard's part.
+//! SANITIZE (SBC-3 §4.11): what is asked for; and what commands are told while it, or FORMAT UNIT, goes
+//! on or after it has failed. Wiping the blocks is the shard's part.
 
 use outband_protocol::scsi::cdb::{Cdb, Sanitize, opcode};
 use outband_protocol::scsi::sanitize::{HEADER_LEN, Overwrite, action};
 use outband_protocol::scsi::sense::{
-    INVALID_FIELD_IN_CDB, INVALID_OPCODE, SANITIZE_FAILED, SANITIZE_IN_PROGRESS, Sense,
+    FORMAT_CORRUPTED, FORMAT_FAILED, FORMAT_IN_PROGRESS, INVALID_FIELD_IN_CDB, INVALID_OPCODE,
+    SANITIZE_FAILED, SANITIZE_IN_PROGRESS, Sense,
 };
 
 use super::{LogicalUnit, Plan};
@@ -20,18 +21,54 @@ pub enum Wipe {
     Exit,
 }
 
+/// Which command has all blocks wiped. It decides what others are told, and what helps after a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wiping {
+    /// SANITIZE; with AUSE the host may leave the failed state without success.
+    Sanitize {
+        /// AUSE.
+        unrestricted: bool,
+    },
+    /// FORMAT UNIT.
+    Format,
+}
+
+impl Wiping {
+    /// What the command itself is told when it fails.
+    #[must_use]
+    pub const fn failed(self) -> Sense {
+        match self {
+            Self::Sanitize { .. } => SANITIZE_FAILED,
+            Self::Format => FORMAT_FAILED,
+        }
+    }
+
+    const fn in_progress(self) -> Sense {
+        match self {
+            Self::Sanitize { .. } => SANITIZE_IN_PROGRESS,
+            Self::Format => FORMAT_IN_PROGRESS,
+        }
+    }
+
+    /// What is told of the medium that a failure left.
+    const fn left(self) -> Sense {
+        match self {
+            Self::Sanitize { .. } => SANITIZE_FAILED,
+            Self::Format => FORMAT_CORRUPTED,
+        }
+    }
+}
+
 /// Whether the medium may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
     Usable,
-    /// Being sanitized, so far. `unrestricted` is AUSE: the host may leave the failed state.
+    /// Being wiped, so far.
     Running {
+        by: Wiping,
         progress: u16,
-        unrestricted: bool,
     },
-    Failed {
-        unrestricted: bool,
-    },
+    Failed(Wiping),
 }
 
 impl LogicalUnit {
@@ -54,7 +91,8 @@ impl LogicalUnit {
             _ => Wipe::Exit,
         };
         self.check_writable()?;
-        if wipe == Wipe::Exit && self.sanitize == (State::Failed { unrestricted: false }) {
+        let leaves = [State::Usable, State::Failed(Wiping::Sanitize { unrestricted: true })];
+        if wipe == Wipe::Exit && !leaves.contains(&self.sanitize) {
             return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(4)));
         }
         Ok(self.begin_sanitize(wipe, fields))
@@ -66,12 +104,21 @@ impl LogicalUnit {
         Ok(self.begin_sanitize(Wipe::Overwrite(overwrite), fields))
     }
 
-    /// From now on nothing else runs.
     fn begin_sanitize(&mut self, wipe: Wipe, fields: &Sanitize) -> Plan {
-        let unrestricted = fields.unrestricted;
-        self.sanitize = State::Running { progress: 0, unrestricted };
-        let wanted = fields.len.into();
-        Plan::Sanitize { wipe, immediate: fields.immed, unrestricted, wanted }
+        let by = Wiping::Sanitize { unrestricted: fields.unrestricted };
+        self.begin_wipe(by, wipe, fields.immed, fields.len.into())
+    }
+
+    /// From now on nothing else runs.
+    pub(super) fn begin_wipe(
+        &mut self,
+        by: Wiping,
+        wipe: Wipe,
+        immediate: bool,
+        wanted: u64,
+    ) -> Plan {
+        self.sanitize = State::Running { by, progress: 0 };
+        Plan::Wipe { by, wipe, immediate, wanted }
     }
 
     /// How far it is, in 65,536ths.
@@ -84,7 +131,7 @@ impl LogicalUnit {
     /// It has ended: the medium can be used again, or its state is not known.
     pub fn sanitize_ended(&mut self, done: bool) {
         self.sanitize = match self.sanitize {
-            State::Running { unrestricted, .. } if !done => State::Failed { unrestricted },
+            State::Running { by, .. } if !done => State::Failed(by),
             _ => State::Usable,
         };
     }
@@ -94,14 +141,15 @@ impl LogicalUnit {
     pub fn unsanitized(&self) -> Option<Sense> {
         match self.sanitize {
             State::Usable => None,
-            State::Running { progress, .. } => Some(SANITIZE_IN_PROGRESS.with_progress(progress)),
-            State::Failed { .. } => Some(SANITIZE_FAILED),
+            State::Running { by, progress } => Some(by.in_progress().with_progress(progress)),
+            State::Failed(by) => Some(by.left()),
         }
     }
 
     /// Whether this command does not run now, and what it is told.
     pub(super) fn kept_off(&self, opcode: u8) -> Option<Sense> {
-        let failed = matches!(self.sanitize, State::Failed { .. });
+        let failed = matches!(self.sanitize, State::Failed(_));
+        let corrupted = self.sanitize == State::Failed(Wiping::Format);
         match opcode {
             opcode::INQUIRY
             | opcode::REPORT_LUNS
@@ -109,6 +157,16 @@ impl LogicalUnit {
             | opcode::MAINTENANCE_IN => None,
             // What failed can be tried again, or given up.
             opcode::SANITIZE if failed => None,
+            opcode::FORMAT_UNIT if corrupted => None,
+            // Whoever formats wants to know what.
+            opcode::READ_CAPACITY_10
+            | opcode::SERVICE_ACTION_IN_16
+            | opcode::MODE_SENSE_6
+            | opcode::MODE_SENSE_10
+                if corrupted =>
+            {
+                None
+            }
             _ => self.unsanitized(),
         }
     }

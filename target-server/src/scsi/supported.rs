@@ -46,7 +46,7 @@ impl LogicalUnit {
     fn offers(&self, usage: &Usage) -> bool {
         match usage.opcode() {
             opcode::UNMAP => self.config.unmap,
-            opcode::SANITIZE => self.config.sanitize,
+            opcode::SANITIZE | opcode::FORMAT_UNIT => self.config.sanitize,
             opcode::WRITE_ATOMIC_16 => self.config.atomic,
             _ => true,
         }

@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_lists;
 mod copy;
 mod disk;
+mod format;
 mod log;
 mod ports;
 mod primary;
@@ -118,8 +119,12 @@ fn describe(plan: &Plan) -> String {
         Plan::Write { lba, blocks, durable, wanted } => {
             format!("write {lba}+{blocks}{}, wanted {wanted}", flag(*durable, " durable"))
         }
-        Plan::Sanitize { wipe, immediate, .. } => {
-            format!("sanitize {wipe:?}{}", flag(*immediate, " immediate"))
+        Plan::Wipe { by, wipe, immediate, wanted } => {
+            let (by, moved) = match by {
+                Wiping::Sanitize { .. } => ("sanitize", String::new()),
+                Wiping::Format => ("format", format!(", wanted {wanted}")),
+            };
+            format!("{by} {wipe:?}{}{moved}", flag(*immediate, " immediate"))
         }
         Plan::WriteAtomic { lba, blocks } => format!("write {lba}+{blocks} atomic"),
         Plan::Verify { lba, blocks, compare } => {

@@ -215,7 +215,7 @@ impl Server {
             unmap: spec.pieces.iter().all(|piece| {
                 matches!(piece.media, Media::Memory) || piece.zero != ZeroWith::Writes
             }),
-            sanitize_failed: mark.map(|mark| mark.unrestricted),
+            wipe_failed: mark.map(|mark| mark.by),
             rotational: spec.rotational,
             ..LuConfig::new(id, port, blocks, spec.block_size)
         };

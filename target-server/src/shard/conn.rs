@@ -226,8 +226,8 @@ impl Conn {
                 let len = cut(u64::from(len));
                 self.begin(slot, Work::Parameters(cdb), 0, len, desk);
             }
-            Plan::Sanitize { wipe, immediate, unrestricted, .. } => {
-                self.begin_sanitize(slot, wipe, immediate, unrestricted, desk);
+            Plan::Wipe { by, wipe, immediate, .. } => {
+                self.begin_wipe(slot, by, wipe, immediate, desk);
             }
             Plan::Copy { list, .. } => self.begin_copy(slot, *list, desk),
             Plan::Flush => {
@@ -426,7 +426,7 @@ impl Conn {
         let Some(target) = self.target else {
             return;
         };
-        // One that began before a SANITIZE does not reach the medium after it.
+        // One that began before a SANITIZE or FORMAT UNIT does not reach the medium after it.
         if let Some(sense) = desk.targets[target].lu.unsanitized() {
             io.into_buf().into_iter().for_each(|buf| desk.buffers.give(buf));
             return self.finish(slot, Status::CheckCondition, Some(sense), 0, desk);

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::desk::Desk;
 use super::mailbox::JournalConfig;
 use super::token::VolumeKey;
+use crate::scsi::Wiping;
 use crate::store::{Io, Slot};
 
 /// This shard's part of the journal of one device.
@@ -48,13 +49,13 @@ impl<R: Ring> Desk<R> {
         self.journals.get_mut(&device)?.free.pop()
     }
 
-    /// Marks that the sanitize of a target has begun, or that it has ended. `None` where there is
+    /// Marks that the wiping of a target has begun, or that it has ended. `None` where there is
     /// nothing to write to, an error where there is no room.
     pub(crate) fn mark(
         &mut self,
         volume: VolumeKey,
         target: Uuid,
-        begun: Option<bool>,
+        begun: Option<Wiping>,
     ) -> Option<Result<Io, ()>> {
         let device = self.volumes[volume].journal?;
         let journal = self.journals.get_mut(&device)?;
@@ -67,7 +68,7 @@ impl<R: Ring> Desk<R> {
             return begun.map(|_| Err(()));
         };
         journal.marked.insert(target, at);
-        Some(Ok(Io::mark(device, journal.file, at, begun.map(|exit| (target, exit)))))
+        Some(Ok(Io::mark(device, journal.file, at, begun.map(|by| (target, by)))))
     }
 
     /// The mark of a target is gone, durably.

@@ -1,17 +1,17 @@
-//! SANITIZE on its way. It belongs to the logical unit, not to the command that asked for it: no
+//! SANITIZE or FORMAT UNIT on its way. It belongs to the logical unit, not to the command that asked for it: no
 //! abort, reset, logout or fence ends it. A mark in the journal says that it has begun, durably
 //! before the first block is touched, and goes, durably, after the last; so one that a cut ended is
 //! found in the failed state, and never looks done.
 
 use outband_protocol::ids::TaskId;
-use outband_protocol::scsi::{Status, sense};
+use outband_protocol::scsi::Status;
 use outband_ring::{Buf, Ring};
 
 use super::Shard;
 use super::desk::Desk;
 use super::peer::Phase;
 use super::token::{ConnKey, TargetKey, VolumeKey, Whose};
-use crate::scsi::Wipe;
+use crate::scsi::{Wipe, Wiping};
 use crate::store::{Io, IoDone, Work};
 
 /// Bytes overwritten at a time, and erased at a time.
@@ -26,8 +26,8 @@ const PER_TICK_MAX: u64 = 256 << 20;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) target: TargetKey,
+    pub(crate) by: Wiping,
     pub(crate) wipe: Wipe,
-    pub(crate) unrestricted: bool,
     /// The command, if it waits for the end.
     pub(crate) waiter: Option<(ConnKey, TaskId)>,
 }
@@ -43,10 +43,11 @@ enum Step {
     Unmarking,
 }
 
-/// A sanitize on its way.
+/// A sanitize, or a format, on its way.
 #[derive(Debug)]
 pub(crate) struct Job {
     volume: VolumeKey,
+    by: Wiping,
     wipe: Wipe,
     waiter: Option<(ConnKey, TaskId)>,
     step: Step,
@@ -89,7 +90,7 @@ impl Job {
 impl<R: Ring> Shard<R> {
     /// A host has asked for it, and the logical unit refuses everything else by now.
     pub(super) fn sanitize(&mut self, request: Request) {
-        let Request { target, wipe, unrestricted, waiter } = request;
+        let Request { target, by, wipe, waiter } = request;
         let Some(held) = self.desk.targets.get(target) else {
             return;
         };
@@ -98,6 +99,7 @@ impl<R: Ring> Shard<R> {
         let exit = wipe == Wipe::Exit;
         let job = Job {
             volume,
+            by,
             wipe,
             waiter,
             step: if exit { Step::Unmarking } else { Step::Marking },
@@ -110,13 +112,13 @@ impl<R: Ring> Shard<R> {
             busy: true,
         };
         self.desk.jobs.insert(target, job);
-        tracing::info!(target = %id, "sanitize: the whole of it");
-        let mark = if exit { None } else { Some(unrestricted) };
+        tracing::info!(target = %id, ?by, "the whole of it is wiped");
+        let mark = if exit { None } else { Some(by) };
         self.write_mark(target, mark);
     }
 
     /// Writes or removes the mark of a target, where it has a place for one.
-    fn write_mark(&mut self, target: TargetKey, mark: Option<bool>) {
+    fn write_mark(&mut self, target: TargetKey, mark: Option<Wiping>) {
         let Some(held) = self.desk.targets.get(target) else {
             return;
         };
@@ -230,7 +232,7 @@ impl<R: Ring> Shard<R> {
         }
         if let Some(held) = self.desk.targets.get_mut(target) {
             held.lu.sanitize_ended(done);
-            tracing::info!(target = %held.id, done, "sanitize ended");
+            tracing::info!(target = %held.id, by = ?job.by, done, "wiping ended");
         }
         let Some((key, task)) = job.waiter else {
             return;
@@ -238,7 +240,7 @@ impl<R: Ring> Shard<R> {
         let (status, sense) = if done {
             (Status::Good, None)
         } else {
-            (Status::CheckCondition, Some(sense::SANITIZE_FAILED))
+            (Status::CheckCondition, Some(job.by.failed()))
         };
         let desk = &mut self.desk;
         if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::io::RETRIES_MAX;
 use crate::media::journal::{IntentPlace, PAGE_LEN, SLOT_LEN, encode_intent, encode_mark};
+use crate::scsi::Wiping;
 
 /// Room for one intent in a journal; who has it may write there, and nobody else does.
 #[derive(Debug)]
@@ -61,10 +62,10 @@ impl Atomic {
     }
 
     /// One page of the journal, written by itself: a mark of `target`, or none any more.
-    pub(super) fn page(device: Uuid, file: Fd, at: u64, mark: Option<(Uuid, bool)>) -> Self {
+    pub(super) fn page(device: Uuid, file: Fd, at: u64, mark: Option<(Uuid, Wiping)>) -> Self {
         let mut buf = Buf::zeroed(PAGE_LEN);
         match mark {
-            Some((target, unrestricted)) => encode_mark(&mut buf, target, unrestricted),
+            Some((target, by)) => encode_mark(&mut buf, target, by),
             None => buf[..PAGE_LEN].fill(0),
         }
         let slot = Slot { device, file, at, buf: Some(buf) };

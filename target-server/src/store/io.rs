@@ -13,6 +13,7 @@ use super::atomic::{Atomic, Slot};
 use crate::counters::Totals;
 use crate::layer::{Linear, Media, Memory};
 use crate::media::ZeroWith;
+use crate::scsi::Wiping;
 
 /// Times that one operation may be answered with EAGAIN or EINTR before that counts as an error.
 pub(super) const RETRIES_MAX: u8 = 16;
@@ -119,7 +120,7 @@ impl Io {
     }
 
     /// A mark in the journal, or its end; on stable storage.
-    pub(crate) fn mark(device: Uuid, file: Fd, at: u64, mark: Option<(Uuid, bool)>) -> Self {
+    pub(crate) fn mark(device: Uuid, file: Fd, at: u64, mark: Option<(Uuid, Wiping)>) -> Self {
         let io = Self::new(Work::Flush, 0, 0);
         let atomic = Some(Box::new(Atomic::page(device, file, at, mark)));
         Self { kind: Kind::Write { durable: true }, atomic, ..io }

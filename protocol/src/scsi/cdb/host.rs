@@ -72,6 +72,7 @@ impl Cdb {
             | Self::StartStopUnit(_)
             | Self::PreventAllowMediumRemoval { .. } => Expected::Nothing,
             Self::RequestSense { allocation, .. } => Expected::In(allocation.into()),
+            Self::FormatUnit(fields) => Expected::Out(fields.header_len().into()),
             Self::Inquiry { allocation, .. } => Expected::In(allocation.into()),
             Self::LogSense(fields) => Expected::In(fields.allocation.into()),
             Self::ReportLuns { allocation, .. } => Expected::In(allocation.into()),

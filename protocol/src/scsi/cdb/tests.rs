@@ -22,6 +22,16 @@ fn every_command_is_read_from_the_bytes_of_the_standard() {
     let table: &[(&[u8], Cdb)] = &[
         (&[0x00, 0, 0, 0, 0, 0], Cdb::TestUnitReady),
         (&[0x03, 1, 0, 0, 252, 0], Cdb::RequestSense { descriptors: true, allocation: 252 }),
+        (
+            &[0x04, 0x7D, 0, 0, 0, 0],
+            Cdb::FormatUnit(FormatUnit {
+                protect: 1,
+                long_header: true,
+                has_list: true,
+                complete: true,
+                defect_format: 5,
+            }),
+        ),
         (&[0x12, 0, 0, 1, 0, 0], Cdb::Inquiry { page: None, allocation: 256 }),
         (&[0x12, 1, 0x83, 0, 255, 0], Cdb::Inquiry { page: Some(0x83), allocation: 255 }),
         (&[0xA0, 0, 2, 0, 0, 0, 0, 0, 2, 0, 0, 0], Cdb::ReportLuns { select: 2, allocation: 512 }),

@@ -164,11 +164,13 @@ pub fn rows(opcode: u8) -> impl Iterator<Item = &'static Usage> {
 /// Every command, by operation code and service action.
 ///
 /// GROUP NUMBER says with what a transfer is to be counted, and nothing is counted here. RARC, FUA_NV,
-/// SYNC_NV, RELADR, PMI and the address with it are obsolete or without effect (SBC-3 §5).
+/// SYNC_NV, RELADR, PMI and the address with it, and INTERLEAVE are obsolete or without effect (SBC-3 §5).
 #[rustfmt::skip]
 pub static COMMANDS: &[Usage] = &[
     Usage::new("TEST UNIT READY", &[TEST_UNIT_READY, 0, 0, 0, 0, 0]).always(),
     Usage::new("REQUEST SENSE", &[REQUEST_SENSE, 0x01, 0, 0, 0xFF, 0]).always(),
+    Usage::new("FORMAT UNIT", &[FORMAT_UNIT, 0xFF, 0, 0, 0, 0])
+        .ignoring(2, 0xFF).ignoring(3, 0xFF).ignoring(4, 0xFF).slow(3600),
     Usage::new("READ(6)", &[READ_6, 0x1F, 0xFF, 0xFF, 0xFF, 0]).reads(),
     Usage::new("WRITE(6)", &[WRITE_6, 0x1F, 0xFF, 0xFF, 0xFF, 0]),
     Usage::new("INQUIRY", &[INQUIRY, 0x01, 0xFF, 0xFF, 0xFF, 0]).always(),

@@ -80,7 +80,7 @@ impl Catalog {
         Some(JournalSpec { device: device.id, file, at, marks })
     }
 
-    /// Marks of targets whose SANITIZE has not ended, as they were when the device came.
+    /// Marks of targets whose SANITIZE or FORMAT UNIT has not ended, as they were when the device came.
     pub(super) fn read_marks(device: &mut Device) -> Result<(), MediaError> {
         let Some(area) = &device.area else { return Ok(()) };
         let at = area.superblock().geometry.journal_at();

@@ -56,7 +56,7 @@ pub struct VolumeReport {
     pub write_policy: WritePolicy,
     pub epoch_floor: u64,
     pub volatile: bool,
-    /// SANITIZE may be asked for.
+    /// SANITIZE and FORMAT UNIT may be asked for.
     #[serde(default)]
     pub allow_sanitize: bool,
     pub extents: Vec<ExtentReport>,

@@ -2,7 +2,8 @@
 //! one. A new command fails here until its row says what it moves.
 
 use outband_protocol::scsi::cdb::usage::{COMMANDS, Usage};
-use outband_protocol::scsi::cdb::{ModeSelect, ReserveOut, ReserveOutAction, Sanitize};
+use outband_protocol::scsi::cdb::{FormatUnit, ModeSelect, ReserveOut, ReserveOutAction, Sanitize};
+use outband_protocol::scsi::format::Format;
 use outband_protocol::scsi::reserve::{List, MoveList, TransportId};
 use outband_protocol::scsi::sanitize::{Overwrite, action};
 use outband_protocol::scsi::{copy, mode, unmap};
@@ -74,6 +75,7 @@ fn moves(row: &Usage) -> Moves {
             opcode::MODE_SELECT_6
             | opcode::MODE_SELECT_10
             | opcode::UNMAP
+            | opcode::FORMAT_UNIT
             | opcode::SEND_DIAGNOSTIC,
             None,
         )
@@ -186,6 +188,19 @@ fn reserve_out(action: ReserveOutAction) -> Case {
     }
 }
 
+fn format_unit() -> Case {
+    let fields = FormatUnit { has_list: true, ..FormatUnit::default() };
+    Case {
+        cdb: Cdb::FormatUnit(fields).build(),
+        list: Format { immed: true, pattern: Some(vec![0xA5; 4]) }.build(&fields),
+        // What is offered is all that says it.
+        length: (0, 0),
+        nothing: &[],
+        cut: |_| SHORT,
+        overlong: TAKEN,
+    }
+}
+
 fn cases() -> Vec<Case> {
     let extents = unmap::build(&[unmap::Extent { lba: 0, blocks: 1 }]);
     let unmap = Cdb::Unmap { anchor: false, len: 0 };
@@ -214,6 +229,7 @@ fn cases() -> Vec<Case> {
             cut: |len| if len <= 4 { "IllegalRequest 24/00 at 7" } else { "IllegalRequest 26/00" },
             overlong: TAKEN,
         },
+        format_unit(),
         Case {
             cdb: Cdb::ExtendedCopy { len: 0 }.build(),
             list: copies.build(),
@@ -311,7 +327,7 @@ fn a_list_that_comes_after_the_state_has_changed_is_judged_by_the_new_state() {
     let begun = [0; 2].map(|_| talk.send(A, Cdb::Sanitize(fields)));
     assert!(begun.iter().all(|plan| matches!(plan, Plan::Parameters { .. })));
     let ends = [0; 2].map(|_| talk.unit.with_parameters(A, &Cdb::Sanitize(fields), &wipe));
-    assert!(matches!(ends[0], Plan::Sanitize { .. }));
+    assert!(matches!(ends[0], Plan::Wipe { .. }));
     assert!(describe(&ends[1]).starts_with("NotReady 04/1B"), "{:?}", ends[1]);
 
     let mut talk = Talk::new(disk());

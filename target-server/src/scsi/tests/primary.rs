@@ -281,6 +281,10 @@ fn mode_sense_shows_three_pages_one_by_one_or_together() {
     let codes: Vec<u8> = all.iter().map(|(code, _)| *code).collect();
     assert_eq!(codes, [0x08, 0x0A, 0x1C]);
     assert_eq!(pages(&mut talk, ModeSense { subpage: mode::ALL_SUBPAGES, ..SENSE }), all);
+    // PS is 0 in each: nothing is saved (SPC-4 §7.5).
+    let bytes = data(talk.send(A, Cdb::ModeSense6(SENSE)));
+    let list = Parameters::parse(Form::Six, &bytes).unwrap();
+    assert!(list.each().all(|page| page.unwrap().bytes[0] & 0x80 == 0));
     for (code, body) in all {
         assert_eq!(pages(&mut talk, ModeSense { page: code, ..SENSE }), [(code, body)]);
     }

@@ -6,7 +6,7 @@ mod preempt;
 mod unit;
 
 use outband_protocol::scsi::cdb::{
-    ReadDefects, ReserveIn, ReserveOut, ReserveOutAction as Action, StartStop,
+    FormatUnit, ReadDefects, ReserveIn, ReserveOut, ReserveOutAction as Action, StartStop,
 };
 use outband_protocol::scsi::reserve::{
     FullStatus, Kind, List, MoveList, TransportId, parse_full_status, parse_keys, parse_reservation,
@@ -197,6 +197,7 @@ fn every_command_conflicts_as_the_tables_of_the_standards_say() {
         (Cdb::Write6(at(0, 1)), false, false),
         (Cdb::SynchronizeCache10(whole), false, false),
         (Cdb::Unmap { anchor: false, len: 24 }, false, false),
+        (Cdb::FormatUnit(FormatUnit::default()), false, false),
         (start(true, 0), true, true),
         (start(true, 1), false, false),
         (start(false, 0), false, false),

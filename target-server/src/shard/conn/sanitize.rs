@@ -1,20 +1,20 @@
-//! SANITIZE: the command hands it over, and waits for its end unless it was told not to (IMMED).
+//! SANITIZE and FORMAT UNIT: the command hands it over, and waits for its end unless it was told not to (IMMED).
 
 use outband_protocol::ids::TaskId;
 use outband_protocol::scsi::{Sense, Status};
 use outband_ring::Ring;
 
 use super::{Conn, Desk, Errand, Stage, Work};
-use crate::scsi::Wipe;
+use crate::scsi::{Wipe, Wiping};
 use crate::shard::sanitize::Request;
 
 impl Conn {
-    pub(super) fn begin_sanitize<R: Ring>(
+    pub(super) fn begin_wipe<R: Ring>(
         &mut self,
         slot: usize,
+        by: Wiping,
         wipe: Wipe,
         immediate: bool,
-        unrestricted: bool,
         desk: &mut Desk<R>,
     ) {
         let Some(target) = self.target else {
@@ -22,12 +22,7 @@ impl Conn {
         };
         let owner = (self.key, self.task_at(slot).id);
         let waiter = (!immediate).then_some(owner);
-        desk.errands.push(Errand::Sanitize(Box::new(Request {
-            target,
-            wipe,
-            unrestricted,
-            waiter,
-        })));
+        desk.errands.push(Errand::Sanitize(Box::new(Request { target, by, wipe, waiter })));
         let task = self.task_at(slot);
         task.work = Work::Reply;
         task.stage = Stage::Waiting;
