@@ -7,9 +7,11 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use outband_protocol::seeded::{self, Bug};
 use redb::backends::InMemoryBackend;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
@@ -214,7 +216,10 @@ impl Store {
         redirects: (&[(&Subject, Vec<u8>)], &[&Subject]),
         raised: impl Iterator<Item = (&'a str, Epoch)>,
     ) -> Result<(), redb::Error> {
-        let txn = self.database.begin_write()?;
+        let mut txn = self.database.begin_write()?;
+        if seeded::is(Bug::StoreUnsynced) {
+            txn.set_durability(Durability::None).expect("nothing was saved for later");
+        }
         {
             for (table, (changed, gone)) in [(GRANTS, grants), (REDIRECTS, redirects)] {
                 let mut table = txn.open_table(table)?;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use outband_protocol::seeded::{self, Bug};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use uuid::Uuid;
 
@@ -174,7 +175,9 @@ impl<U: Unit> Keeper<U> {
                 Ok(table.floor(subject.volume()))
             })
             .await?;
-        self.unit.drain(subject, host, epoch).await;
+        if !seeded::is(Bug::FenceWithoutDrain) {
+            self.unit.drain(subject, host, epoch).await;
+        }
         tracing::info!(%subject, host, %epoch, "fenced");
         Ok(Fenced { floor })
     }
@@ -234,6 +237,7 @@ impl<U: Unit> Keeper<U> {
         self.detached(async move {
             let _volume = this.volume(name.volume()).await;
             if let Some(id) = id
+                && !seeded::is(Bug::DeleteByName)
                 && !this.is_still(name.volume(), id).await?
             {
                 return Ok(());
@@ -300,8 +304,7 @@ impl<U: Unit> Keeper<U> {
             return Ok(outcome);
         }
         let (store, old, new) = (Arc::clone(&self.store), Arc::clone(&table), Arc::new(next));
-        if cfg!(feature = "seeded-bug-forget-fence") && new.grants().count() < old.grants().count()
-        {
+        if seeded::is(Bug::ForgetFence) && new.grants().count() < old.grants().count() {
             *table = Arc::clone(&new);
             self.unit.publish(new).await;
             return Ok(outcome);

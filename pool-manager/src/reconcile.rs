@@ -9,6 +9,7 @@
 
 use outband_control::machine::Machine;
 use outband_pool_api::{JobState, Phase, Problem};
+use outband_protocol::seeded::{self, Bug};
 
 use crate::problems;
 use crate::recognise::{Recognised, recognise};
@@ -114,7 +115,7 @@ fn is_wanted(want: &VolumeRecord, iqn: &str, epoch: u64) -> bool {
 /// Every grant that is not the wanted one, and for a volume nobody may use the last epoch drawn,
 /// whether or not its grant has arrived.
 fn fences(want: &VolumeRecord, seen: &VolumeView) -> Vec<Step> {
-    if cfg!(feature = "seeded-bug-release-without-fence") && want.wish == Wish::Free {
+    if seeded::is(Bug::ReleaseWithoutFence) && want.wish == Wish::Free {
         return Vec::new();
     }
     let others = seen.grants.iter().filter(|grant| !is_wanted(want, &grant.iqn, grant.epoch));

@@ -33,6 +33,7 @@ pub mod limits;
 pub mod login;
 pub mod pdu;
 pub mod scsi;
+pub mod seeded;
 pub mod serial;
 pub mod target;
 mod transmit;

@@ -10,7 +10,8 @@
 //! * A write without a good answer may happen until it is *closed*: answered with an error, or its
 //!   session proven gone. A write that is still open counts as ended nowhere.
 //! * A write that its session repeats may happen more than once while it is open; only its end
-//!   counts then, not the reads that saw it earlier.
+//!   counts then, not the reads that saw it earlier. But once a write is acknowledged that was issued
+//!   after such a read, the repeated one may not be there again (P9).
 //! * Zeros are no unique value: a read of zeros is right when *some* unmap, or the beginning,
 //!   explains it.
 //! * A power cut starts a new history. It begins with what is on the disk then, and that must not
@@ -329,6 +330,12 @@ impl Checker {
         self.power_cut_on(|_| true, repeats, on_disk)
     }
 
+    /// Whether a block may be this after a power cut at this moment; nothing is changed by asking.
+    pub fn may_survive(&self, volume: usize, lba: u32, found: Content) -> Result<(), Violation> {
+        let block = self.blocks.get(&(volume, lba)).expect("inside of the volume");
+        block.check_survivor(found).map_err(|why| Violation { volume, lba, found, why })
+    }
+
     /// The same for the volumes that are on the machine without power.
     pub fn power_cut_on(
         &mut self,
@@ -399,13 +406,24 @@ impl Block {
                 && value.before(other)
                 && other.before(value)
         };
-        let other = self.values.iter().find(other)?;
+        let other = self.values.iter().find(other).or_else(|| self.came_back(value))?;
         Some(format!(
             "{} was there in {}, and this in {}",
             other.content,
             Interval(other),
             Interval(value)
         ))
+    }
+
+    /// A repeated write that is there again, although one issued after it had been seen was
+    /// acknowledged in between: no session repeats what was overtaken (P9).
+    fn came_back(&self, value: &Value) -> Option<&Value> {
+        let between = |other: &&Value| {
+            other.content != value.content
+                && value.seen_by < other.issued
+                && other.acknowledged < value.seen_at
+        };
+        self.values.iter().find(between).filter(|_| value.repeated)
     }
 
     /// Some unmap, or the beginning, must explain zeros; without remembering which.

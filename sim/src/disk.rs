@@ -360,6 +360,22 @@ impl Disk {
         }
     }
 
+    /// What the sector at `offset` may hold after a power cut now: each of these, whatever the others
+    /// hold. So these are all the subsets of what was not synced.
+    pub fn survivors(&self, offset: u64) -> impl Iterator<Item = Vec<u8>> {
+        let number = self.sector_at(offset);
+        let sector = self.sectors.get(&number);
+        let stable = sector.map_or(&None, |sector| &sector.stable);
+        let cached = sector.map_or(&[][..], |sector| &sector.cached);
+        let under_way = self.writing.values().flat_map(|writing| &writing.left);
+        let under_way = under_way.filter(move |(at, _)| *at == number).map(|(_, content)| content);
+        let all = std::iter::once(stable).chain(cached.iter().map(|version| &version.content));
+        all.chain(under_way).map(|content| match content {
+            Some(bytes) => bytes.to_vec(),
+            None => vec![0; self.sector_len],
+        })
+    }
+
     /// The process goes: what it had under way has reached any of its sectors, and the cache stays.
     pub fn kill_process(&mut self, rng: &mut Rng) {
         self.drop_operations(rng);

@@ -20,6 +20,8 @@
 pub mod checker;
 pub mod disk;
 pub mod hardware;
+#[cfg(feature = "seeded-bugs")]
+pub mod hunt;
 pub mod journal;
 pub mod net;
 pub mod pool;
@@ -27,6 +29,7 @@ pub mod ring;
 pub mod rng;
 pub mod run;
 pub mod setup;
+pub mod shrink;
 mod slot;
 pub mod tag;
 pub mod target;

@@ -42,6 +42,8 @@ pub struct Setup {
     pub net: net::Faults,
     /// What else goes wrong.
     pub chaos: Chaos,
+    /// After every event, every disk that a power cut could leave then is looked at.
+    pub every_cut: bool,
 }
 
 /// A disk.
@@ -153,6 +155,16 @@ pub struct Chaos {
     pub stranger: u32,
 }
 
+impl Chaos {
+    /// The weights of everything that can go wrong.
+    pub fn weights(&mut self) -> [&mut u32; 10] {
+        let Self {
+            power, kill, stop, block, reset, host, logout, fence, recover, stranger, ..
+        } = self;
+        [power, kill, stop, block, reset, host, logout, fence, recover, stranger]
+    }
+}
+
 /// CHAP of all hosts, in seeds that have it.
 pub const SECRET: &str = "sixteen bytes it";
 
@@ -174,6 +186,7 @@ impl Setup {
             hosts: Vec::new(),
             net: net_faults(rng),
             chaos: chaos(rng, sync_errors),
+            every_cut: false,
         };
         let faults = disk_faults(rng, sync_errors);
         let damage = if rng.chance(150) { 3 } else { 0 };
@@ -406,7 +419,7 @@ fn disk_faults(rng: &mut Rng, sync_errors: bool) -> disk::Faults {
         again: rate(rng, 50),
         read_error: rate(rng, 10),
         write_error: if sync_errors { rate(rng, 5) } else { 0 },
-        sync_error: if sync_errors { 5 } else { 0 },
+        sync_error: if sync_errors { 40 } else { 0 },
         no_zeroing: rng.chance(200),
         stall: rate(rng, 20),
         latency: Duration::from_micros(10)..Duration::from_micros(rng.pick(&[50, 500, 5000])),

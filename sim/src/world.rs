@@ -194,6 +194,9 @@ impl World {
         self.watch_target()?;
         self.watch_fence();
         self.hardware.borrow_mut().hear_bells();
+        if self.setup.every_cut {
+            self.cut_everywhere()?;
+        }
         self.go_on()?;
         match self.failures.drain(..).next() {
             Some(failure) => Err(failure),
@@ -386,6 +389,20 @@ impl World {
         })?;
         drop(hardware);
         self.restart_later();
+        Ok(())
+    }
+
+    /// Looks at every disk that a power cut at this moment could leave behind.
+    fn cut_everywhere(&self) -> Result<(), Failure> {
+        let hardware = self.hardware.borrow();
+        for (index, volume) in self.setup.volumes.iter().enumerate() {
+            for lba in 0..volume.blocks {
+                let (disk, at) = self.setup.place(index, lba);
+                for bytes in hardware.disks[disk].survivors(at) {
+                    self.checker.may_survive(index, lba, Content::of(&bytes))?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -8,11 +8,6 @@ use outband_sim::pool::setup::{Chaos, Setup};
 use outband_sim::pool::{post, run_altered};
 use outband_sim::run::Defeat;
 
-#[cfg(not(any(
-    feature = "seeded-bug-ack-before-flush",
-    feature = "seeded-bug-forget-fence",
-    feature = "seeded-bug-release-without-fence"
-)))]
 mod sound {
     use outband_sim::pool::{Report, run, run_range};
 
@@ -123,27 +118,7 @@ fn a_unit_whose_store_lies_about_syncs_is_found_out() {
     defeat.expect("20 seeds are enough");
 }
 
-/// Run with the feature `seeded-bug-forget-fence`.
-#[cfg(feature = "seeded-bug-forget-fence")]
-#[test]
-fn a_unit_that_does_not_store_its_fences_is_found_out() {
-    // A grant comes back to life after a restart; which promise that breaks first is the seed's.
-    first_defeat(0..100, |_| {}).expect("100 seeds are enough");
-}
-
-/// Run with the feature `seeded-bug-release-without-fence`.
-#[cfg(feature = "seeded-bug-release-without-fence")]
-#[test]
-fn a_station_that_releases_without_a_fence_is_found_out() {
-    first_defeat(0..100, |_| {}).expect("100 seeds are enough");
-}
-
 /// A call that comes when its sender has long given up and something else has its name by now.
-#[cfg(not(any(
-    feature = "seeded-bug-ack-before-flush",
-    feature = "seeded-bug-forget-fence",
-    feature = "seeded-bug-release-without-fence"
-)))]
 #[test]
 fn calls_that_come_very_late_do_no_harm() {
     let late = |setup: &mut Setup| {

@@ -33,6 +33,7 @@ use crate::keys::{Params, SessionType};
 use crate::limits::OUTSTANDING_R2T_MAX;
 use crate::login::target::{Admitted, Identity};
 use crate::pdu::{Bhs, LogoutResult, NopOut, TextRequest};
+use crate::seeded::{self, Bug};
 use crate::serial::Sn;
 use crate::transmit::Digests;
 
@@ -281,7 +282,11 @@ impl Conn {
     }
 
     fn on_end(&mut self, intact: bool) -> Result<Option<Event<'static>>, PeerError> {
-        let event = if intact { self.on_whole()? } else { self.on_damaged()? };
+        let event = if intact || seeded::is(Bug::IgnoreDigest) {
+            self.on_whole()?
+        } else {
+            self.on_damaged()?
+        };
         self.reading = Reading::Between;
         Ok(event)
     }

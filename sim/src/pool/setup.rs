@@ -68,6 +68,14 @@ pub struct Chaos {
     pub host: u32,
 }
 
+impl Chaos {
+    /// The weights of everything that can go wrong.
+    pub fn weights(&mut self) -> [&mut u32; 7] {
+        let Self { station, unit, power, leave, partition, reset, host, .. } = self;
+        [station, unit, power, leave, partition, reset, host]
+    }
+}
+
 impl Setup {
     /// What `seed` stands for.
     #[must_use]

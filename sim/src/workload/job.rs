@@ -49,6 +49,12 @@ pub(super) enum What {
         lba: u32,
     },
     Sync,
+    /// A read or a write of which some or all lies behind the end of the volume.
+    Beyond {
+        lba: u32,
+        blocks: u32,
+        write: bool,
+    },
     /// VERIFY: with the bytes of an earlier write, or of the medium alone.
     Verify {
         lba: u32,

@@ -56,6 +56,7 @@ impl Host {
             76..84 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
             84..87 => self.any_unmap(ctx),
             87..89 => self.any_verify(ctx),
+            89 if self.rng.coin() => self.beyond(ctx),
             89 => self.any_swap(ctx),
             90..92 => self.any_or(ctx),
             92..94 => self.any_same(ctx),
@@ -145,6 +146,21 @@ impl Host {
         Job { what: What::Or { lba }, issued: ctx.checker.tick(), bytes }
     }
 
+    /// Asks for blocks behind the end, most often for one too many.
+    fn beyond(&mut self, ctx: &mut Ctx<'_>) -> Job {
+        let setup = &ctx.setup.volumes[self.setup.volume];
+        if setup.pieces.is_empty() {
+            // In a pool hosts use only the beginning of their volumes.
+            return self.any_read(ctx);
+        }
+        let blocks = 1 + u32::try_from(self.rng.within(0..4)).expect("a few");
+        let lba = setup.blocks - self.rng.pick(&[0, 1, blocks - 1]).min(blocks - 1);
+        let write = self.rng.coin();
+        let fill = if write { 0xbb } else { 0xee };
+        let bytes = vec![fill; (blocks * setup.block_size) as usize];
+        Job { what: What::Beyond { lba, blocks, write }, issued: ctx.checker.tick(), bytes }
+    }
+
     fn any_unmap(&mut self, ctx: &mut Ctx<'_>) -> Job {
         let ranges: Vec<_> =
             (0..1 + self.rng.index(3)).map(|_| self.run(self.setup.writes.clone())).collect();
@@ -201,6 +217,7 @@ impl Host {
         let cdb = cdb.build();
         let replay = match job.what {
             What::Write { .. } if !self.setup.repeats => Replay::Never,
+            What::Beyond { .. } => Replay::Never,
             _ => Replay::of(&cdb),
         };
         let hasty = self.sweep.is_none() && self.rng.chance(self.setup.hasty);
@@ -254,7 +271,7 @@ impl Host {
             What::Sync | What::Atomic { .. } => true,
             What::Write { fua, .. } => durable || fua,
             What::Unmap { .. } | What::Swap { .. } | What::Same { .. } | What::Or { .. } => durable,
-            What::Read { .. } | What::Verify { .. } | What::Look => false,
+            What::Read { .. } | What::Verify { .. } | What::Beyond { .. } | What::Look => false,
         };
         // A failed sync is final, until the operator says otherwise (P5).
         if promises && ctx.faulted.get(&volume).is_some_and(|since| *since < job.issued) {
@@ -284,6 +301,9 @@ impl Host {
                 ctx.checker.acknowledge(id, durable);
             }
             What::Sync => ctx.checker.synced(volume, job.issued),
+            What::Beyond { .. } => {
+                ctx.fail(format!("host {}: {:?} was called good", self.index, job.what));
+            }
             What::Or { .. } | What::Look => {}
         }
     }
@@ -327,6 +347,9 @@ impl Host {
             (Status::CheckCondition, Some(SenseKey::Miscompare)) => {
                 let compares = matches!(job.what, What::Verify { .. } | What::Swap { .. });
                 compares && !job.bytes.is_empty()
+            }
+            (Status::CheckCondition, Some(SenseKey::IllegalRequest)) => {
+                matches!(job.what, What::Beyond { .. })
             }
             // A data digest was wrong.
             (Status::CheckCondition, Some(SenseKey::AbortedCommand)) => self.setup.damage > 0,
@@ -375,6 +398,11 @@ fn command(job: &Job, block_size: u32, wide: bool) -> (Cdb, Data) {
         }
         What::Or { lba } => {
             (Cdb::OrWrite16(transfer(lba.into(), len / block_size, false)), Data::Out(len))
+        }
+        What::Beyond { lba, blocks, write } => {
+            let transfer = transfer(lba.into(), blocks, false);
+            let cdb = if write { Cdb::Write16(transfer) } else { Cdb::Read16(transfer) };
+            (cdb, if write { Data::Out(len) } else { Data::In(len) })
         }
         What::Unmap { .. } => {
             let list = u16::try_from(len).expect("a few ranges");

@@ -7,6 +7,7 @@ use outband_protocol::scsi::sense::{
     LBA_OUT_OF_RANGE, Sense, WRITE_ERROR, WRITE_PROTECTED,
 };
 use outband_protocol::scsi::unmap;
+use outband_protocol::seeded::{self, Bug};
 
 use super::{LogicalUnit, Plan, Reply};
 
@@ -103,8 +104,8 @@ impl LogicalUnit {
     }
 
     /// Whether a write is on the medium before it is answered.
-    pub(super) const fn is_durable(&self, fua: bool) -> bool {
-        fua || !self.write_cache
+    pub(super) fn is_durable(&self, fua: bool) -> bool {
+        fua && !seeded::is(Bug::ForgetFua) || !self.write_cache
     }
 
     /// IMMED is allowed to wait. The range only has to be there: the whole cache is flushed.
@@ -187,7 +188,8 @@ impl LogicalUnit {
 
     /// No blocks at the very end are on the medium; no blocks beyond it are not.
     pub(super) fn holds(&self, lba: u64, blocks: u32) -> bool {
-        lba.checked_add(u64::from(blocks)).is_some_and(|end| end <= self.config.blocks)
+        let capacity = self.config.blocks + u64::from(seeded::is(Bug::OneBlockTooMany));
+        lba.checked_add(u64::from(blocks)).is_some_and(|end| end <= capacity)
     }
 }
 

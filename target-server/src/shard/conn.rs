@@ -20,6 +20,7 @@ use outband_protocol::Body;
 use outband_protocol::ids::{IscsiName, Itt, TaskId};
 use outband_protocol::limits::TASKS_INITIAL;
 use outband_protocol::scsi::Status;
+use outband_protocol::seeded::{self, Bug};
 use outband_protocol::target::{self, Command, DataFault, Event, Manage, PeerError, Targets};
 use outband_ring::{Buf, Ring};
 
@@ -235,9 +236,12 @@ impl Conn {
                 self.store(slot, Io::new(store::Work::Flush, 0, 0), desk);
             }
             Plan::Zero { ranges, unmap } => {
-                let bytes = |(lba, blocks): &(u64, u64)| (at(*lba), blocks * u64::from(block));
+                let more = u64::from(seeded::is(Bug::UnmapOneMore));
+                let bytes =
+                    |(lba, blocks): &(u64, u64)| (at(*lba), (blocks + more) * u64::from(block));
                 let ranges = ranges.iter().map(bytes).collect();
-                task.work = Work::Zero { ranges, next: 0, unmap, durable: !write_cache };
+                let durable = !write_cache && !seeded::is(Bug::UnmapNotFlushed);
+                task.work = Work::Zero { ranges, next: 0, unmap, durable };
                 self.zero(slot, desk);
             }
             series => self.begin_series(slot, series, at, cut, desk),
@@ -341,7 +345,8 @@ impl Conn {
             let plan = Plan::clone(plan);
             return self.carry_out_then(slot, plan, desk);
         }
-        let at = task.at + u64::from(task.base);
+        let base = if seeded::is(Bug::BurstAtTheStart) { 0 } else { task.base };
+        let at = task.at + u64::from(base);
         let len = task.bound.min(task.len).saturating_sub(task.base);
         if len == 0 {
             return self.moved_all(slot, desk);

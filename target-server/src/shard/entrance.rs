@@ -11,6 +11,7 @@ use outband_protocol::login::target::{Demand, Event, Identity, Login, Settings a
 use outband_protocol::login::{Credentials, Secret};
 use outband_protocol::pdu::LoginStatus;
 use outband_protocol::scsi::reserve::InitiatorPort;
+use outband_protocol::seeded::{self, Bug};
 use outband_protocol::target;
 use outband_ring::{Fd, Ring};
 
@@ -231,10 +232,11 @@ impl<R: Ring> Shard<R> {
         let identity = knock.identity.clone();
         let first_time = knock.replaces.is_empty();
         let waits = knock.replaces.iter().any(|older| self.peers.contains_key(*older));
-        if waits {
+        if waits && !seeded::is(Bug::NoDrainAtLogin) {
             return;
         }
-        let continues = knock.continues.is_some();
+        // Nobody is waited for here, unless by a defect on purpose.
+        let continues = knock.continues.is_some() || waits;
         let Some(name) = &identity.target else {
             return self.admit_discovery(key, &identity);
         };
@@ -402,7 +404,8 @@ impl<R: Ring> Shard<R> {
 
     fn admit_if_alone(&mut self, key: ConnKey) {
         if let Some(Phase::Waiting(knock)) = self.peers.get(key).map(|peer| &peer.phase)
-            && !knock.replaces.iter().any(|older| self.peers.contains_key(*older))
+            && (seeded::is(Bug::NoDrainAtLogin)
+                || !knock.replaces.iter().any(|older| self.peers.contains_key(*older)))
         {
             self.desk.errands.push(Errand::Admit(key));
         }

@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 use std::ops::Range;
 
+use outband_protocol::seeded::{self, Bug};
 use outband_ring::{Buf, Done, Errno, Fd, Op, Stretch, Zero};
 
 use uuid::Uuid;
@@ -184,7 +185,7 @@ impl Io {
         }
         loop {
             if self.kind == Kind::Flush {
-                if cfg!(feature = "seeded-bug-ack-before-flush") {
+                if seeded::is(Bug::AckBeforeFlush) {
                     return self.end(Ok(()));
                 }
                 return match volume.device_after(self.done) {
@@ -315,30 +316,34 @@ impl Io {
             Ok(Done::Bytes(0)) if asked > 0 => self.no_space(Errno::NOSPC),
             Ok(Done::Bytes(count)) => {
                 self.retries = 0;
-                self.done += u64::from(count);
+                let short = seeded::is(Bug::ShortIsWhole);
+                self.done += if short { len } else { u64::from(count) };
                 Ok(())
             }
             Ok(_) if self.kind == Kind::Flush => {
-                self.done = volume.devices_through(self.done);
+                let all = seeded::is(Bug::FlushOneDevice);
+                self.done = if all { u64::MAX } else { volume.devices_through(self.done) };
                 Ok(())
             }
             Ok(_) => {
                 self.done += len;
                 Ok(())
             }
-            Err(errno) => self.failed(errno),
+            Err(errno) => self.failed(errno, len),
         }
     }
 
-    fn failed(&mut self, errno: Errno) -> Result<(), StoreError> {
+    fn failed(&mut self, errno: Errno, len: u64) -> Result<(), StoreError> {
         if matches!(errno.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
             && self.retries < RETRIES_MAX
         {
             self.retries += 1;
+            self.done += if seeded::is(Bug::AgainIsDone) { len } else { 0 };
             return Ok(());
         }
         match self.kind {
             Kind::Read => Err(StoreError::Read(errno)),
+            Kind::Flush if seeded::is(Bug::RetryFailedSync) => Ok(()),
             // A flush that failed is never tried again: the kernel forgets what it lost (P5).
             Kind::Flush => Err(StoreError::Sync(errno)),
             Kind::Zero { unmap, by_writing: false } if (errno.kind() == ErrorKind::Unsupported) => {

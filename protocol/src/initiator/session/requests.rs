@@ -8,6 +8,7 @@ use super::Request;
 use crate::ids::TaskId;
 use crate::initiator::replay::Changed;
 use crate::initiator::{Command, Replay};
+use crate::seeded::{self, Bug};
 
 /// Where a request stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -206,7 +207,9 @@ impl Requests {
             match slot.phase {
                 Phase::Sent => {
                     slot.maybe_done = true;
-                    if slot.is_spoilt() || slot.request.replay == Replay::Never {
+                    let never =
+                        slot.request.replay == Replay::Never && !seeded::is(Bug::RepeatAnything);
+                    if slot.is_spoilt() || never {
                         self.remove(task);
                         over(task, false);
                     } else {
@@ -293,6 +296,6 @@ impl Requests {
 impl Slot {
     /// It may have been done, and what it wrote overwritten since: never again.
     fn is_spoilt(&self) -> bool {
-        self.maybe_done && self.overtaken
+        self.maybe_done && self.overtaken && !seeded::is(Bug::RepeatOvertaken)
     }
 }
