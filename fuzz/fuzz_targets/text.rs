@@ -1,54 +1,5 @@
-//! Any text, in pieces as PDUs bring it, is refused or read; what is read is negotiated by a target
-//! and by an initiator without a panic, and what they answer is text again.
-//!
-//! The first byte chooses role, session and the size of the pieces.
+//! What is done with an input is `outband_fuzz_cases::text`'s.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use outband_protocol::keys::{
-    Negotiation, Offer, Pairs, Role, SessionType, TextBuffer, TextQueue, parse_targets,
-};
-use outband_protocol::pdu::Stage;
-
-fuzz_target!(|input: &[u8]| {
-    let [which, text @ ..] = input else {
-        return;
-    };
-    let Some(whole) = collected(text, usize::from(which >> 3) + 1) else {
-        return;
-    };
-    assert_eq!(whole, text, "a text comes together as it was sent");
-    // An answer to SendTargets, as an initiator reads it from a target it has no reason to trust.
-    let _ = parse_targets(&whole);
-    let Ok(pairs) = Pairs::parse(&whole) else {
-        return;
-    };
-    let role = if which & 1 == 0 { Role::Target } else { Role::Initiator };
-    let session = if which & 2 == 0 { SessionType::Normal } else { SessionType::Discovery };
-    let stage = if which & 4 == 0 { Stage::Operational } else { Stage::Security };
-    let mut negotiation = Negotiation::new(role, session, Offer::default());
-    let mut answer = TextQueue::default();
-    if role == Role::Initiator {
-        negotiation.propose(&mut TextQueue::default());
-    }
-    if negotiation.take(&pairs, stage, &mut answer).is_ok() {
-        let (answer, more) = answer.next_piece(usize::MAX);
-        assert!(!more);
-        Pairs::parse(&answer).expect("no key is answered twice, and every answer is text");
-        let _ = negotiation.finish();
-    }
-});
-
-/// The text after it came in PDUs of `len` bytes; `None` when that was too much.
-fn collected(text: &[u8], len: usize) -> Option<Vec<u8>> {
-    let mut buffer = TextBuffer::default();
-    let mut pieces = text.chunks(len).peekable();
-    while let Some(piece) = pieces.next() {
-        buffer.add(piece).ok()?;
-        if let Some(whole) = buffer.end_of_pdu(pieces.peek().is_some()).ok()? {
-            return Some(whole);
-        }
-    }
-    Some(Vec::new())
-}
+libfuzzer_sys::fuzz_target!(|input: &[u8]| outband_fuzz_cases::text::run(input));

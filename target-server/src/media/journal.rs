@@ -129,6 +129,17 @@ pub(crate) fn decode_intent(slot: &[u8]) -> Option<Intent> {
     sound.then_some(Intent { volume, places, data })
 }
 
+/// Sets the checksum of the intent that a slot begins with right, whatever it is.
+pub(crate) fn seal_header(slot: &mut [u8]) {
+    slot[..8].copy_from_slice(&INTENT_MAGIC);
+    if let Some(len) = told_len(slot) {
+        let record = &mut slot[..PAGE_LEN + len];
+        record[CRC_AT..PAGE_LEN].fill(0);
+        let crc = crc_fast::crc32_iscsi(record);
+        record[CRC_AT..PAGE_LEN].copy_from_slice(&crc.to_be_bytes());
+    }
+}
+
 fn is_whole(record: &[u8]) -> bool {
     let mut copy = record.to_vec();
     copy[CRC_AT..PAGE_LEN].fill(0);

@@ -14,6 +14,8 @@ pub mod journal;
 mod lock;
 mod raw;
 mod record;
+#[doc(hidden)]
+pub mod reread;
 mod reservation_file;
 mod sidecar;
 mod state_dir;
@@ -31,6 +33,7 @@ pub use journal::Mark;
 pub use raw::RawDevice;
 pub use reservation_file::ReservationPlace;
 pub use sidecar::Sidecar;
+pub use state_dir::listed_devices;
 pub use volume::{
     BadName, JournalSpec, Media, PartitionSpec, Piece, Place, VolumeName, VolumeSpec, VolumeState,
     WritePolicy, ZeroWith,
