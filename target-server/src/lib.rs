@@ -13,6 +13,7 @@ pub mod exports;
 pub mod layer;
 pub mod media;
 pub mod metrics;
+pub mod sandbox;
 pub mod scsi;
 pub mod serve;
 pub mod server;

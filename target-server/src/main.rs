@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use outband_target_server::admin_socket::{self, AdminCommand};
+use outband_target_server::sandbox::{self, Reach, SandboxError};
 use outband_target_server::serve::{ServeArgs, serve};
 use outband_target_server::unit::{self, UnitConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +23,9 @@ struct Cli {
     /// How to write the log: for people, or as JSON lines
     #[arg(long, value_enum, default_value = "human", global = true)]
     log: LogFormat,
+    /// Run without what keeps the process from other files and from what it has no use for
+    #[arg(long, global = true)]
+    no_sandbox: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -56,6 +60,9 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Serve(args)) => {
             start_log(cli.log);
+            if let Err(error) = confine(cli.no_sandbox, || Reach::of_serve(&args)) {
+                return fail(&error);
+            }
             in_runtime(async { serve(args).await.map_err(Into::into) })
         }
         Some(Command::Config(ConfigCommand::Check)) => match load(cli.config) {
@@ -78,6 +85,9 @@ fn main() -> ExitCode {
                 Err(code) => return code,
             };
             start_log(cli.log);
+            if let Err(error) = confine(cli.no_sandbox, || unit::reach(&config)) {
+                return fail(&error);
+            }
             in_runtime(async { unit::run(config, told_to_stop()?).await.map_err(Into::into) })
         }
     }
@@ -103,6 +113,15 @@ fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error.as_ref()),
     }
+}
+
+/// Gives up what serving does not take, before any thread is started.
+fn confine(without: bool, reach: impl FnOnce() -> Reach) -> Result<(), SandboxError> {
+    if without {
+        tracing::warn!("without the sandbox: the process can do what its user can");
+        return Ok(());
+    }
+    sandbox::enter(&reach())
 }
 
 /// Ready at SIGTERM or SIGINT.

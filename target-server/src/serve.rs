@@ -113,6 +113,20 @@ enum Policy {
     High,
 }
 
+impl ServeArgs {
+    /// The file that is served, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The file with the CHAP secret.
+    #[must_use]
+    pub fn secret_file(&self) -> Option<&Path> {
+        self.chap_secret_file.as_deref()
+    }
+}
+
 /// Why a volume cannot be served. The message says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {

@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, watch};
 pub use self::config::{Advertised, FileDevice, MemoryDevice, PortalConfig, UnitConfig};
 use crate::admin::{Teller, UnitCore};
 use crate::admin_socket::{AdminSocket, Kept};
-use crate::media::{AddOptions, Catalog, Holdings, MediaError, ReservationPlace};
+use crate::media::{AddOptions, Catalog, Holdings, MediaError, ReservationPlace, listed_devices};
+use crate::sandbox::Reach;
 use crate::server::{Server, ServerConfig, StartError};
 
 /// Why a unit did not start. The message says what to change.
@@ -39,6 +40,14 @@ pub enum UnitRunError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// What a unit has to reach in the file system.
+#[must_use]
+pub fn reach(config: &UnitConfig) -> Reach {
+    // Rules are for what is there. When it cannot be made, the start says why.
+    let _ = std::fs::create_dir_all(&config.state_dir);
+    Reach::of_unit(config, listed_devices(&config.state_dir))
 }
 
 /// Runs a unit until `shutdown` is ready: then it says so to the station, ends its sessions, waits

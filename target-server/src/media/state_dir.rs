@@ -17,6 +17,9 @@ use super::MediaError;
 /// Bumped when the list changes in a way that older programs would misread.
 const VERSION: u32 = 1;
 
+/// The list's name.
+const LIST: &str = "devices.json";
+
 /// Which devices the unit has, and what it knows of volumes that a device may not be able to say.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,8 +75,17 @@ impl StateDir {
     }
 
     fn list(&self) -> PathBuf {
-        self.path.join("devices.json")
+        self.path.join(LIST)
     }
+}
+
+/// Where the devices of the list in a state directory are; none when it cannot be read, as the start
+/// will say then.
+#[must_use]
+pub fn listed_devices(state_dir: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(state_dir.join(LIST)).unwrap_or_default();
+    let listed = decode(&text).map(|listed| listed.devices).unwrap_or_default();
+    listed.into_values().collect()
 }
 
 impl Registry for StateDir {
