@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, root};
 use crate::process::{captured, visible};
+use crate::soak;
 
 /// A stable compiler takes these flags when `RUSTC_BOOTSTRAP` allows it.
 const FLAGS: [&str; 7] = [
@@ -31,7 +32,8 @@ const GRACE: Duration = Duration::from_secs(120);
 /// Inputs longer than this find nothing that shorter ones do not, only more slowly.
 const INPUT_LEN_MAX: u32 = 4096;
 
-pub(crate) fn run(secs: u32, only: Option<&str>) -> Result<(), Failure> {
+/// Runs the targets; with a `tier` the ledger is told how many inputs each has tried.
+pub(crate) fn run(secs: u32, only: Option<&str>, tier: Option<&str>) -> Result<(), Failure> {
     let folder = root().join("fuzz");
     let targets = targets(&folder.join("fuzz_targets"))?;
     let chosen: Vec<_> =
@@ -40,7 +42,17 @@ pub(crate) fn run(secs: u32, only: Option<&str>) -> Result<(), Failure> {
         return Err(Failure::wrong(format!("there are only these: {}", targets.join(" "))));
     }
     build(&folder)?;
-    chosen.into_iter().try_for_each(|name| fuzz(&folder, name, secs))
+    for name in chosen {
+        let outcome = fuzz(&folder, name, secs);
+        if let Some(tier) = tier {
+            let amount = outcome.as_deref().unwrap_or("0").to_owned();
+            let took = Duration::from_secs(secs.into());
+            let part = format!("fuzz {name}");
+            soak::note(&soak::Note::now(tier, &part, &amount, took, outcome.is_ok())?)?;
+        }
+        outcome?;
+    }
+    Ok(())
 }
 
 fn targets(folder: &Path) -> Result<Vec<String>, Failure> {
@@ -71,7 +83,8 @@ fn build(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Starts from the kept seeds; what it finds new goes to a corpus that is not committed.
-fn fuzz(folder: &Path, name: &str, secs: u32) -> Result<(), Failure> {
+/// How many inputs there were.
+fn fuzz(folder: &Path, name: &str, secs: u32) -> Result<String, Failure> {
     let corpus = folder.join("corpus").join(name);
     let artifacts = folder.join("artifacts").join(name);
     for path in [&corpus, &artifacts] {
@@ -87,8 +100,10 @@ fn fuzz(folder: &Path, name: &str, secs: u32) -> Result<(), Failure> {
     let executed =
         output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     match executed.map(str::trim) {
-        Some(executed) if executed != "0" => println!("{name}: {executed} inputs in {secs} s"),
-        _ => return Err(Failure::wrong(format!("{name} tried no input:\n{output}"))),
+        Some(executed) if executed != "0" => {
+            println!("{name}: {executed} inputs in {secs} s");
+            Ok(executed.to_owned())
+        }
+        _ => Err(Failure::wrong(format!("{name} tried no input:\n{output}"))),
     }
-    Ok(())
 }

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bench;
 mod boot_sector;
 mod browser;
@@ -15,6 +16,8 @@ mod guest;
 mod interop;
 mod monitoring;
 mod process;
+mod sim;
+mod soak;
 mod steps;
 mod suite;
 mod target;
@@ -98,11 +101,20 @@ enum Command {
         /// Only this target.
         target: Option<String>,
     },
-    /// The simulator: `--seed N` replays one, `--seeds A..B` runs a range.
+    /// The simulator: `--seed N` replays one, `--seeds A..B` runs a range; `--seeded-bugs` looks for
+    /// defects on purpose.
     Sim {
         /// Passed on to the simulator.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Licences, sources and bans of everything that is built in.
+    Audit,
+    /// Seeds, fuzz targets and kill -9 for a long time, noted in `qa/ledger.csv`.
+    Soak {
+        /// Three quarters of an hour instead of hours.
+        #[arg(long)]
+        quick: bool,
     },
     /// The target beside tgt, nbdkit and qemu-storage-daemon on this machine, and other
     /// measurements. Criterion's benches are `cargo bench`.
@@ -154,11 +166,10 @@ fn run(command: Command) -> Result<(), Failure> {
             build_outband(no_build)?;
             browser::screens()
         }
-        Command::Fuzz { secs, target } => fuzz::run(secs, target.as_deref()),
-        Command::Sim { arguments } => {
-            let sim = ["run", "--quiet", "--package", "outband-sim", "--bin", "sim", "--"];
-            process::cargo_with(&sim, &arguments)
-        }
+        Command::Fuzz { secs, target } => fuzz::run(secs, target.as_deref(), None),
+        Command::Sim { arguments } => sim::run(&arguments),
+        Command::Audit => audit::run(),
+        Command::Soak { quick } => soak::run(if quick { soak::QUICK } else { soak::FULL }),
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }

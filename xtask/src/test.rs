@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::failure::{Failure, root};
 use crate::steps::Steps;
-use crate::{bench, browser, clients, fuzz, monitoring, process, tidy, tools};
+use crate::{audit, bench, browser, clients, fuzz, monitoring, process, tidy, tools};
 
 /// Long enough to run past the seeds and to find what a careless change breaks.
 const FUZZ_SECS: u32 = 10;
@@ -22,12 +22,13 @@ pub(crate) fn run(fast: bool) -> Result<(), Failure> {
     steps.cargo("format", &["fmt", "--all", "--check"])?;
     steps.cargo("format of fuzz/", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
     steps.run("tidy", "cargo xtask tidy", tidy::run)?;
+    steps.run("audit", "cargo xtask audit", audit::run)?;
     steps.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     steps.run("rustdoc", RUSTDOC, rustdoc)?;
     steps.cargo("tests", &["test", "--workspace"])?;
     if !fast {
         let rerun = format!("cargo xtask fuzz --secs {FUZZ_SECS}");
-        steps.run("fuzz targets", &rerun, || fuzz::run(FUZZ_SECS, None))?;
+        steps.run("fuzz targets", &rerun, || fuzz::run(FUZZ_SECS, None, None))?;
         steps.cargo("binaries", &BINARIES)?;
         for part in clients::Part::ALL {
             let name = format!("outside clients: {part}");

@@ -1,0 +1,28 @@
+//! How much `packaging/systemd/` leaves open, as `systemd-analyze security` counts it; where there is
+//! no such program, nothing is said.
+
+use std::process::Command;
+
+use crate::failure::{Failure, root};
+use crate::process::captured;
+
+/// Out of a hundred: 2.0 on systemd's scale of ten.
+const EXPOSURE_MAX: &str = "20";
+
+const UNITS: [&str; 2] = ["outband-target.service", "outband-pool.service"];
+
+pub(super) fn check() -> Result<(), Failure> {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("systemd-analyze is not here: the units were not looked at");
+        return Ok(());
+    }
+    for unit in UNITS {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--offline=true", "--no-pager"]);
+        analyze.arg(format!("--threshold={EXPOSURE_MAX}"));
+        analyze.arg(root().join("packaging/systemd").join(unit));
+        let said = captured(&mut analyze, std::time::Duration::from_secs(60))?;
+        println!("{}", said.lines().last().unwrap_or(unit).trim());
+    }
+    Ok(())
+}
