@@ -93,7 +93,7 @@ fn cut_everywhere(seed: u64, lie: bool) -> Result<(), Box<Defeat>> {
 
 #[test]
 fn no_power_cut_after_any_event_loses_what_was_promised() {
-    for seed in 0..150 {
+    for seed in 0..24 {
         cut_everywhere(seed, false).unwrap_or_else(|defeat| panic!("{defeat}"));
     }
 }

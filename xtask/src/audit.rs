@@ -1,5 +1,5 @@
 //! `cargo xtask audit`: licences, sources and bans of everything that is built in, as `deny.toml` has
-//! them, and how much systemd's units leave open. It needs nothing installed; where cargo-deny is, that looks too.
+//! them, and how much systemd's units leave open. Where cargo-deny is, that looks too.
 
 mod licence;
 mod units;

@@ -24,6 +24,7 @@ fn unit() -> LogicalUnit {
         company: LOCAL_COMPANY,
         serial: String::new(),
         port: TargetPort { target, portal_group: 1, group: 1, relative: 1 },
+        portal_groups: vec![1, 2],
         blocks: 2048,
         block_size: 512,
         physical_block_size: 512,
@@ -43,7 +44,8 @@ fn attach(unit: &mut LogicalUnit, nexus: u32) {
     let name = format!("iqn.2026-11.local.host:h{}", nexus % 3);
     let [.., last] = nexus.to_be_bytes();
     let name = name.parse().expect("a name");
-    unit.attach(NexusId(nexus), InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, last]) });
+    let port = InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, last]) };
+    unit.attach(NexusId(nexus), port, 1 + u16::from(last % 2));
 }
 
 /// See the module.

@@ -118,12 +118,23 @@ fn a_repeated_write_may_happen_twice_until_it_is_answered() {
     let twice = history.write();
     assert!(history.sees(twice));
     history.0.repeat(twice);
-    let other = history.written();
+    let other = history.write();
     assert!(history.sees(other));
     assert!(history.sees(twice));
     history.0.acknowledge(twice, false);
     let last = history.written();
     assert!(history.sees(last));
+    assert!(!history.sees(twice));
+}
+
+#[test]
+fn a_repeated_write_does_not_come_back_over_a_newer_one_that_was_acknowledged() {
+    let mut history = History::new();
+    let twice = history.write();
+    assert!(history.sees(twice));
+    history.0.repeat(twice);
+    let newer = history.written();
+    assert!(history.sees(newer));
     assert!(!history.sees(twice));
 }
 

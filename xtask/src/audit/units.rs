@@ -1,10 +1,10 @@
-//! How much `packaging/systemd/` leaves open, as `systemd-analyze security` counts it; where there is
-//! no such program, nothing is said.
+//! How much `packaging/systemd/` leaves open, as `systemd-analyze security` counts it.
 
 use std::process::Command;
 
 use crate::failure::{Failure, root};
 use crate::process::captured;
+use crate::tools;
 
 /// Out of a hundred: 2.0 on systemd's scale of ten.
 const EXPOSURE_MAX: &str = "20";
@@ -12,10 +12,7 @@ const EXPOSURE_MAX: &str = "20";
 const UNITS: [&str; 2] = ["outband-target.service", "outband-pool.service"];
 
 pub(super) fn check() -> Result<(), Failure> {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        println!("systemd-analyze is not here: the units were not looked at");
-        return Ok(());
-    }
+    tools::ensure_programs(&[("systemd-analyze", "systemd")])?;
     for unit in UNITS {
         let mut analyze = Command::new("systemd-analyze");
         analyze.args(["security", "--offline=true", "--no-pager"]);
