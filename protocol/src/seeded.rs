@@ -2,7 +2,7 @@
 //! defects; `docs/reliability.md` has after how many seeds.
 //!
 //! They are compiled in with the feature `seeded-bugs` only, which nothing but the simulator asks for,
-//! and then sleep until [`choose`] wakes one. Without it [`is`] is `false` to the compiler.
+//! and then sleep until `choose` wakes one. Without it `is` is `false` to the compiler.
 
 macro_rules! bugs {
     ($($(#[$doc:meta])* $bug:ident $name:literal $world:ident,)*) => {

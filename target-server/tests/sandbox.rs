@@ -27,7 +27,7 @@ fn attempts(outside: &Path) -> Vec<Attempt> {
         ("read /etc/shadow", Box::new(|| fs::read("/etc/shadow").map(drop))),
         ("read /etc/passwd", Box::new(|| fs::read("/etc/passwd").map(drop))),
         ("list the root", Box::new(|| fs::read_dir("/").map(drop))),
-        ("list a home", Box::new(|| fs::read_dir("/home").map(drop))),
+        ("list what others keep", Box::new(|| fs::read_dir("/var/lib").map(drop))),
         ("list a folder", Box::new(move || fs::read_dir(&folder).map(drop))),
         ("make a file", Box::new(move || File::create(&a).map(drop))),
         ("make a passing file", Box::new(|| tempfile::tempfile().map(drop))),
