@@ -35,7 +35,7 @@ fn unit() -> LogicalUnit {
         unmap: true,
         atomic: true,
         sanitize: true,
-        sanitize_failed: None,
+        wipe_failed: None,
         rotational: false,
     })
 }
