@@ -99,6 +99,52 @@ async fn nobody_is_let_in_without_a_grant_and_no_name_is_told() {
     assert_eq!(seen[0].portals[0].to_string(), format!("{},1", target.portal));
 }
 
+/// CHAP_I and CHAP_C that a host is asked with.
+fn challenge(target: &Target, of: &str) -> (String, String) {
+    use std::io::{Read, Write};
+
+    use outband_protocol::login::initiator::{Config, Login};
+
+    // It offers CHAP, says with which algorithm, and looks no further.
+    let name = "iqn.2026-11.local.outband:test:v";
+    let mut login = Login::new(Config { ..common::raw::config(Some(name), of, 1) });
+    let mut stream = TcpStream::connect(target.portal).unwrap();
+    let mut text = String::new();
+    while !text.contains("CHAP_C=") {
+        while let Some(transmit) = login.poll_transmit() {
+            stream.write_all(&transmit.to_bytes(|_, _, _| Vec::new())).unwrap();
+        }
+        let mut header = [0; 48];
+        stream.read_exact(&mut header).unwrap();
+        let len = u32::from_be_bytes([0, header[5], header[6], header[7]]);
+        let mut bytes = vec![0; len.next_multiple_of(4) as usize];
+        stream.read_exact(&mut bytes).unwrap();
+        text = String::from_utf8(bytes.clone()).unwrap();
+        let whole = [&header[..], &bytes].concat();
+        assert!(login.next_event(&mut &whole[..]).unwrap().is_none());
+    }
+    let value = |key: &str| {
+        let pair = text.split('\0').find_map(|pair| pair.strip_prefix(key));
+        pair.unwrap_or_else(|| panic!("no {key} in {text:?}")).to_owned()
+    };
+    (value("CHAP_I="), value("CHAP_C="))
+}
+
+#[test]
+fn no_challenge_is_made_twice_for_whoever_asks() {
+    let target = Target::start(|_| {});
+    // Nobody is known here, which nobody is told: all are asked.
+    let challenges: Vec<_> =
+        (0..32).map(|at| challenge(&target, &format!("h{}", at % 2))).collect();
+    let distinct: std::collections::BTreeSet<_> =
+        challenges.iter().map(|(_, challenge)| challenge).collect();
+    assert_eq!(distinct.len(), challenges.len());
+    // Sixteen bytes or more, in hex.
+    assert!(distinct.iter().all(|challenge| challenge.len() >= 2 + 32), "{distinct:?}");
+    let ids: std::collections::BTreeSet<_> = challenges.iter().map(|(id, _)| id).collect();
+    assert!(ids.len() > 8, "{ids:?}");
+}
+
 #[tokio::test]
 async fn a_newer_session_of_the_same_host_replaces_the_older() {
     let mut target = Target::start(|_| {});
@@ -157,7 +203,8 @@ async fn a_volume_grows_under_a_session() {
 async fn a_volume_that_goes_takes_its_sessions_along() {
     let mut target = Target::start(|_| {});
     let spec = target.volume("v", 4).await;
-    target.grant("v", "a", 1).await;
+    // The first one logs in again as soon as it can, and neither is to end the other.
+    target.grant_sessions("v", "a", 1, 8).await;
     let disk = target.disk("v", "a").await.unwrap();
     disk.write_at(0, vec![1; 512]).await.unwrap();
     target.server.detach(spec.id).await;

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use outband_protocol::ids::TaskId;
 use outband_protocol::keys::Offer;
-use outband_ring::{Buf, Completion, Done, Fd, Op, Ring};
+use outband_ring::{Buf, Completion, Done, Errno, Fd, Op, Ring};
 use slotmap::SlotMap;
 
 use self::conn::Ending;
@@ -42,7 +42,7 @@ pub use self::desk::{Entropy, OnFault};
 use self::drain::Pending;
 use self::mailbox::{Address, Message};
 use self::order::{Rank, Turn};
-use self::peer::{Peer, Phase};
+use self::peer::{Lost, Peer, Phase};
 use self::token::{ConnKey, Owner, TargetKey, Whose};
 use crate::counters::Counters;
 use crate::exports::Exports;
@@ -234,10 +234,11 @@ impl<R: Ring> Shard<R> {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        let cancelled = completion.result == Err(outband_ring::Errno::CANCELED);
+        let failed = completion.result.as_ref().err().copied();
+        let cancelled = failed == Some(Errno::CANCELED);
         match peer.wire.received(completion.result, completion.op, desk) {
             None if cancelled && !matches!(peer.phase, Phase::Leaving(_)) => {}
-            None => peer.leave(&"the initiator closed the connection", desk),
+            None => peer.leave(&Lost(failed), desk),
             Some(mut received) => {
                 peer.heard = desk.now;
                 peer.pinged = None;
@@ -269,6 +270,7 @@ impl<R: Ring> Shard<R> {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
+        let failed = completion.result.as_ref().err().copied();
         let mut returned = std::mem::take(&mut self.returned);
         let alive = peer.wire.sent(completion.result, completion.op, desk, &mut returned);
         for (tag, buf) in returned.drain(..) {
@@ -279,7 +281,7 @@ impl<R: Ring> Shard<R> {
         }
         self.returned = returned;
         if !alive {
-            peer.leave(&"the initiator closed the connection", desk);
+            peer.leave(&Lost(failed), desk);
         }
         self.touch(key);
     }

@@ -1,11 +1,11 @@
 //! One TCP connection from its accept to the last completion that the kernel owes it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::time::{Duration, Instant};
 
 use outband_protocol::ids::{TaskId, Tsih};
 use outband_protocol::login::target::{Identity, Login};
-use outband_ring::Ring;
+use outband_ring::{Errno, Ring};
 
 use super::conn::Conn;
 use super::desk::Desk;
@@ -33,6 +33,18 @@ pub(crate) struct Peer {
     pub(crate) pinged: Option<Instant>,
     /// It has something to flush this turn.
     pub(crate) touched: bool,
+}
+
+/// Why nothing more comes by a connection: its end of the stream, or what the kernel says.
+pub(super) struct Lost(pub(super) Option<Errno>);
+
+impl Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("the initiator closed the connection"),
+            Some(errno) => write!(f, "the connection was lost: {errno}"),
+        }
+    }
 }
 
 /// How far a connection has come.
