@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answers;
 pub mod api;
 pub mod cdb;
 pub mod chap;
 pub mod connection;
+pub mod datagram;
 pub mod framer;
 pub mod header;
 pub mod initiator;
@@ -23,10 +25,12 @@ pub type Case = fn(&[u8]);
 
 /// All of them, by the name of their folder in `fuzz/seeds`.
 pub const CASES: &[(&str, Case)] = &[
+    ("answers", answers::run),
     ("api", api::run),
     ("cdb", cdb::run),
     ("chap", chap::run),
     ("connection", connection::run),
+    ("datagram", datagram::run),
     ("framer", framer::run),
     ("header", header::run),
     ("initiator", initiator::run),

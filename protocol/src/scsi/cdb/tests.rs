@@ -362,6 +362,11 @@ fn any_cdb() -> impl Strategy<Value = Cdb> {
         any::<u32>().prop_map(|allocation| Cdb::ReadCapacity16 { allocation }),
         any::<(bool, u16)>().prop_map(|(anchor, len)| Cdb::Unmap { anchor, len }),
         any::<u32>().prop_map(|len| Cdb::ExtendedCopy { len }),
+        (0u8..4, any::<[bool; 3]>(), 0u8..8).prop_map(|(protect, flags, defect_format)| {
+            let [long_header, has_list, complete] = flags;
+            let fields = FormatUnit { protect, long_header, has_list, complete, defect_format };
+            Cdb::FormatUnit(fields)
+        }),
         (prop::sample::select(vec![1u8, 2, 0x1F]), any::<(bool, bool, u16)>()).prop_map(
             |(action, (immed, unrestricted, len))| {
                 Cdb::Sanitize(Sanitize { action, immed, unrestricted, len })
