@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::io::ErrorKind::ConnectionReset;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -25,8 +27,14 @@ async fn target(ping_after: Duration) -> Target {
     target
 }
 
+/// A login is refused so, and nothing more is heard by its connection, nor answered.
 fn refused(target: &Target, config: Config, status: LoginStatus) {
-    assert_eq!(log_in(target.portal, config).1, Event::Refused(status));
+    let (mut stream, event) = log_in(target.portal, config);
+    assert_eq!(event, Event::Refused(status));
+    // It may be gone by now.
+    let _ = stream.write_all(&[0; 48]);
+    let said = stream.read(&mut [0]);
+    assert!(matches!(said, Ok(0)) || said.is_err_and(|error| error.kind() == ConnectionReset));
 }
 
 #[tokio::test(flavor = "multi_thread")]
