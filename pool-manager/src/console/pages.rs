@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::Console;
 use super::session::{Said, Visitor, key_of};
-use super::words::time;
+use super::words::{grouped, time};
 use crate::app::{Action, allows};
 
 pub(super) use overview::overview;
@@ -198,7 +198,8 @@ fn unit_row(unit: Unit, volumes: &[Volume]) -> UnitRow {
     let heard = |seconds| format!("{seconds} s ago");
     let load = |load: Load| {
         let (iops, rate) = (load.iops, Size(load.bytes_per_second));
-        format!("{iops} commands a second, {rate}/s, {} sessions", load.sessions)
+        let s = if load.sessions == 1 { "" } else { "s" };
+        format!("{} commands a second, {rate}/s, {} session{s}", grouped(iops), load.sessions)
     };
     UnitRow {
         id: unit.id.to_string(),

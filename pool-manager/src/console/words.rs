@@ -1,22 +1,24 @@
 //! Times, rates and instructions as pages show them.
 
 use outband_pool_api::Connection;
+use time::OffsetDateTime;
 
-/// `2026-11-21 13:05:09`, UTC, of seconds since 1970 (days by the proleptic Gregorian calendar).
+/// `2026-11-21 13:05:09`, UTC, of seconds since 1970.
 pub(super) fn time(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years begin in March here, so that a leap day is the last of one.
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march + 2) / 5 + 1;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    let at = i64::try_from(seconds).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    let Some(at) = at else {
+        return format!("{seconds} s after 1970");
+    };
+    let (hour, minute, second) = at.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02}", at.date())
+}
+
+/// `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 /// What an operator types on a host of each kind, without the secret.
@@ -100,6 +102,14 @@ mod tests {
         ];
         for (seconds, shown) in table {
             assert_eq!(time(seconds), shown);
+        }
+        assert_eq!(time(u64::MAX), "18446744073709551615 s after 1970");
+    }
+
+    #[test]
+    fn figures_are_grouped_by_thousands() {
+        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (21_113_004, "21,113,004")] {
+            assert_eq!(grouped(number), shown);
         }
     }
 }

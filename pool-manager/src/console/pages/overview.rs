@@ -11,6 +11,7 @@ use super::{Answer, JobRow, Page, shown, volume_path};
 use crate::app::KEPT;
 use crate::console::Console;
 use crate::console::session::Visitor;
+use crate::console::words::grouped;
 
 struct NeedRow {
     path: String,
@@ -32,7 +33,7 @@ struct OverviewPage {
     sentence: String,
     attention: Vec<NeedRow>,
     sessions: u32,
-    iops: u64,
+    iops: String,
     rate: Size,
     granted_permille: u64,
     granted_percent: u64,
@@ -65,12 +66,12 @@ pub(in crate::console) async fn overview(
         attention: verdict.needs.iter().map(need_row).collect(),
         sentence: verdict.sentence,
         sessions: loads.iter().map(|load| load.sessions).sum(),
-        iops: loads.iter().map(|load| load.iops).sum(),
+        iops: grouped(loads.iter().map(|load| load.iops).sum()),
         rate: Size(loads.iter().map(|load| load.bytes_per_second).sum()),
         granted_permille,
         granted_percent: granted_permille / 10,
         plots: [
-            plot("Commands a second", &samples, |load| load.iops, |top| top.to_string()),
+            plot("Commands a second", &samples, |load| load.iops, grouped),
             plot("Data", &samples, |load| load.bytes_per_second, |top| format!("{}/s", Size(top))),
         ],
         jobs: running.map(JobRow::new).collect(),
