@@ -86,13 +86,17 @@ impl TryFrom<&Connection> for Config {
             .initiator(&connection.initiator)
             .chap(&connection.chap.user, connection.chap.secret.expose())
             .lun(lun);
+        let config = match &connection.chap.mutual {
+            Some(mutual) => config.mutual_chap(&mutual.user, mutual.secret.expose()),
+            None => config,
+        };
         Ok(others.iter().fold(config, |config, portal| config.portal(portal)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use outband_pool_api::{Chap, Secret};
+    use outband_pool_api::{Chap, MutualChap, Secret};
 
     use super::*;
 
@@ -106,7 +110,14 @@ mod tests {
             blocks: 2048,
             block_size: 512,
             initiator: "iqn.2026-11.local.host:a".into(),
-            chap: Chap { user: "host".into(), secret: Secret::new("twelve bytes") },
+            chap: Chap {
+                user: "host".into(),
+                secret: Secret::new("twelve bytes"),
+                mutual: Some(MutualChap {
+                    user: "units".into(),
+                    secret: Secret::new("other bytes."),
+                }),
+            },
         }
     }
 
@@ -116,7 +127,9 @@ mod tests {
         let session = config.session().unwrap();
         assert_eq!(session.portals, ["10.0.0.5:3260", "10.0.1.5:3260"]);
         assert_eq!(session.login.name.as_str(), "iqn.2026-11.local.host:a");
-        assert_eq!(session.login.chap.map(|chap| chap.user).as_deref(), Some("host"));
+        let chap = session.login.chap.unwrap();
+        assert_eq!(chap.user, "host");
+        assert_eq!(chap.mutual.map(|(user, _)| user).as_deref(), Some("units"));
     }
 
     #[test]

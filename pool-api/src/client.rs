@@ -142,7 +142,8 @@ impl Client {
     }
 
     pub async fn add_host(&self, name: &str, iqn: &str) -> Result<NewHost, Error> {
-        let body = HostRequest { name: name.to_owned(), iqn: iqn.to_owned(), quota: None };
+        let body =
+            HostRequest { name: name.to_owned(), iqn: iqn.to_owned(), quota: None, mutual: false };
         self.register_host(&body).await
     }
 

@@ -15,6 +15,9 @@ pub struct HostRequest {
     /// Bytes that its volumes may have together; no bound without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Size>,
+    /// Units prove themselves to this host too (mutual CHAP).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mutual: bool,
 }
 
 /// What is to change of a host; what is left out stays.

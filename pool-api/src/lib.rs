@@ -37,8 +37,8 @@ pub use trust::{BadTrust, Trust};
 pub use units::{BadLabel, Device, Duty, Label, Load, Unit, UnitChange, UnitState};
 pub use verdict::{Grade, Need, Subject, Verdict};
 pub use volumes::{
-    AssignRequest, Chap, Connection, Considered, GrowRequest, MoveHostRequest, Placed, Placement,
-    Volume, VolumeRequest, VolumeState, WritePolicy,
+    AssignRequest, Chap, Connection, Considered, GrowRequest, MoveHostRequest, MutualChap, Placed,
+    Placement, Volume, VolumeRequest, VolumeState, WritePolicy,
 };
 
 /// Where the API's routes begin; the next incompatible API gets the next number.

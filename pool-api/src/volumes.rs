@@ -213,4 +213,14 @@ pub struct Connection {
 pub struct Chap {
     pub user: String,
     pub secret: Secret,
+    /// What every unit proves to this host, if it asks (mutual CHAP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutual: Option<MutualChap>,
+}
+
+/// The identity of a host's units towards it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MutualChap {
+    pub user: String,
+    pub secret: Secret,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use outband_control::access::{BadSubject, Chap, Epoch, Grant, Subject};
+use outband_control::access::{BadSubject, Chap, Epoch, Grant, Mutual, Subject};
 use outband_control::api::{self, Inventory, VolumeCreate, VolumeGrow, VolumeInfo, VolumeState};
 use outband_control::client::{Carrier, Client, ClientError};
 use outband_control::secret::{JoinToken, Secret, UnitSecret};
@@ -113,7 +113,10 @@ impl UnitApi for Remote {
         let chap = Chap {
             user: grant.chap.user.clone(),
             secret: Secret::new(grant.chap.secret.expose()),
-            mutual: None,
+            mutual: grant.chap.mutual.as_ref().map(|mutual| Mutual {
+                user: mutual.user.clone(),
+                secret: Secret::new(mutual.secret.expose()),
+            }),
         };
         let grant = Grant {
             subject: subject(&grant.volume)?,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use outband_pool_api::{
-    BlockSize, Chap, Duty, JobKind, JobState, Phase, Problem, Scope, Secret, VolumeRequest,
-    WritePolicy,
+    BlockSize, Chap, Duty, JobKind, JobState, MutualChap, Phase, Problem, Scope, Secret,
+    VolumeRequest, WritePolicy,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -146,12 +146,18 @@ pub struct Place {
     pub block_size: u32,
 }
 
+/// By what name units prove themselves to hosts.
+const UNITS_USER: &str = "outband";
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HostRecord {
     pub name: String,
     pub iqn: String,
     /// CHAP needs the secret itself; the store's file is readable by the station alone.
     pub secret: Secret,
+    /// What its units prove to it (mutual CHAP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutual: Option<Secret>,
     /// Key of its token under [`TOKENS`].
     pub token: String,
     pub created: u64,
@@ -166,7 +172,13 @@ pub struct HostRecord {
 impl HostRecord {
     /// Its identity on every unit. The user is the host's name, which is unique.
     pub fn chap(&self) -> Chap {
-        Chap { user: self.name.clone(), secret: self.secret.clone() }
+        let ours =
+            |secret: &Secret| MutualChap { user: UNITS_USER.to_owned(), secret: secret.clone() };
+        Chap {
+            user: self.name.clone(),
+            secret: self.secret.clone(),
+            mutual: self.mutual.as_ref().map(ours),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ enum LogFormat {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Look at the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             if let Err(error) = confine(cli.no_sandbox, || Reach::of_serve(&args)) {
                 return fail(&error);
             }
-            in_runtime(async { serve(args).await.map_err(Into::into) })
+            in_runtime(async { serve(*args).await.map_err(Into::into) })
         }
         Some(Command::Config(ConfigCommand::Check)) => match load(cli.config) {
             Ok(_) => {

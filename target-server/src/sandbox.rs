@@ -81,7 +81,7 @@ impl Reach {
     #[must_use]
     pub fn of_serve(args: &ServeArgs) -> Self {
         Self {
-            readable: args.secret_file().map(Path::to_owned).into_iter().collect(),
+            readable: args.secret_files().map(Path::to_owned).collect(),
             writable: args.file().map(around).into_iter().collect(),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use outband_control::access::{
-    ANY_HOST, AccessTable, Chap, Epoch, Grant, Redirect, RedirectAddress,
+    ANY_HOST, AccessTable, Chap, Epoch, Grant, Mutual, Redirect, RedirectAddress,
 };
 use outband_control::api::{TARGET_PREFIX, TargetNames};
 use outband_control::metrics;
@@ -65,6 +65,12 @@ pub struct ServeArgs {
     /// File with the CHAP secret, at least 12 bytes
     #[arg(long, value_name = "FILE", requires = "chap_user")]
     chap_secret_file: Option<PathBuf>,
+    /// Prove ourselves as this user to hosts that ask for it (mutual CHAP)
+    #[arg(long, value_name = "NAME", requires_all = ["chap_user", "mutual_chap_secret_file"])]
+    mutual_chap_user: Option<String>,
+    /// File with the secret that we prove to know, another one than the hosts'
+    #[arg(long, value_name = "FILE", requires = "mutual_chap_user")]
+    mutual_chap_secret_file: Option<PathBuf>,
     /// Prefer CRC32C digests over headers and data
     #[arg(long)]
     digests: bool,
@@ -120,10 +126,10 @@ impl ServeArgs {
         self.file.as_deref()
     }
 
-    /// The file with the CHAP secret.
-    #[must_use]
-    pub fn secret_file(&self) -> Option<&Path> {
-        self.chap_secret_file.as_deref()
+    /// The files with CHAP secrets.
+    pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        let files = [&self.chap_secret_file, &self.mutual_chap_secret_file];
+        files.into_iter().filter_map(Option::as_deref)
     }
 }
 
@@ -149,6 +155,9 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
+    /// Whoever reflects our challenge would know the answer (RFC 7143 §9.2.1).
+    #[error("the secrets of --chap-secret-file and --mutual-chap-secret-file must differ")]
+    OneSecret,
     /// No volume is that small or large.
     #[error("{what} cannot be served")]
     Size {
@@ -303,17 +312,11 @@ fn access(args: &ServeArgs, spec: &VolumeSpec) -> Result<AccessTable, ServeError
     if let (None, false, Some(address)) = (&args.host, args.any_host, outside) {
         return Err(ServeError::Open(*address));
     }
-    let chap = match (&args.chap_user, &args.chap_secret_file) {
-        (Some(user), Some(path)) => {
-            Some(Chap { user: user.clone(), secret: secret(path)?, mutual: None })
-        }
-        _ => None,
-    };
     let mut table = AccessTable::new(TargetNames::new(TARGET_PREFIX, NO_POOL));
     let grant = Grant {
         subject: spec.name.as_str().parse().expect("a checked volume name is a subject"),
         host: args.host.as_ref().map_or_else(|| ANY_HOST.to_owned(), ToString::to_string),
-        chap,
+        chap: chap(args)?,
         sources: Vec::new(),
         epoch: Epoch(1),
         sessions_per_portal: args.sessions_per_portal,
@@ -324,6 +327,24 @@ fn access(args: &ServeArgs, spec: &VolumeSpec) -> Result<AccessTable, ServeError
     }
     table.grant(grant).expect("the first grant of an empty table is taken");
     Ok(table)
+}
+
+/// What hosts prove, and what we prove to them.
+fn chap(args: &ServeArgs) -> Result<Option<Chap>, ServeError> {
+    let (Some(user), Some(path)) = (&args.chap_user, &args.chap_secret_file) else {
+        return Ok(None);
+    };
+    let (user, secret) = (user.clone(), secret(path)?);
+    let mutual = match (&args.mutual_chap_user, &args.mutual_chap_secret_file) {
+        (Some(user), Some(path)) => {
+            Some(Mutual { user: user.clone(), secret: self::secret(path)? })
+        }
+        _ => None,
+    };
+    match mutual.as_ref().is_some_and(|mutual| mutual.secret == secret) {
+        true => Err(ServeError::OneSecret),
+        false => Ok(Some(Chap { user, secret, mutual })),
+    }
 }
 
 fn secret(path: &Path) -> Result<Secret, ServeError> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use outband_initiator::{Config, Disk};
+use outband_initiator::{Config, Discovery, Disk};
 
 /// A process that ends with the test, however the test ends.
 struct Target {
@@ -129,6 +129,73 @@ fn what_cannot_be_served_is_refused_with_what_to_change() {
     let chap = ["serve", "--memory", "8M", "--chap-user", "a", "--chap-secret-file", &secret];
     let short = refused(&chap);
     assert!(short.contains("at least 12 bytes"), "{short}");
+    std::fs::write(&secret, "one secret for both\n").unwrap();
+    let mutual = ["--mutual-chap-user", "b", "--mutual-chap-secret-file", &secret];
+    let same = refused(&[&chap[..], &mutual].concat());
+    assert!(same.contains("must differ"), "{same}");
+    let alone = refused(&[&["serve", "--memory", "8M"], &mutual[..]].concat());
+    assert!(alone.contains("--chap-user"), "{alone}");
+}
+
+#[tokio::test]
+async fn with_mutual_chap_an_impostor_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, secret: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, secret).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (hosts, ours) =
+        (file("hosts", "the secret of hosts"), file("ours", "what we prove to know"));
+    let chap = ["--memory", "8M", "--any-host", "--chap-user", "a", "--chap-secret-file", &hosts];
+    let mutual = ["--mutual-chap-user", "b", "--mutual-chap-secret-file", &ours];
+    let target = serve(&[&chap[..], &mutual].concat());
+    let impostor = serve(&chap);
+    let to = |target: &Target| {
+        let config = Config::from_url(&target.url).unwrap().initiator("iqn.2026-11.local.host:t");
+        config.chap("a", "the secret of hosts")
+    };
+    let trusting = Disk::connect(to(&target)).await;
+    assert!(trusting.is_ok(), "a host need not ask");
+    Disk::connect(to(&target).mutual_chap("b", "what we prove to know")).await.unwrap();
+    for (of, user, secret) in [
+        (&target, "b", "what it does not know"),
+        (&target, "c", "what we prove to know"),
+        (&impostor, "b", "what we prove to know"),
+    ] {
+        let doubtful = Disk::connect(to(of).mutual_chap(user, secret)).await;
+        assert!(doubtful.is_err(), "{user} {secret}");
+    }
+    let portal = target.url.strip_prefix("iscsi://").unwrap().split('/').next().unwrap();
+    let ask = |secret| {
+        let ask = Discovery::new(portal, "iqn.2026-11.local.host:t");
+        ask.chap("a", "the secret of hosts").mutual_chap("b", secret).run()
+    };
+    assert_eq!(ask("what we prove to know").await.unwrap().len(), 1);
+    assert!(ask("what it does not know").await.is_err());
+}
+
+#[tokio::test]
+async fn a_portal_may_have_an_ipv6_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("six.img");
+    let mut child =
+        command(&["serve", file.to_str().unwrap(), "--size", "1M", "--listen", "[::1]:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+    let mut url = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let target = Target { child, url: url.trim().to_owned() };
+    assert!(target.url.starts_with("iscsi://[::1]:"), "{}", target.url);
+    let disk = target.disk().await;
+    disk.write_at(0, vec![6; 512]).await.unwrap();
+    assert_eq!(disk.read_at(0, 512).await.unwrap(), vec![6; 512]);
+    let portal = target.url.strip_prefix("iscsi://").unwrap().split('/').next().unwrap();
+    let found = Discovery::new(portal, "iqn.2026-11.local.host:t").run().await.unwrap();
+    let portals: Vec<_> = found[0].portals.iter().map(ToString::to_string).collect();
+    assert_eq!(portals, [format!("{portal},1")]);
 }
 
 #[test]

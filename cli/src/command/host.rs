@@ -1,7 +1,7 @@
 //! `outband host`: machines that use volumes.
 
 use clap::Subcommand;
-use outband_pool_api::{Host, HostChange, HostRequest, NewHost, Size};
+use outband_pool_api::{Chap, Host, HostChange, HostRequest, NewHost, Size};
 
 use super::job;
 use crate::failure::Failure;
@@ -20,6 +20,9 @@ pub(crate) enum Command {
         /// How much its volumes may have together, for example 2T
         #[arg(long, value_name = "SIZE")]
         quota: Option<Size>,
+        /// Make a secret by which units prove themselves to this host too (mutual CHAP)
+        #[arg(long)]
+        mutual: bool,
     },
     /// Change what is said of a host
     Set {
@@ -58,8 +61,9 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let client = station.client()?;
     match command {
-        Command::Add { name, iqn, quota } => {
-            output.show(&client.register_host(&HostRequest { name, iqn, quota }).await?, added);
+        Command::Add { name, iqn, quota, mutual } => {
+            let ask = HostRequest { name, iqn, quota, mutual };
+            output.show(&client.register_host(&ask).await?, added);
         }
         Command::Set { name, quota } => {
             output.show(&client.change_host(&name, &HostChange { quota }).await?, one);
@@ -84,14 +88,25 @@ pub(crate) async fn run(
 }
 
 fn added(new: &NewHost) -> String {
-    let rows = [
+    let mut rows = vec![
         ("host", new.host.name.clone()),
         ("initiator", new.host.iqn.clone()),
         ("token", new.token.expose().to_owned()),
         ("CHAP user", new.chap.user.clone()),
         ("CHAP secret", new.chap.secret.expose().to_owned()),
     ];
+    rows.extend(proofs_of_units(&new.chap));
     format!("{}\n\nThe token is shown this once: keep it on the host.", details(&rows))
+}
+
+/// What units prove to a host that wants it.
+pub(crate) fn proofs_of_units(chap: &Chap) -> Vec<(&'static str, String)> {
+    chap.mutual.as_ref().map_or_else(Vec::new, |mutual| {
+        vec![
+            ("units' CHAP user", mutual.user.clone()),
+            ("units' CHAP secret", mutual.secret.expose().to_owned()),
+        ]
+    })
 }
 
 fn list(hosts: &[Host]) -> String {

@@ -293,6 +293,9 @@ fn considered(placed: &Placed) -> String {
 fn hide(mut volume: Volume) -> Volume {
     if let Some(connection) = &mut volume.connection {
         connection.chap.secret = Secret::new(HIDDEN);
+        if let Some(mutual) = &mut connection.chap.mutual {
+            mutual.secret = Secret::new(HIDDEN);
+        }
     }
     volume
 }
@@ -336,6 +339,7 @@ pub(crate) fn show(volume: &Volume) -> String {
             ("CHAP user", connection.chap.user.clone()),
             ("CHAP secret", connection.chap.secret.expose().to_owned()),
         ]);
+        rows.extend(super::host::proofs_of_units(&connection.chap));
         if let Some(portal) = connection.portals.first() {
             rows.push((
                 "URL",

@@ -23,6 +23,7 @@ impl Station {
             name: ask.name,
             iqn: ask.iqn,
             secret: random::chap_secret(&*self.machine),
+            mutual: ask.mutual.then(|| random::chap_secret(&*self.machine)),
             token: token_key(token.expose()),
             created: self.seconds(),
             quota: ask.quota.map(|quota| quota.0).filter(|quota| *quota > 0),

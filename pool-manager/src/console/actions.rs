@@ -210,7 +210,7 @@ pub(super) async fn delete(
 /// The one page that a form answers with itself: credentials are shown once and kept nowhere.
 pub(super) async fn add_host(State(at): State<Arc<Console>>, sent: Sent) -> Answer {
     let (name, iqn) = (sent.text("name").to_owned(), sent.text("iqn").to_owned());
-    let ask = HostRequest { name, iqn, quota: None };
+    let ask = HostRequest { name, iqn, quota: None, mutual: sent.has("mutual") };
     match at.station.add_host(&sent.visitor.who, ask).await {
         Ok(new) => pages::hosts_with(&at, sent.visitor, Some(new)).await,
         Err(problem) => Ok(back(&at, &sent, "/hosts", Err::<(), _>(problem), "")),

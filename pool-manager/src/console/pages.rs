@@ -236,6 +236,8 @@ struct Fresh {
     token: String,
     user: String,
     secret: String,
+    /// User and secret by which units prove themselves.
+    units: Option<(String, String)>,
 }
 
 #[derive(Template)]
@@ -265,6 +267,7 @@ pub(super) async fn hosts_with(at: &Console, visitor: Visitor, new: Option<NewHo
         token: new.token.expose().to_owned(),
         user: new.chap.user,
         secret: new.chap.secret.expose().to_owned(),
+        units: new.chap.mutual.map(|units| (units.user, units.secret.expose().to_owned())),
     };
     let page = HostsPage {
         hosts: hosts.into_iter().map(row).collect(),

@@ -148,7 +148,7 @@ async fn a_hosts_token_opens_no_page() {
     let mut browser = Browser::new().await;
     let admin = browser.station.authenticate(TOKEN).await.unwrap();
     let iqn = "iqn.2026-11.local.host:a".to_owned();
-    let ask = HostRequest { name: "a".to_owned(), iqn, quota: None };
+    let ask = HostRequest { name: "a".to_owned(), iqn, quota: None, mutual: false };
     let host = browser.station.add_host(&admin, ask).await.unwrap();
     let page = browser.post("/login", &format!("token={}", host.token.expose())).await;
     assert_eq!((page.status, browser.cookie), (StatusCode::FORBIDDEN, None));

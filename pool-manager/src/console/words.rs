@@ -5,7 +5,8 @@ use time::OffsetDateTime;
 
 /// `2026-11-21 13:05:09`, UTC, of seconds since 1970.
 pub(super) fn time(seconds: u64) -> String {
-    let at = i64::try_from(seconds).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    let at =
+        i64::try_from(seconds).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
     let Some(at) = at else {
         return format!("{seconds} s after 1970");
     };
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn figures_are_grouped_by_thousands() {
-        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (21_113_004, "21,113,004")] {
+        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (21_113_004, "21,113,004")]
+        {
             assert_eq!(grouped(number), shown);
         }
     }

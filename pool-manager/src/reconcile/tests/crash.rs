@@ -67,7 +67,12 @@ impl World {
     /// Hosts and the unit are there before the story begins.
     async fn prepare(&mut self) {
         for name in ["a", "b"] {
-            let ask = HostRequest { name: name.into(), iqn: format!("iqn.{name}"), quota: None };
+            let ask = HostRequest {
+                name: name.into(),
+                iqn: format!("iqn.{name}"),
+                quota: None,
+                mutual: false,
+            };
             self.station.add_host(&ADMIN, ask).await.unwrap();
         }
         let heard = Heard {

@@ -70,7 +70,7 @@ pub(super) fn found(
     let register = |index: usize| {
         let name = format!("host-{index}");
         let iqn = format!("iqn.2026-11.local.outband:{name}");
-        let ask = HostRequest { name: name.clone(), iqn: iqn.clone(), quota: None };
+        let ask = HostRequest { name: name.clone(), iqn: iqn.clone(), quota: None, mutual: false };
         let made = at_once(station.add_host(&Caller::ADMIN, ask)).expect("a new name");
         watch.keep_secret(made.token.expose(), "a host's token", Secret::Nowhere);
         let secret = made.chap.secret.expose().to_owned();
