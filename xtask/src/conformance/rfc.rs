@@ -33,7 +33,7 @@ pub(super) fn sections(page: &str) -> Vec<Section> {
         } else if !rows_begun {
             column = cells.iter().position(|cell| cell.trim().starts_with("test"));
         } else if let (Some(column), Some(section)) = (column, sections.last_mut()) {
-            section.count(cells.get(column).copied().unwrap_or_default(), line);
+            section.count(cells.get(column).copied().unwrap_or_default());
         }
     }
     sections.retain(|section| section.rows > 0);
@@ -41,12 +41,13 @@ pub(super) fn sections(page: &str) -> Vec<Section> {
 }
 
 impl Section {
-    fn count(&mut self, tests: &str, row: &str) {
+    /// Places in the code may look like tests, so only the column of tests is read.
+    fn count(&mut self, tests: &str) {
         self.rows += 1;
         if tests.trim().is_empty() || tests.trim() == "-" || tests.trim() == "—" {
             self.bare += 1;
         }
-        let quoted = row.split('`').skip(1).step_by(2);
+        let quoted = tests.split('`').skip(1).step_by(2);
         let named = quoted.filter(|words| words.contains(".rs::")).map(str::to_owned);
         self.tests.extend(named);
     }
@@ -71,7 +72,7 @@ Words, and a table without tests:
 
 | rule | where | test |
 |---|---|---|
-| one | `a.rs` | `t.rs::first`, `t.rs::second` |
+| one | `a.rs::place` | `t.rs::first`, `t.rs::second` |
 | two | `b.rs` | `t.rs::first` |
 | three | `b.rs` | |
 
