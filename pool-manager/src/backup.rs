@@ -6,15 +6,18 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use outband_control::machine::{Machine, Os};
+use outband_pool_api::JobState;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::random;
-use crate::records::{VOLUMES, VolumeRecord, encode};
+use crate::records::{DEADLINES, JOBS, JobRecord, TAKEOVERS, VOLUMES, VolumeRecord, encode};
 use crate::state_dir::StateDir;
 use crate::station::{ADMIN_TOKEN_FILE, STORE_FILE};
 use crate::store::redb::RedbStore;
-use crate::store::{Listing, OPERATIONS_MAX, Store, StoreError, Transaction};
+use crate::store::{self, Listing, OPERATIONS_MAX, Store, StoreError, Transaction};
 use crate::tls::{CA_FILE, KEY_FILE};
+use crate::{problems, random};
 
 const FORMAT: u32 = 1;
 /// Files of the state directory that belong to a station as much as its store, with their modes.
@@ -55,6 +58,8 @@ pub enum BackupError {
     Damaged,
     #[error("there is a station in {0} already; say --replace to put its store aside")]
     Occupied(String),
+    #[error("the record {0} in the store is not text: it is damaged, and so would a copy be")]
+    NotText(String),
     #[error("the station runs; stop it first")]
     Runs,
     #[error("cannot use the state directory")]
@@ -72,13 +77,15 @@ pub struct Restored {
 
 impl Backup {
     /// Of a store at one moment.
-    pub fn of(pool: &str, made: u64, listing: Listing) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let entry = |entry: crate::store::Entry| Entry { key: entry.key, value: text(entry.value) };
-        let entries = listing.entries.into_iter().map(entry).collect();
+    pub fn of(pool: &str, made: u64, listing: Listing) -> Result<Self, BackupError> {
+        let entry = |store::Entry { key, value, .. }| match String::from_utf8(value) {
+            Ok(value) => Ok(Entry { key, value }),
+            Err(_) => Err(BackupError::NotText(key)),
+        };
+        let entries = listing.entries.into_iter().map(entry).collect::<Result<_, _>>()?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let (pool, files, digest) = (pool.to_owned(), BTreeMap::new(), String::new());
-        Self { format: FORMAT, pool, version, made, entries, files, digest }
+        Ok(Self { format: FORMAT, pool, version, made, entries, files, digest })
     }
 
     /// The file that is kept: what the station said, and the files beside its store.
@@ -109,7 +116,7 @@ impl Backup {
     }
 
     /// Puts it into the state directory, whole or not at all. Volumes are marked: of each, the station
-    /// first takes over what its unit reports by now.
+    /// first takes over what its unit reports by now. Jobs that ran have ended.
     pub async fn restore(self, state_dir: &Path, replace: bool) -> Result<Restored, BackupError> {
         let state = StateDir::open(state_dir).map_err(BackupError::State)?;
         let (store, fresh) = (state.path(STORE_FILE), state.path("station.redb.restoring"));
@@ -149,26 +156,47 @@ fn remove(path: &Path) -> Result<(), BackupError> {
 
 async fn fill(path: &Path, entries: Vec<Entry>) -> Result<Restored, BackupError> {
     let store = RedbStore::open(path).map_err(BackupError::Store)?;
+    let now = Os.since_1970().as_secs();
     let mut restored = Restored::default();
     for chunk in entries.chunks(OPERATIONS_MAX) {
         let mut transaction = Transaction::new();
-        for Entry { key, value } in chunk {
+        for entry in chunk.iter().filter(|entry| !goes_on(&entry.key)) {
             restored.records += 1;
-            let value = match key.starts_with(VOLUMES) {
-                true => marked(value)?,
-                false => value.clone().into_bytes(),
-            };
-            restored.volumes += usize::from(key.starts_with(VOLUMES));
-            transaction = transaction.put(key, value);
+            restored.volumes += usize::from(entry.key.starts_with(VOLUMES));
+            transaction = transaction.put(&entry.key, put_back(entry, now)?);
         }
         store.commit(transaction).await.map_err(BackupError::Store)?;
     }
     Ok(restored)
 }
 
-fn marked(value: &str) -> Result<Vec<u8>, BackupError> {
-    let record: VolumeRecord = serde_json::from_str(value).map_err(BackupError::Malformed)?;
-    Ok(encode(&VolumeRecord { restored: true, ..record }))
+/// What makes a job go on by itself. None does after a restore: it was begun for a pool that has
+/// changed since, and a takeover would take volumes from a host that is long back.
+fn goes_on(key: &str) -> bool {
+    key.starts_with(TAKEOVERS) || key.starts_with(DEADLINES)
+}
+
+fn put_back(entry: &Entry, now: u64) -> Result<Vec<u8>, BackupError> {
+    let Entry { key, value } = entry;
+    Ok(match () {
+        () if key.starts_with(VOLUMES) => {
+            let record: VolumeRecord = read(value)?;
+            encode(&VolumeRecord { restored: true, ..record })
+        }
+        () if key.starts_with(JOBS) => {
+            let mut job: JobRecord = read(value)?;
+            if job.state == JobState::Running {
+                // Its deadline is not put back either; there is nothing else to write.
+                let _ = job.end(Some(problems::restored()), now, Transaction::new());
+            }
+            encode(&job)
+        }
+        () => value.clone().into_bytes(),
+    })
+}
+
+fn read<T: DeserializeOwned>(value: &str) -> Result<T, BackupError> {
+    serde_json::from_str(value).map_err(BackupError::Malformed)
 }
 
 #[cfg(test)]
@@ -180,7 +208,7 @@ mod tests {
         let store = RedbStore::open(&directory.join("there.redb")).unwrap();
         let key = format!("{TOKENS}x");
         store.commit(Transaction::new().put(&key, b"\"admin\"".to_vec())).await.unwrap();
-        let said = Backup::of("main", 7, store.list("").await.unwrap());
+        let said = Backup::of("main", 7, store.list("").await.unwrap()).unwrap();
         let state = directory.join("from");
         let files = StateDir::open(&state).unwrap();
         files.write(CA_FILE, "a certificate", 0o644).unwrap();
@@ -218,5 +246,14 @@ mod tests {
         drop(running);
         backup.restore(&state, true).await.unwrap();
         assert!(state.join("station.redb.before-restore").exists());
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_not_text_is_not_copied_as_something_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&directory.path().join("there.redb")).unwrap();
+        store.commit(Transaction::new().put("/unit/x", vec![0xff])).await.unwrap();
+        let refused = Backup::of("main", 7, store.list("").await.unwrap());
+        assert!(matches!(refused, Err(BackupError::NotText(key)) if key == "/unit/x"));
     }
 }

@@ -167,6 +167,19 @@ async fn what_is_gone_for_good_is_let_go_and_nothing_is_erased() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_is_not_let_go_before_its_unit_has_been_read() {
+    let (mut world, unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    give(&a, "data", 10).await;
+    world.units.set_silent(unit.id, true);
+    world.restart().await;
+    let admin = world.admin();
+    assert_eq!(admin.unit("unit-1").await.unwrap().heard_seconds_ago, None);
+    assert_eq!(kind(admin.forget_volume("data").await), "conflict");
+    assert_eq!(a.volume("data").await.unwrap().name, "data");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_says_how_full_it_is() {
     let (world, _) = World::with_unit(100).await;
     let (_, a) = world.host("a").await;
@@ -184,6 +197,47 @@ async fn a_pool_says_how_full_it_is() {
 async fn backup(world: &World) -> Backup {
     let said = world.admin().backup().await.unwrap();
     Backup::read(&Backup::finish(&said, &world.config.state_dir).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_does_not_go_on_after_a_restore() {
+    let (mut world, mut unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    world.host("spare").await;
+    let admin = world.admin();
+    for name in ["one", "two"] {
+        give(&a, name, 5).await;
+    }
+    world.units.set_silent(unit.id, true);
+    let open = admin.take_over("a", "spare", Wait::No).await.unwrap();
+    let backup = backup(&world).await;
+    // By now it is over, and the host has its volumes again.
+    world.units.set_silent(unit.id, false);
+    unit.alive().await;
+    admin.wait_for(open.id, PATIENCE).await.unwrap();
+    admin.resume_host("a").await.unwrap();
+    for name in ["one", "two"] {
+        unit.alive().await;
+        admin.move_volume(name, "a", WAIT).await.unwrap();
+    }
+    world.stop().await;
+    backup.restore(&world.config.state_dir, true).await.unwrap();
+    world.restart().await;
+    unit.alive().await;
+    world.until_unit("unit-1", UnitState::Joined).await;
+    let job = admin.job(open.id).await.unwrap();
+    assert_eq!((job.state, job.error.unwrap().kind()), (JobState::Failed, "restored"));
+    assert!(admin.jobs().await.unwrap().iter().all(|job| job.state != JobState::Running));
+    let settled = async {
+        while admin.volume("one").await.unwrap().state != VolumeState::Granted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.unwrap();
+    for name in ["one", "two"] {
+        let grants = world.units.grants(unit.id, name);
+        assert_eq!(grants[0].0, "iqn.2026-11.test:a", "{name}: {grants:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

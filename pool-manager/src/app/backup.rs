@@ -5,6 +5,7 @@ use outband_pool_api::Problem;
 use super::audit::Change;
 use super::{Action, Caller, Station};
 use crate::backup::Backup;
+use crate::problems;
 use crate::records::ATTEMPTS;
 use crate::store::{StoreError, Transaction};
 
@@ -18,7 +19,10 @@ impl Station {
             let change = Change::new("backup", &self.pool);
             if self.commit_audited(who, change, Transaction::new()).await? {
                 let listing = self.store.list("").await?;
-                return Ok(Backup::of(&self.pool, self.seconds(), listing));
+                return Backup::of(&self.pool, self.seconds(), listing).map_err(|error| {
+                    tracing::error!(%error, "no backup was made");
+                    problems::internal()
+                });
             }
         }
         Err(StoreError::Contended.into())

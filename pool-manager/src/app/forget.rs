@@ -18,7 +18,8 @@ use crate::store::{StoreError, Transaction};
 
 impl Station {
     /// The unit and the records of all that is on it. Its volumes keep their data and their grants;
-    /// if it ever comes back, it enrols as a new one, and they are shown as foreign.
+    /// if it ever comes back, after `outband-target leave-pool` on it, it enrols as a new one, and they
+    /// are shown as foreign.
     pub async fn forget_unit(
         &self,
         who: &Caller,
@@ -55,7 +56,8 @@ impl Station {
         let stored = load::<VolumeRecord>(&self.store, &volume_key(name)).await?;
         let volume = stored.ok_or_else(|| problems::not_found("volume", name))?.record;
         let view = self.live.get(volume.unit).and_then(|live| live.view);
-        let there = view.is_some_and(|view| is_reported(&volume, &view));
+        // Of a unit that answers and has not been read yet nobody knows that it lost anything.
+        let there = view.is_none_or(|view| is_reported(&volume, &view));
         if there && self.answers(volume.unit) {
             return Err(problems::conflict(format!(
                 "its unit answers, and reports \"{name}\"; release or delete it"
