@@ -40,7 +40,9 @@ pub enum Error {
     #[error("this unit is not enrolled")]
     NotEnrolled,
     /// Another secret was given before.
-    #[error("this unit has a secret already; `outband-target leave-pool` on it forgets it")]
+    #[error(
+        "this unit has a secret already; stopped, it forgets it by `outband-target leave-pool`"
+    )]
     Enrolled,
     /// No such route.
     #[error("there is no such route")]

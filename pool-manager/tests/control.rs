@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use outband_control::access::{AccessTable, Epoch, Subject};
+use outband_control::access_store::Store;
 use outband_control::api::{
     DeviceInfo, PartitionCreate, PartitionInfo, SessionInfo, Storage, TARGET_PREFIX, TargetNames,
     VolumeCreate, VolumeGrow, VolumeInfo, VolumeState as OnUnit, WritePolicy,
@@ -239,5 +240,25 @@ async fn a_unit_with_a_wrong_token_does_not_get_in() {
     world.until_unit("shelf", UnitState::Joined).await;
     assert_eq!(world.admin().units().await.unwrap().len(), 1);
     stranger.leave().await;
+    member.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_that_was_removed_joins_again_once_it_has_left_its_pool() {
+    let world = World::over_https(Policy::Auto).await;
+    let directory = tempfile::tempdir().unwrap();
+    let shelf = Shelf::new(100 * MIB);
+    let token = token(&world).await;
+    let member = join(&world, directory.path(), &shelf, &token).await;
+    world.until_unit("shelf", UnitState::Joined).await;
+    let id = world.admin().unit("shelf").await.unwrap().id;
+    member.leave().await;
+    world.until_unit("shelf", UnitState::Left).await;
+    world.admin().remove_unit("shelf").await.unwrap();
+    // What `outband-target leave-pool` does.
+    Store::open(directory.path()).unwrap().leave_pool().unwrap();
+    let member = join(&world, directory.path(), &shelf, &token).await;
+    world.until_unit("shelf", UnitState::Joined).await;
+    assert_eq!(world.admin().unit("shelf").await.unwrap().id, id);
     member.leave().await;
 }

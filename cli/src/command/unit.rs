@@ -28,7 +28,7 @@ pub(crate) enum Command {
         /// Its name or id
         unit: String,
     },
-    /// Forget a unit that holds no volume of the pool
+    /// Forget a unit that holds no volume of the pool; it joins again after outband-target leave-pool
     Rm {
         /// Its name or id
         unit: String,

@@ -228,7 +228,8 @@ impl Station {
         self.unit(who, &id.to_string()).await
     }
 
-    /// Forgets a unit. It must hold no volume of the pool; it can enrol again.
+    /// Forgets a unit. It must hold no volume of the pool; after `outband-target leave-pool`
+    /// on it it can enrol again.
     pub async fn remove_unit(&self, who: &Caller, unit: &str) -> Result<(), Problem> {
         who.must(Action::ForgetUnits)?;
         let _turn = self.turn().await;

@@ -59,6 +59,12 @@ pub enum AdminCommand {
         #[command(subcommand)]
         command: RedirectCommand,
     },
+    /// Forget the station of this unit, so that one can enrol it anew; volumes and grants stay. The
+    /// unit must not run
+    LeavePool {
+        #[command(flatten)]
+        common: AdminArgs,
+    },
 }
 
 #[derive(Subcommand, Clone, Debug)]

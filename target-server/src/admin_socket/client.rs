@@ -12,6 +12,7 @@ use super::args::{
     AdminArgs, AdminCommand, DeviceCommand, Output, PartitionCommand, RedirectCommand,
     VolumeCommand,
 };
+use super::leave::leave_pool;
 use super::redirects::Stored;
 use super::wire::{Answer, Reply, Request, receive, send};
 use super::{SOCKET, local, table};
@@ -36,7 +37,13 @@ impl From<MediaError> for AdminError {
 
 /// Carries out one command. What is returned goes to standard output as it is.
 pub fn run(command: AdminCommand) -> Result<String, AdminError> {
-    let (common, request, device) = prepare(command)?;
+    let (common, request, device) = match prepare(command)? {
+        Task::Ask(common, request, device) => (common, request, device),
+        Task::LeavePool(common) => {
+            leave_pool(&common.state_dir)?;
+            return Ok(show(&Reply::Removed("this unit from its pool".to_owned()), common.output));
+        }
+    };
     let made = device.as_ref().filter(|device| device.fresh).map(|device| device.path.clone());
     let answer = ask(&common.state_dir, request, device.map(|device| device.fd));
     match answer.and_then(|answer| answer.map_err(AdminError::Refused)) {
@@ -57,26 +64,34 @@ struct OpenDevice {
     fresh: bool,
 }
 
-type Prepared = (AdminArgs, Request, Option<OpenDevice>);
-
-fn prepare(command: AdminCommand) -> Result<Prepared, AdminError> {
-    match command {
-        AdminCommand::Device { common, command } => device_request(common, command),
-        AdminCommand::Volume { common, command } => Ok((common, volume_request(command), None)),
-        AdminCommand::Partition { common, command } => {
-            Ok((common, partition_request(command), None))
-        }
-        AdminCommand::Redirect { common, command } => Ok((common, redirect_request(command), None)),
-    }
+enum Task {
+    /// For the unit, or for who holds its state directory.
+    Ask(AdminArgs, Request, Option<OpenDevice>),
+    /// For no unit: it must not run.
+    LeavePool(AdminArgs),
 }
 
-fn device_request(common: AdminArgs, command: DeviceCommand) -> Result<Prepared, AdminError> {
+fn prepare(command: AdminCommand) -> Result<Task, AdminError> {
+    let (common, request, device) = match command {
+        AdminCommand::Device { common, command } => {
+            let (request, device) = device_request(command)?;
+            (common, request, device)
+        }
+        AdminCommand::Volume { common, command } => (common, volume_request(command), None),
+        AdminCommand::Partition { common, command } => (common, partition_request(command), None),
+        AdminCommand::Redirect { common, command } => (common, redirect_request(command), None),
+        AdminCommand::LeavePool { common } => return Ok(Task::LeavePool(common)),
+    };
+    Ok(Task::Ask(common, request, device))
+}
+
+fn device_request(command: DeviceCommand) -> Result<(Request, Option<OpenDevice>), AdminError> {
     let open = |path: &Path, size| -> Result<OpenDevice, AdminError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let (fd, fresh) = open_path(&path, size)?;
         Ok(OpenDevice { path, fd, fresh })
     };
-    let (request, device) = match command {
+    Ok(match command {
         DeviceCommand::Add { path, size, yes_erase, allow_network } => {
             let size = size.map(|size| size.0);
             let device = open(&path, size)?;
@@ -90,8 +105,7 @@ fn device_request(common: AdminArgs, command: DeviceCommand) -> Result<Prepared,
         }
         DeviceCommand::Ls => (Request::DeviceLs, None),
         DeviceCommand::Rm { device } => (Request::DeviceRm { device }, None),
-    };
-    Ok((common, request, device))
+    })
 }
 
 fn volume_request(command: VolumeCommand) -> Request {

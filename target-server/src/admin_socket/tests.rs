@@ -5,6 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser;
+use outband_control::access_store::Store;
+use outband_control::machine::Os;
+use outband_control::secret::UnitSecret;
 
 use super::redirects::Stored;
 use super::*;
@@ -103,6 +106,29 @@ fn without_a_unit_the_commands_open_the_state_directory_themselves() {
     let dead = dir.path().join("state").join(SOCKET);
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
     assert!(outband(dir.path(), "device ls").unwrap().contains("disk"));
+}
+
+#[test]
+fn a_unit_that_does_not_run_leaves_its_pool_with_its_identity_and_grants() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let secret = UnitSecret::try_from("5e".repeat(32)).unwrap();
+    let running = Catalog::open(&state).unwrap();
+    let before = {
+        let store = Store::open(&state).unwrap();
+        let identity = store.start(&Os).unwrap();
+        store.enrol(&secret).unwrap();
+        identity
+    };
+    let held = outband(dir.path(), "leave-pool").unwrap_err();
+    assert!(held.contains("in use by process"), "{held}");
+    let again = Store::open(&state).unwrap().start(&Os).unwrap();
+    assert_eq!(again.secret, Some(secret));
+    drop(running);
+    assert_eq!(outband(dir.path(), "leave-pool").unwrap(), "removed this unit from its pool\n");
+    let after = Store::open(&state).unwrap().start(&Os).unwrap();
+    assert_eq!((after.id, after.fingerprint()), (before.id, before.fingerprint()));
+    assert_eq!(after.secret, None);
 }
 
 #[test]
