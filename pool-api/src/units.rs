@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::iter::Sum;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ pub struct Unit {
     pub id: Uuid,
     pub name: String,
     pub state: UnitState,
+    /// Somebody, or the station's policy, has let it in; a pending one is otherwise yet to be.
+    #[serde(default)]
+    pub approved: bool,
     /// iSCSI portals, as the unit advertises them.
     pub portals: Vec<String>,
     /// Where the unit's own API answers.
@@ -125,6 +129,24 @@ pub struct Load {
     pub bytes_per_second: u64,
 }
 
+impl Load {
+    /// Both together. A unit may say what it likes of itself: a sum stays at its largest.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            sessions: self.sessions.saturating_add(other.sessions),
+            iops: self.iops.saturating_add(other.iops),
+            bytes_per_second: self.bytes_per_second.saturating_add(other.bytes_per_second),
+        }
+    }
+}
+
+impl Sum for Load {
+    fn sum<I: Iterator<Item = Self>>(loads: I) -> Self {
+        loads.fold(Self::default(), Self::plus)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnitState {
@@ -167,6 +189,15 @@ impl fmt::Display for Duty {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loads_add_up_to_their_largest_and_no_further() {
+        let load = |sessions, iops| Load { sessions, iops, bytes_per_second: u64::MAX - 1 };
+        let all: Load = [load(1, 2), load(3, u64::MAX)].into_iter().sum();
+        let most = u64::MAX;
+        assert_eq!(all, Load { sessions: 4, iops: most, bytes_per_second: most });
+        assert_eq!(load(u32::MAX, 0).plus(load(1, 0)).sessions, u32::MAX);
+    }
 
     #[test]
     fn a_label_is_a_name_and_a_value() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Unit, UnitState, Volume, VolumeState};
+use crate::{Duty, Fullness, PoolStatus, Unit, UnitState, Volume, VolumeState};
 
 /// What there is to say of a pool at a glance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -30,7 +30,7 @@ pub enum Grade {
 pub struct Need {
     pub grade: Grade,
     pub about: Subject,
-    /// Name of the unit or volume.
+    /// Name of the unit, the volume or the pool.
     pub name: String,
     /// What is with it, after its name.
     pub what: String,
@@ -41,13 +41,15 @@ pub struct Need {
 pub enum Subject {
     Unit,
     Volume,
+    Pool,
 }
 
 impl Verdict {
-    /// Of all units and volumes of a pool.
-    pub fn of(units: &[Unit], volumes: &[Volume]) -> Self {
+    /// Of a pool with all its units and volumes.
+    pub fn of(pool: &PoolStatus, units: &[Unit], volumes: &[Volume]) -> Self {
         let mut needs: Vec<Need> = units.iter().flat_map(needs_of_unit).collect();
         needs.extend(volumes.iter().filter_map(need_of_volume));
+        needs.extend(need_of_space(pool));
         // Trouble first; otherwise as they came.
         needs.sort_by_key(|need| std::cmp::Reverse(need.grade));
         let troubles = needs.iter().filter(|need| need.grade == Grade::Trouble).count();
@@ -66,19 +68,33 @@ impl Verdict {
 fn needs_of_unit(unit: &Unit) -> Vec<Need> {
     let need =
         |grade, what: String| Need { grade, about: Subject::Unit, name: unit.name.clone(), what };
+    // Of one in maintenance it is expected that it goes away.
+    let expected = unit.duty == Duty::Maintenance;
     let state = match unit.state {
         UnitState::Joined | UnitState::Left => None,
-        UnitState::Pending => Some((Grade::Look, "waits for approval, or to tell its storage")),
+        UnitState::Suspect | UnitState::Down if expected => None,
+        UnitState::Pending if unit.approved => Some((Grade::Look, "is yet to tell its storage")),
+        UnitState::Pending => Some((Grade::Look, "waits for approval")),
         UnitState::Suspect => Some((Grade::Look, "has not been heard for some seconds")),
         UnitState::Down => Some((Grade::Trouble, "does not answer")),
     };
-    let mut needs: Vec<Need> =
-        state.map(|(grade, what)| need(grade, what.to_owned())).into_iter().collect();
+    let held_back = unit.quarantined_until.filter(|_| !expected);
+    let held_back =
+        held_back.map(|_| (Grade::Look, "was lost too often, and is in quarantine for a while"));
+    let said = state.into_iter().chain(held_back);
+    let mut needs: Vec<Need> = said.map(|(grade, what)| need(grade, what.to_owned())).collect();
     let sick = unit.devices.iter().filter(|device| !device.healthy);
     needs.extend(sick.map(|device| {
         need(Grade::Trouble, format!("misses its device {}, or that failed", device.path))
     }));
     needs
+}
+
+fn need_of_space(pool: &PoolStatus) -> Option<Need> {
+    let fullness = Fullness::of(pool.used_percent);
+    let (about, name) = (Subject::Pool, pool.name.clone());
+    let what = format!("fills up; {fullness}");
+    (fullness != Fullness::Fine).then_some(Need { grade: Grade::Look, about, name, what })
 }
 
 fn need_of_volume(volume: &Volume) -> Option<Need> {
@@ -116,21 +132,52 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn pool(used_percent: u8) -> PoolStatus {
+        let json = serde_json::json!({
+            "name": "main", "total": 1, "granted": 1, "free": 0, "largest": 0,
+            "used_percent": used_percent, "volumes": 0, "hosts": 0,
+            "units": { "pending": 0, "joined": 1, "suspect": 0, "down": 0, "left": 0 },
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn needs(verdict: &Verdict) -> String {
+        let needs = verdict.needs.iter().map(|need| format!("{} {}", need.name, need.what));
+        needs.collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_is_expected_is_no_trouble_and_what_is_short_is_worth_a_look() {
+        let check = |unit: Unit, used_percent, grade: Grade, said: &str| {
+            let verdict = Verdict::of(&pool(used_percent), &[unit], &[]);
+            assert_eq!((verdict.grade, needs(&verdict).as_str()), (grade, said));
+        };
+        for state in [UnitState::Down, UnitState::Suspect] {
+            let away = Unit { duty: Duty::Maintenance, ..unit("a", state, true) };
+            check(away, 0, Grade::Well, "");
+        }
+        let held = Unit { quarantined_until: Some(9), ..unit("a", UnitState::Joined, true) };
+        let said = "a was lost too often, and is in quarantine for a while";
+        check(held, 0, Grade::Look, said);
+        let well = unit("a", UnitState::Joined, true);
+        check(well.clone(), 74, Grade::Well, "");
+        let said = "main fills up; 85 % is used: add a unit or a device now";
+        check(well, 85, Grade::Look, said);
+        let known = Unit { approved: true, ..unit("a", UnitState::Pending, true) };
+        check(known, 0, Grade::Look, "a is yet to tell its storage");
+    }
+
     #[test]
     fn a_verdict_names_what_does_not_work_before_what_waits() {
         let check = |units: &[Unit], grade: Grade, said: &str| {
-            let verdict = Verdict::of(units, &[]);
-            let needs = verdict.needs.iter().map(|need| format!("{} {}", need.name, need.what));
-            assert_eq!(
-                (verdict.grade, needs.collect::<Vec<_>>().join("; ").as_str()),
-                (grade, said)
-            );
+            let verdict = Verdict::of(&pool(0), units, &[]);
+            assert_eq!((verdict.grade, needs(&verdict).as_str()), (grade, said));
         };
         let well = unit("a", UnitState::Joined, true);
         let waits = unit("b", UnitState::Pending, true);
         check(&[], Grade::Look, "");
         check(&[well.clone(), unit("c", UnitState::Left, true)], Grade::Well, "");
-        let approval = "b waits for approval, or to tell its storage";
+        let approval = "b waits for approval";
         check(&[well.clone(), waits.clone()], Grade::Look, approval);
         let both = format!("c does not answer; {approval}");
         check(&[waits, unit("c", UnitState::Down, true)], Grade::Trouble, &both);

@@ -1,39 +1,8 @@
-//! How full a pool is, and from when on that is worth a word. Pure.
+//! Sums of space. Pure, and safe from what a unit says of itself: a sum stays at its largest.
 
-use std::fmt;
-
-/// In the order of concern.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub enum Level {
-    #[default]
-    Fine,
-    /// 75 % is used: time to think of more.
-    Filling,
-    /// 85 % is used: a unit that fails leaves no room for what was on it.
-    NearlyFull,
-}
-
-const FILLING: u8 = 75;
-const NEARLY_FULL: u8 = 85;
-
-impl Level {
-    pub fn of(used_percent: u8) -> Self {
-        match used_percent {
-            ..FILLING => Self::Fine,
-            FILLING..NEARLY_FULL => Self::Filling,
-            _ => Self::NearlyFull,
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fine => "enough is free",
-            Self::Filling => "75 % is used: add a unit or a device soon",
-            Self::NearlyFull => "85 % is used: add a unit or a device now",
-        })
-    }
+/// Of all parts, in bytes.
+pub fn sum(parts: impl Iterator<Item = u64>) -> u64 {
+    parts.fold(0, u64::saturating_add)
 }
 
 /// Used of `total` bytes, in percent, rounded down; 0 of nothing.
@@ -48,20 +17,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_said_from_75_and_from_85_percent_on() {
+    fn used_is_what_is_not_free_rounded_down() {
         let table = [
-            (0, 0, 0, Level::Fine),
-            (100, 100, 0, Level::Fine),
-            (1000, 251, 74, Level::Fine),
-            (1000, 250, 75, Level::Filling),
-            (1000, 151, 84, Level::Filling),
-            (1000, 150, 85, Level::NearlyFull),
-            (u64::MAX, 0, 100, Level::NearlyFull),
-            (10, 20, 0, Level::Fine),
+            (0, 0, 0),
+            (100, 100, 0),
+            (1000, 251, 74),
+            (1000, 250, 75),
+            (1000, 151, 84),
+            (1000, 150, 85),
+            (u64::MAX, 0, 100),
+            (10, 20, 0),
         ];
-        for (total, free, percent, level) in table {
+        for (total, free, percent) in table {
             assert_eq!(used_percent(total, free), percent, "{free} free of {total}");
-            assert_eq!(Level::of(percent), level);
         }
+        assert_eq!(sum([u64::MAX, 1, 2].into_iter()), u64::MAX);
+        assert_eq!(sum([1, 2].into_iter()), 3);
     }
 }

@@ -35,11 +35,14 @@ fn of_unit(unit: &Unit) -> Option<Finding> {
             "it does not answer; jobs on it wait",
             format!("start it; or, if it is gone for good: outband unit forget {name}"),
         ),
-        (UnitState::Pending, _) => found(
-            "unit-pending",
-            "it is not in the pool yet",
-            format!("outband unit approve {name}"),
+        (UnitState::Pending, _) if unit.approved => found(
+            "unit-unread",
+            "it is approved, and the station has not read its storage yet",
+            format!("wait; if it stays so, see its log, and outband unit show {name}"),
         ),
+        (UnitState::Pending, _) => {
+            found("unit-pending", "it waits for approval", format!("outband unit approve {name}"))
+        }
         _ if unit.quarantined_until.is_some() => found(
             "unit-quarantined",
             "it was lost too often, and gets nothing new for a while",

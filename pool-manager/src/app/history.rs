@@ -42,19 +42,43 @@ impl Station {
     pub(crate) fn note_load(&self, now: Instant) {
         self.history.note(now, || {
             let units = self.live.all();
-            let loads = units.values().filter_map(|unit| unit.load);
-            loads.fold(Load::default(), |sum, load| Load {
-                sessions: sum.sessions + load.sessions,
-                iops: sum.iops + load.iops,
-                bytes_per_second: sum.bytes_per_second + load.bytes_per_second,
-            })
+            units.values().filter_map(|unit| unit.load_at(now)).sum()
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
     use super::*;
+    use crate::app::Policy;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn loads_of_units_that_answer_add_up_whatever_they_say() {
+        let store = Arc::new(MemoryStore::default());
+        let station = Station::open(store, "main", Policy::Auto).await.unwrap();
+        let born = station.machine.now();
+        let most = Load { sessions: u32::MAX, iops: u64::MAX, bytes_per_second: u64::MAX };
+        for unit in [1, 2, 3] {
+            let unit = Uuid::from_u128(unit);
+            station.live.know(unit, born, false);
+            station.live.change(unit, |live| live.load = Some(most));
+        }
+        station.note_load(born);
+        // All but one fall silent; what they said last counts no more.
+        let later = born + Duration::from_secs(60);
+        let little = Load { sessions: 1, iops: 2, bytes_per_second: 3 };
+        station.live.change(Uuid::from_u128(1), |live| {
+            live.pulse.handle_heard(later);
+            live.load = Some(little);
+        });
+        station.note_load(later);
+        assert_eq!(station.history.samples(), [most, little]);
+    }
 
     #[test]
     fn an_hour_is_kept_and_no_sample_comes_early() {

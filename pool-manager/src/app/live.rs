@@ -23,6 +23,13 @@ pub struct LiveUnit {
     pub told: Option<Health>,
 }
 
+impl LiveUnit {
+    /// What it said of itself last, while it answers.
+    pub fn load_at(&self, now: Instant) -> Option<Load> {
+        self.load.filter(|_| self.pulse.health(now) == Health::Up)
+    }
+}
+
 impl Live {
     fn units(&self) -> MutexGuard<'_, BTreeMap<Uuid, LiveUnit>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

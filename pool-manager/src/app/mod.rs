@@ -25,7 +25,7 @@ mod volumes;
 use std::time::Instant;
 
 use outband_control::machine::{Os, SharedMachine};
-use outband_pool_api::{Event, Problem};
+use outband_pool_api::{Event, Fullness, Problem};
 
 pub use access::{Action, Caller, allows};
 pub use events::Events;
@@ -33,7 +33,6 @@ pub use history::{History, KEPT};
 pub use live::{Live, LiveUnit};
 pub use units::{Heard, Policy};
 
-use crate::capacity::Level;
 use crate::quarantine::Rules;
 use crate::records::{UNITS, UnitRecord, load_all};
 use crate::store::{Shared, StoreError};
@@ -53,7 +52,7 @@ pub struct Station {
     /// When a unit that keeps falling over gets nothing new.
     pub quarantine: Rules,
     /// What was last told of how full the pool is.
-    fullness: tokio::sync::Mutex<Level>,
+    fullness: tokio::sync::Mutex<Fullness>,
 }
 
 impl Station {

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outband_pool_api::{
-    Duty, Placement, PoolStatus, Problem, Size, Unit, UnitCounts, UnitState, VolumeState,
+    Duty, Fullness, Placement, PoolStatus, Problem, Size, Unit, UnitCounts, UnitState, VolumeState,
 };
 
 use super::{Action, Caller, Station, space, view};
 use crate::allocate::{self, UnitSpace};
-use crate::capacity::{self, Level};
+use crate::capacity::{sum, used_percent};
 use crate::records::{UNITS, UnitRecord, VOLUMES, VolumeRecord, load_all};
 
 impl Station {
     /// Tells when the pool has become fuller, or has room again.
     pub async fn judge_capacity(&self) -> Result<(), Problem> {
-        let level = Level::of(self.pool_status(&Caller::ADMIN).await?.used_percent);
+        let level = Fullness::of(self.pool_status(&Caller::ADMIN).await?.used_percent);
         let before = std::mem::replace(&mut *self.fullness.lock().await, level);
         if before != level {
             self.events.add("pool-capacity", &self.pool, level.to_string());
@@ -47,15 +47,15 @@ impl Station {
         let granted = volumes.iter().filter(|volume| volume.state == VolumeState::Granted);
         let all = shown.units();
         let joined = || all.iter().filter(|unit| unit.state == UnitState::Joined);
-        let total = joined().map(|unit| unit.total.0).sum();
-        let used_percent = capacity::used_percent(total, joined().map(|unit| unit.free.0).sum());
+        let total = sum(joined().map(|unit| unit.total.0));
+        let used_percent = used_percent(total, sum(joined().map(|unit| unit.free.0)));
         Ok(PoolStatus {
             name: self.pool.clone(),
             total: Size(total),
             used_percent,
             warnings: warnings(used_percent, &all),
-            granted: Size(granted.map(|volume| volume.size.0).sum()),
-            free: Size(usable.iter().map(|unit| unit.free).sum()),
+            granted: Size(sum(granted.map(|volume| volume.size.0))),
+            free: Size(sum(usable.iter().map(|unit| unit.free))),
             largest: Size(allocate::largest(&usable, &any)),
             units: counts(&shown),
             volumes: view::count(volumes.len()),
@@ -66,8 +66,8 @@ impl Station {
 
 /// What the administrator should do something about.
 fn warnings(used_percent: u8, units: &[Unit]) -> Vec<String> {
-    let level = Level::of(used_percent);
-    let full = (level != Level::Fine).then(|| level.to_string());
+    let level = Fullness::of(used_percent);
+    let full = (level != Fullness::Fine).then(|| level.to_string());
     let unit = |unit: &Unit| match (unit.state, unit.duty, unit.quarantined_until) {
         (_, Duty::Maintenance, _) => None,
         (UnitState::Down, ..) => Some(format!("{} does not answer", unit.name)),

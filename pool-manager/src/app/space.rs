@@ -7,6 +7,7 @@ use outband_pool_api::Duty;
 
 use crate::allocate::{IdleVolume, Pool, Unfit, UnitSpace};
 use crate::app::LiveUnit;
+use crate::capacity::sum;
 use crate::health::Health;
 use crate::reconcile::find;
 use crate::records::{Stored, UnitRecord, VolumeRecord, Wish};
@@ -45,7 +46,7 @@ fn unit_space(
     let view = seen.unwrap_or(&none);
     let here = || volumes.iter().map(|volume| &volume.record).filter(|v| v.unit == unit.id);
     let claimed = |volatile: bool| -> u64 {
-        here().filter(|volume| volume.volatile == volatile).map(|v| unreported(v, view)).sum()
+        sum(here().filter(|volume| volume.volatile == volatile).map(|v| unreported(v, view)))
     };
     let held = |volume: &&VolumeRecord| {
         volume.holder.as_ref().is_some_and(|holder| holder.host == host)
@@ -82,7 +83,7 @@ fn unfit(unit: &UnitRecord, health: Health, seconds: u64) -> Option<Unfit> {
 
 pub(super) fn free(view: &UnitView, volatile: bool) -> u64 {
     let devices = view.devices.iter();
-    devices.filter(|device| device.volatile == volatile && device.healthy).map(|d| d.free).sum()
+    sum(devices.filter(|device| device.volatile == volatile && device.healthy).map(|d| d.free))
 }
 
 /// Space that a record claims and the unit still counts as free.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::volumes::is_reported;
 use super::{Action, Caller, LiveUnit, Station};
+use crate::capacity::sum;
 use crate::health::Health;
 use crate::records::{
     HOSTS, HostRecord, JobRecord, Stored, Task, UNITS, UnitRecord, VOLUMES, VolumeRecord, Wish,
@@ -214,17 +215,17 @@ impl Shown {
         let lasting = || devices.iter().filter(|device| !device.volatile);
         let heard = live.and_then(|live| live.pulse.heard_ago(self.now));
         let state = self.unit_state(record);
-        let answers = matches!(state, UnitState::Pending | UnitState::Joined);
         Unit {
             id: record.id,
             name: record.name.clone(),
             state,
+            approved: record.approved,
             portals: record.portals.iter().map(ToString::to_string).collect(),
             api: record.api.to_string(),
             version: record.version.clone(),
             incarnation: record.incarnation,
-            total: Size(lasting().map(|device| device.total).sum()),
-            free: Size(lasting().map(|device| device.free).sum()),
+            total: Size(sum(lasting().map(|device| device.total))),
+            free: Size(sum(lasting().map(|device| device.free))),
             volumes: view.map_or(0, |view| count(view.volumes.len())),
             duty: record.duty,
             labels: record.labels.clone(),
@@ -232,7 +233,7 @@ impl Shown {
             must_leave: self.must_leave(record),
             revision: self.revision(&unit_key(record.id)),
             devices: devices.iter().map(device).collect(),
-            load: live.and_then(|live| live.load).filter(|_| answers),
+            load: live.and_then(|live| live.load_at(self.now)),
             heard_seconds_ago: heard.map(|heard| heard.as_secs()),
         }
     }

@@ -209,7 +209,7 @@ fn unit_row(unit: Unit, volumes: &[Volume]) -> UnitRow {
             UnitState::Down => "bad",
             UnitState::Left => "",
         },
-        waits: unit.state == UnitState::Pending,
+        waits: !unit.approved,
         portals: unit.portals.join(", "),
         heard: unit.heard_seconds_ago.map_or_else(|| "not yet".to_owned(), heard),
         load: unit.load.map_or_else(|| "unknown".to_owned(), load),

@@ -51,8 +51,8 @@ pub(in crate::console) async fn overview(
     let volumes = at.station.volumes(who).await?;
     let jobs = at.station.jobs(who).await?;
     let running = jobs.iter().filter(|job| job.state == JobState::Running);
-    let verdict = Verdict::of(&units, &volumes);
-    let loads: Vec<Load> = units.iter().filter_map(|unit| unit.load).collect();
+    let verdict = Verdict::of(&status, &units, &volumes);
+    let load: Load = units.iter().filter_map(|unit| unit.load).sum();
     let granted_permille = (u128::from(status.granted.0) * 1000)
         .checked_div(u128::from(status.total.0))
         .map_or(0, |part| u64::try_from(part).unwrap_or(u64::MAX));
@@ -65,9 +65,9 @@ pub(in crate::console) async fn overview(
         },
         attention: verdict.needs.iter().map(need_row).collect(),
         sentence: verdict.sentence,
-        sessions: loads.iter().map(|load| load.sessions).sum(),
-        iops: grouped(loads.iter().map(|load| load.iops).sum()),
-        rate: Size(loads.iter().map(|load| load.bytes_per_second).sum()),
+        sessions: load.sessions,
+        iops: grouped(load.iops),
+        rate: Size(load.bytes_per_second),
         granted_permille,
         granted_percent: granted_permille / 10,
         plots: [
@@ -85,6 +85,7 @@ fn need_row(need: &Need) -> NeedRow {
     let (path, kind) = match need.about {
         Subject::Unit => ("/units".to_owned(), "Unit"),
         Subject::Volume => (volume_path(&need.name), "Volume"),
+        Subject::Pool => ("/units".to_owned(), "Pool"),
     };
     NeedRow { path, what: format!("{kind} {} {}", need.name, need.what) }
 }
