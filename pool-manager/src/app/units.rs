@@ -65,6 +65,9 @@ impl Station {
             self.live.know(heard.id, now, false);
             self.live.change(heard.id, |unit| unit.pulse.handle_heard(now));
             self.tell_start(&record, fresh, before.as_ref());
+            if before.is_some_and(|before| is_news(&before, &record)) {
+                self.tell_quarantine(&record.name);
+            }
             return Ok(record.approved);
         }
         Err(StoreError::Contended)
@@ -262,9 +265,9 @@ impl Station {
 
     /// Tells what silence has changed since the last call.
     pub async fn judge_health(&self, now: Instant) -> Result<(), StoreError> {
-        for unit in load_all::<UnitRecord>(&self.store, UNITS).await? {
-            let mut news = None;
-            self.live.change(unit.record.id, |live| {
+        for Stored { record: unit, .. } in load_all::<UnitRecord>(&self.store, UNITS).await? {
+            let (mut news, mut back) = (None, false);
+            self.live.change(unit.id, |live| {
                 let health = live.pulse.health(now);
                 let before = live.told.replace(health);
                 let was_up = matches!(before, None | Some(Health::Up));
@@ -273,7 +276,12 @@ impl Station {
                     (false, Health::Up) if was_up => None,
                     (false, health) => Some(health),
                 };
+                // A station that has just started takes a unit for up before it has heard it.
+                back = health == Health::Up && live.pulse.heard_ago(now).is_some();
             });
+            if back && unit.lost {
+                self.count_leave(&unit, Health::Up).await?;
+            }
             let Some(health) = news else {
                 continue;
             };
@@ -283,34 +291,44 @@ impl Station {
                 Health::Suspect => ("unit-suspect", "three ALIVE missed"),
                 Health::Down => ("unit-down", "ten ALIVE missed"),
             };
-            self.events.add(kind, &unit.record.name, text);
-            self.count_leave(&unit.record, health).await?;
+            self.events.add(kind, &unit.name, text);
+            if health == Health::Down {
+                self.count_leave(&unit, health).await?;
+            }
         }
         Ok(())
     }
 
     /// Remembers that a unit is lost, and that it is back.
     async fn count_leave(&self, unit: &UnitRecord, health: Health) -> Result<(), StoreError> {
-        let mut until = None;
+        let mut quarantined = false;
         update::<UnitRecord>(&self.store, &unit_key(unit.id), |unit| {
             let changed = match health {
                 Health::Down => self.lost(unit),
                 Health::Up => UnitRecord { lost: false, ..unit.clone() },
                 Health::Suspect | Health::Left => return false,
             };
-            until = changed.quarantined_until.filter(|_| unit.quarantined_until.is_none());
+            quarantined = is_news(unit, &changed);
             let news = changed != *unit;
             *unit = changed;
             news
         })
         .await?;
-        if until.is_some() {
-            let text =
-                "lost too often: it gets nothing new for a while; outband unit resume ends that";
-            self.events.add("unit-quarantined", &unit.name, text);
+        if quarantined {
+            self.tell_quarantine(&unit.name);
         }
         Ok(())
     }
+
+    fn tell_quarantine(&self, unit: &str) {
+        let text = "lost too often: it gets nothing new for a while; outband unit resume ends that";
+        self.events.add("unit-quarantined", unit, text);
+    }
+}
+
+/// Whether a quarantine has begun, or begun once more.
+fn is_news(before: &UnitRecord, now: &UnitRecord) -> bool {
+    now.quarantined_until.is_some() && now.quarantined_until != before.quarantined_until
 }
 
 fn changed(unit: &UnitRecord, ask: &UnitChange) -> UnitRecord {
@@ -350,3 +368,6 @@ pub(super) fn name(units: &[Stored<UnitRecord>], id: Uuid) -> &str {
 fn count(number: usize, of: &str) -> String {
     format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests;
