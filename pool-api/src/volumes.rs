@@ -69,6 +69,7 @@ pub struct Placed {
     pub existing: Option<String>,
     /// Why this one, or why none.
     pub why: String,
+    /// For who may see units; empty for a host.
     pub units: Vec<Considered>,
 }
 

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use outband_pool_api::{
-    Client, Duty, Error, JobState, Size, UnitChange, UnitState, VolumeRequest, VolumeState, Wait,
+    Client, Duty, Error, HostChange, JobState, Size, UnitChange, UnitState, VolumeRequest,
+    VolumeState, Wait,
 };
 use outband_pool_manager::backup::Backup;
 use outband_protocol::announce::Message;
@@ -80,6 +81,28 @@ async fn nothing_new_comes_to_a_unit_with_another_duty_and_its_volumes_stay_in_u
     alive([&mut first, &mut second]).await;
     give(&a, "new", 10).await;
     assert_eq!(a.volume("new").await.unwrap().unit_name, "unit-1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_asks_where_it_would_be_placed_and_learns_nothing_of_other_units() {
+    let (world, mut first, mut second) = two_units().await;
+    let (_, a) = world.host("a").await;
+    let admin = world.admin();
+    alive([&mut first, &mut second]).await;
+    let placed = a.place(&ask(10)).await.unwrap();
+    assert!(placed.unit.is_some() && placed.units.is_empty(), "{placed:?}");
+    let for_a = |ask: VolumeRequest| VolumeRequest { host: Some("a".into()), ..ask };
+    assert_eq!(admin.place(&for_a(ask(10))).await.unwrap().units.len(), 2);
+    // What create would refuse is refused here.
+    give(&a, "data", 10).await;
+    assert_eq!(kind(a.place(&ask_named("data", 10)).await), "name-taken");
+    assert_eq!(kind(a.place(&ask_named("a b", 10)).await), "bad-request");
+    assert_eq!(kind(a.place(&VolumeRequest { size: Size(1), ..ask(1) }).await), "bad-request");
+    let elsewhere = VolumeRequest { pool: Some("other".into()), ..ask(10) };
+    assert_eq!(kind(a.place(&elsewhere).await), "conflict");
+    let quota = HostChange { quota: Some(Size(15 * MIB)) };
+    admin.change_host("a", &quota).await.unwrap();
+    assert_eq!(kind(a.place(&ask(10)).await), "quota-exceeded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

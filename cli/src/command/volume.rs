@@ -287,6 +287,10 @@ fn considered(placed: &Placed) -> String {
         (Some(unit), None) => format!("on {unit}: {}", placed.why),
         (None, _) => format!("nowhere: {}", placed.why),
     };
+    if placed.units.is_empty() {
+        // A host is told of no other units.
+        return head;
+    }
     format!("{head}\n\n{}", table(&["unit", "free", "fits", "why"], &["free"], rows))
 }
 

@@ -6,40 +6,59 @@ use std::collections::BTreeSet;
 use outband_pool_api::{Considered, Placed, Problem, Size, VolumeRequest};
 use uuid::Uuid;
 
-use super::{Caller, Station, space, units};
+use super::hosts::{may_have_more, within_quota};
+use super::request::size_of;
+use super::{Action, Caller, Station, space, units};
 use crate::allocate::{self, Chosen, Pool, choose, explain};
 use crate::problems;
 use crate::records::{Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, load_all};
 
 impl Station {
-    /// Where a volume would be placed now, and why not elsewhere. Nothing is set aside by that.
+    /// Where a volume would be placed now, and why not elsewhere. Nothing is set aside by that; what
+    /// would be refused is. Of other units only who may see them is told.
     pub async fn explain_placement(
         &self,
         who: &Caller,
         ask: &VolumeRequest,
     ) -> Result<Placed, Problem> {
-        let host = who.host_asked_for(ask.host.as_deref())?;
-        self.registered(&host).await?;
+        let host = self.well_asked(who, ask)?;
+        let host = self.registered(&host).await?;
+        may_have_more(&host)?;
         let all = load_all::<UnitRecord>(&self.store, UNITS).await?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
+        if let Some(name) = &ask.name {
+            self.must_be_new(name, &volumes)?;
+        }
         let request = request(ask, &all, &own(who, &volumes))?;
-        let pool = space::pool(&all, &volumes, &self.live, &host, self.times());
-        let considered = explain(&pool, &request);
-        let units = considered.into_iter().zip(&pool.units).map(|(verdict, unit)| Considered {
-            unit: unit.name.clone(),
-            free: Size(if ask.volatile { unit.free_volatile } else { unit.free }),
-            fits: verdict.rejection.is_none(),
-            why: verdict.rejection.map_or_else(|| "fits".to_owned(), |no| no.to_string()),
-        });
-        let placed = |unit, existing, why| Placed { unit, existing, why, units: units.collect() };
-        Ok(match choose(&pool, &request) {
-            Ok(Chosen::New { unit, why, .. }) => placed(name(&pool, unit), None, why),
-            Ok(Chosen::Existing { unit, volume, why }) => {
+        let pool = space::pool(&all, &volumes, &self.live, &host.name, self.times());
+        let units = match who.may(Action::SeeUnits) {
+            true => considered(&pool, &request, ask.volatile),
+            false => Vec::new(),
+        };
+        let placed = |unit, existing, why| Placed { unit, existing, why, units };
+        let chosen = match choose(&pool, &request) {
+            Ok(chosen) => chosen,
+            Err(why) => return Ok(placed(None, None, why.to_string())),
+        };
+        within_quota(&host, &volumes, None, size_of(&chosen))?;
+        Ok(match chosen {
+            Chosen::New { unit, why, .. } => placed(name(&pool, unit), None, why),
+            Chosen::Existing { unit, volume, why } => {
                 placed(name(&pool, unit), Some(volume.name), why)
             }
-            Err(why) => placed(None, None, why.to_string()),
         })
     }
+}
+
+fn considered(pool: &Pool, request: &allocate::Request, volatile: bool) -> Vec<Considered> {
+    let judged = explain(pool, request).into_iter().zip(&pool.units);
+    let row = |(verdict, unit): (allocate::Verdict, &allocate::UnitSpace)| Considered {
+        unit: unit.name.clone(),
+        free: Size(if volatile { unit.free_volatile } else { unit.free }),
+        fits: verdict.rejection.is_none(),
+        why: verdict.rejection.map_or_else(|| "fits".to_owned(), |no| no.to_string()),
+    };
+    judged.map(row).collect()
 }
 
 fn name(pool: &Pool, unit: Uuid) -> Option<String> {

@@ -26,14 +26,7 @@ impl Station {
         ask: VolumeRequest,
         key: Option<&str>,
     ) -> Result<Uuid, Problem> {
-        let host = who.host_asked_for(ask.host.as_deref())?;
-        if ask.pool.as_ref().is_some_and(|pool| *pool != self.pool) {
-            return Err(problems::conflict(format!("this station keeps the pool {}", self.pool)));
-        }
-        if let Some(name) = &ask.name {
-            names::check("volume", name)?;
-        }
-        possible(ask.size)?;
+        let host = self.well_asked(who, &ask)?;
         let asked = key.map(|key| jobs::Asked::new(who, key, &ask)).transpose()?;
         let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
@@ -47,6 +40,19 @@ impl Station {
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// What can be said of a request before anything is looked up; answers for whom it is.
+    pub(super) fn well_asked(&self, who: &Caller, ask: &VolumeRequest) -> Result<String, Problem> {
+        let host = who.host_asked_for(ask.host.as_deref())?;
+        if ask.pool.as_ref().is_some_and(|pool| *pool != self.pool) {
+            return Err(problems::conflict(format!("this station keeps the pool {}", self.pool)));
+        }
+        if let Some(name) = &ask.name {
+            names::check("volume", name)?;
+        }
+        possible(ask.size)?;
+        Ok(host)
     }
 
     async fn asked_before(&self, asked: &jobs::Asked) -> Result<Option<Uuid>, Problem> {
@@ -106,15 +112,15 @@ impl Station {
         let request = place::request(ask, &units, &place::own(who, &volumes))?;
         let pool = space::pool(&units, &volumes, &self.live, &host.name, self.times());
         let chosen = choose(&pool, &request).map_err(|why| problems::no_place(&why, ask.size.0))?;
-        let size = match &chosen {
-            Chosen::Existing { volume, .. } => volume.size,
-            Chosen::New { size, .. } => *size,
-        };
-        within_quota(host, &volumes, None, size)?;
+        within_quota(host, &volumes, None, size_of(&chosen))?;
         Ok(self.record_of(ask, host, &units, chosen))
     }
 
-    fn must_be_new(&self, name: &str, volumes: &[Stored<VolumeRecord>]) -> Result<(), Problem> {
+    pub(super) fn must_be_new(
+        &self,
+        name: &str,
+        volumes: &[Stored<VolumeRecord>],
+    ) -> Result<(), Problem> {
         let live = self.live.all();
         let mut views = live.values().filter_map(|unit| unit.view.as_ref());
         let taken = volumes.iter().any(|volume| volume.record.name == name)
@@ -166,6 +172,13 @@ impl Station {
             }
             None => (new, why),
         }
+    }
+}
+
+pub(super) fn size_of(chosen: &Chosen) -> u64 {
+    match chosen {
+        Chosen::Existing { volume, .. } => volume.size,
+        Chosen::New { size, .. } => *size,
     }
 }
 
