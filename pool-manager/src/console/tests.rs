@@ -6,7 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use outband_control::machine::{Machine, Os};
-use outband_pool_api::{HostRequest, Scope, Secret, TokenRequest};
+use outband_pool_api::{HostRequest, Load, Scope, Secret, TokenRequest};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -197,6 +197,29 @@ async fn pages_are_small_and_let_nothing_foreign_in() {
         weight += page.text.len();
     }
     assert!(weight < 60_000, "{weight} bytes over all pages");
+}
+
+#[tokio::test]
+async fn approval_is_offered_until_a_unit_has_it() {
+    let mut browser = Browser::logged_in().await;
+    let id = browser.unit("one").await;
+    assert!(browser.get("/units").await.text.contains("Approve one"));
+    browser.send(&format!("/units/{id}/approve"), "").await;
+    let page = browser.get("/units").await.text;
+    assert!(page.contains("pending") && !page.contains("Approve one"), "{page}");
+}
+
+#[tokio::test]
+async fn whatever_units_say_of_their_load_there_is_an_overview() {
+    let mut browser = Browser::logged_in().await;
+    let most = Load { sessions: u32::MAX, iops: u64::MAX, bytes_per_second: u64::MAX };
+    for name in ["one", "two"] {
+        let id = browser.unit(name).await;
+        browser.station.live.change(id, |unit| unit.load = Some(most));
+    }
+    let page = browser.get("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains(&u32::MAX.to_string()), "{}", page.text);
 }
 
 #[tokio::test]

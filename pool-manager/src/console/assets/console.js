@@ -1,5 +1,5 @@
 // Brings the parts of a page that are marked data-live up to date when the station says that
-// something has changed. Everything works without it; forms are never touched.
+// something has changed. Everything works without it; a part with a form in use is left alone.
 "use strict";
 (() => {
   const parts = () => document.querySelectorAll("[data-live]");
@@ -17,6 +17,7 @@
       if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts()) {
+        if (part.querySelector("form:focus-within")) continue;
         const next = fresh.getElementById(part.id);
         if (next && next.innerHTML !== part.innerHTML) {
           part.replaceChildren(...next.childNodes);
@@ -29,11 +30,18 @@
       if (again && !document.hidden) { again = false; refresh(); }
     }
   };
-  const source = new EventSource("/live");
-  source.addEventListener("changed", refresh);
-  source.addEventListener("open", () => { if (state) state.textContent = "live"; });
-  source.addEventListener("error", () => {
-    if (state) state.textContent = "the station does not answer";
-  });
+  const follow = () => {
+    const source = new EventSource("/live");
+    source.addEventListener("changed", refresh);
+    source.addEventListener("open", () => { if (state) state.textContent = "live"; });
+    source.addEventListener("error", () => {
+      if (state) state.textContent = "the station does not answer";
+      if (source.readyState !== EventSource.CLOSED) return;
+      // It answered, and not with news: of a station that was restarted this leads to the login.
+      refresh();
+      setTimeout(follow, 5000);
+    });
+  };
+  follow();
   document.addEventListener("visibilitychange", () => { if (!document.hidden && again) { again = false; refresh(); } });
 })();
