@@ -1,6 +1,6 @@
 //! The station's choice of a unit, in small and large pools.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -42,19 +42,7 @@ fn allocate(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("allocate/{name}"));
         for units in [3, 100, 1000] {
             let pool = pool(units);
-            let request = Request {
-                size: 3 << 29,
-                block_size: None,
-                placement,
-                pinned: None,
-                volatile: false,
-                allow_sanitize: false,
-                reuse,
-                labels: BTreeMap::new(),
-                near: BTreeSet::new(),
-                apart: BTreeSet::new(),
-                domain: None,
-            };
+            let request = Request { placement, reuse, ..Request::anywhere(3 << 29) };
             let id = BenchmarkId::new("units", units);
             group.bench_with_input(id, &pool, |bencher, pool| {
                 bencher.iter(|| choose(black_box(pool), &request));

@@ -77,21 +77,15 @@ impl Config {
     /// How this host proves its name.
     #[must_use]
     pub fn chap(mut self, user: impl Into<String>, secret: impl Into<Vec<u8>>) -> Self {
-        let mutual = self.chap.take().and_then(|credentials| credentials.mutual);
-        let secret = Secret::new(secret.into());
-        self.chap = Some(Credentials { user: user.into(), secret, mutual });
+        let ours = credentials(&mut self.chap);
+        (ours.user, ours.secret) = (user.into(), Secret::new(secret.into()));
         self
     }
 
     /// How the target must prove itself; goes with [`chap`](Self::chap).
     #[must_use]
     pub fn mutual_chap(mut self, user: impl Into<String>, secret: impl Into<Vec<u8>>) -> Self {
-        let credentials = self.chap.get_or_insert_with(|| Credentials {
-            user: String::new(),
-            secret: Secret::new(Vec::new()),
-            mutual: None,
-        });
-        credentials.mutual = Some((user.into(), Secret::new(secret.into())));
+        credentials(&mut self.chap).mutual = Some((user.into(), Secret::new(secret.into())));
         self
     }
 
@@ -194,6 +188,15 @@ pub(crate) fn random_names() -> Result<(Isid, u64), Error> {
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes)
         .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))
+}
+
+/// What is known so far of how both sides prove themselves; an empty secret is refused later.
+pub(crate) fn credentials(chap: &mut Option<Credentials>) -> &mut Credentials {
+    chap.get_or_insert_with(|| Credentials {
+        user: String::new(),
+        secret: Secret::new(Vec::new()),
+        mutual: None,
+    })
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, with the port of iSCSI where none is given.

@@ -49,21 +49,16 @@ impl Discovery {
     /// How this host proves its name.
     #[must_use]
     pub fn chap(mut self, user: impl Into<String>, secret: impl Into<Vec<u8>>) -> Self {
-        let mutual = self.chap.take().and_then(|credentials| credentials.mutual);
-        let secret = Secret::new(secret.into());
-        self.chap = Some(Credentials { user: user.into(), secret, mutual });
+        let ours = config::credentials(&mut self.chap);
+        (ours.user, ours.secret) = (user.into(), Secret::new(secret.into()));
         self
     }
 
     /// As [`Config::mutual_chap`](crate::Config::mutual_chap).
     #[must_use]
     pub fn mutual_chap(mut self, user: impl Into<String>, secret: impl Into<Vec<u8>>) -> Self {
-        let credentials = self.chap.get_or_insert_with(|| Credentials {
-            user: String::new(),
-            secret: Secret::new(Vec::new()),
-            mutual: None,
-        });
-        credentials.mutual = Some((user.into(), Secret::new(secret.into())));
+        config::credentials(&mut self.chap).mutual =
+            Some((user.into(), Secret::new(secret.into())));
         self
     }
 

@@ -101,6 +101,26 @@ pub struct Request {
     pub domain: Option<String>,
 }
 
+impl Request {
+    /// For `size` bytes, wherever there is room.
+    #[must_use]
+    pub fn anywhere(size: u64) -> Self {
+        Self {
+            size,
+            block_size: None,
+            placement: Placement::MostFree,
+            pinned: None,
+            volatile: false,
+            allow_sanitize: false,
+            reuse: true,
+            labels: BTreeMap::new(),
+            near: BTreeSet::new(),
+            apart: BTreeSet::new(),
+            domain: None,
+        }
+    }
+}
+
 /// Why a unit is not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::iter;
+use std::path::{Path, PathBuf};
 
 use outband_control::machine::{Machine, Os};
 use outband_pool_api::JobState;
@@ -115,8 +116,9 @@ impl Backup {
         random::digest(&String::from_utf8_lossy(&encode(&all)))
     }
 
-    /// Puts it into the state directory, whole or not at all. Volumes are marked: of each, the station
-    /// first takes over what its unit reports by now. Jobs that ran have ended.
+    /// Puts it into the state directory; its store whole or not at all, and one that was cut short is
+    /// run again. Volumes are marked: of each, the station first takes over what its unit reports by
+    /// now. Jobs that ran have ended.
     pub async fn restore(self, state_dir: &Path, replace: bool) -> Result<Restored, BackupError> {
         let state = StateDir::open(state_dir).map_err(BackupError::State)?;
         let (store, fresh) = (state.path(STORE_FILE), state.path("station.redb.restoring"));
@@ -137,13 +139,20 @@ impl Backup {
             }
         }
         if store.exists() {
-            let aside = state.path("station.redb.before-restore");
-            fs::rename(&store, aside).map_err(BackupError::State)?;
+            fs::rename(&store, aside(&state)).map_err(BackupError::State)?;
         }
         fs::rename(&fresh, &store).map_err(BackupError::State)?;
         File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(BackupError::State)?;
         Ok(restored)
     }
+}
+
+/// Where the store that was there goes: never in the place of one that was put aside before.
+fn aside(state: &StateDir) -> PathBuf {
+    let first = state.path("station.redb.before-restore");
+    let more = (2_u32..).map(|number| state.path(&format!("station.redb.before-restore.{number}")));
+    let mut names = iter::once(first).chain(more);
+    names.find(|path| !path.exists()).expect("there are more numbers than files")
 }
 
 /// Of a restore that was cut short.
@@ -244,8 +253,11 @@ mod tests {
         let under_it = backup.clone().restore(&state, true).await;
         assert!(matches!(under_it, Err(BackupError::Runs)));
         drop(running);
+        backup.clone().restore(&state, true).await.unwrap();
         backup.restore(&state, true).await.unwrap();
-        assert!(state.join("station.redb.before-restore").exists());
+        for aside in ["station.redb.before-restore", "station.redb.before-restore.2"] {
+            assert!(state.join(aside).exists(), "{aside}");
+        }
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ async fn a_host_asks_and_all_three_hold_the_same_assignment() {
     assert_eq!(volume.state, VolumeState::Granted);
     assert_eq!((volume.size, volume.epoch), (Size(10 * MIB), 1));
     let connection = volume.connection.clone().unwrap();
-    assert_eq!(connection.portals, ["127.0.0.1:3260"]);
+    assert_eq!(connection.portals, ["192.0.2.7:3260"]);
     assert_eq!(connection.target, format!("iqn.2026-11.local.outband:main:{}", volume.name));
     assert_eq!((connection.start_lba, connection.end_lba), (0, 10 * MIB / 512 - 1));
     assert_eq!(connection.chap, host.chap);

@@ -180,7 +180,7 @@ async fn join(world: &World, directory: &Path, shelf: &Arc<Shelf>, token: &str) 
         token: JoinToken::new(token),
         api_listen: "127.0.0.1:0".parse().unwrap(),
         api_advertise: None,
-        portals: vec!["127.0.0.1:3260".parse().unwrap()],
+        portals: vec!["192.0.2.7:3260".parse().unwrap()],
         interfaces: Vec::new(),
         version: "0.1.0".into(),
     };

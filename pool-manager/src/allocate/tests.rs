@@ -30,20 +30,7 @@ fn idle(number: u128, size: u64) -> IdleVolume {
 }
 
 fn request(size: u64) -> Request {
-    let placement = Placement::MostFree;
-    Request {
-        size,
-        block_size: None,
-        placement,
-        pinned: None,
-        volatile: false,
-        allow_sanitize: false,
-        reuse: true,
-        labels: BTreeMap::new(),
-        near: BTreeSet::new(),
-        apart: BTreeSet::new(),
-        domain: None,
-    }
+    Request::anywhere(size)
 }
 
 fn unit_of(chosen: &Chosen) -> Uuid {

@@ -72,7 +72,7 @@ impl Events {
 
     fn first_after(&self, number: u64) -> Option<Event> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.events.iter().find(|event| event.number > number).cloned()
+        kept.after(number).next().cloned()
     }
 
     /// Number of the newest event; 0 before the first.
@@ -82,7 +82,15 @@ impl Events {
 
     pub fn after(&self, number: u64) -> Vec<Event> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.events.iter().filter(|event| event.number > number).cloned().collect()
+        kept.after(number).cloned().collect()
+    }
+}
+
+impl Kept {
+    /// A number that is not given yet is of an earlier start of the station: nothing has been seen.
+    fn after(&self, number: u64) -> impl Iterator<Item = &Event> {
+        let number = if number > self.last { 0 } else { number };
+        self.events.iter().filter(move |event| event.number > number)
     }
 }
 
@@ -118,5 +126,7 @@ mod tests {
         let kept = events.after(0);
         assert_eq!((kept.len(), kept[0].number), (KEPT, 6));
         assert_eq!(events.after(1004).len(), 1);
+        assert_eq!(events.after(1005).len(), 0);
+        assert_eq!(events.after(5000), kept, "seen before the station was started anew");
     }
 }

@@ -1,9 +1,7 @@
 //! The pool as a whole.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use outband_pool_api::{
-    Duty, Fullness, Placement, PoolStatus, Problem, Size, Unit, UnitCounts, UnitState, VolumeState,
+    Duty, Fullness, PoolStatus, Problem, Size, Unit, UnitCounts, UnitState, VolumeState,
 };
 
 use super::{Action, Caller, Station, space, view};
@@ -29,19 +27,7 @@ impl Station {
         let pool = space::pool(&units, &volumes, &self.live, "", self.times());
         let usable: Vec<&UnitSpace> =
             pool.units.iter().filter(|unit| unit.unfit.is_none()).collect();
-        let any = allocate::Request {
-            size: 1,
-            block_size: None,
-            placement: Placement::MostFree,
-            pinned: None,
-            volatile: false,
-            allow_sanitize: false,
-            reuse: true,
-            labels: BTreeMap::new(),
-            near: BTreeSet::new(),
-            apart: BTreeSet::new(),
-            domain: None,
-        };
+        let any = allocate::Request::anywhere(1);
         let shown = view::Shown::load(self).await?;
         let volumes = shown.volumes(who);
         let granted = volumes.iter().filter(|volume| volume.state == VolumeState::Granted);

@@ -3,7 +3,7 @@
 use outband_pool_api::Connection;
 use time::OffsetDateTime;
 
-/// `2026-11-21 13:05:09`, UTC, of seconds since 1970.
+/// `2026-11-21 13:05:09 UTC`, of seconds since 1970.
 pub(super) fn time(seconds: u64) -> String {
     let at =
         i64::try_from(seconds).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
@@ -11,7 +11,7 @@ pub(super) fn time(seconds: u64) -> String {
         return format!("{seconds} s after 1970");
     };
     let (hour, minute, second) = at.to_hms();
-    format!("{} {hour:02}:{minute:02}:{second:02}", at.date())
+    format!("{} {hour:02}:{minute:02}:{second:02} UTC", at.date())
 }
 
 /// `1,234,567`.
@@ -102,7 +102,7 @@ mod tests {
             (4_107_542_400, "2100-03-01 00:00:00"),
         ];
         for (seconds, shown) in table {
-            assert_eq!(time(seconds), shown);
+            assert_eq!(time(seconds), format!("{shown} UTC"));
         }
         assert_eq!(time(u64::MAX), "18446744073709551615 s after 1970");
     }

@@ -290,7 +290,7 @@ impl Announcer {
                 api: "127.0.0.1:1".parse().unwrap(),
                 name: self.name.clone(),
                 version: "0.1.0".into(),
-                portals: vec!["127.0.0.1:3260".parse().unwrap()],
+                portals: vec!["192.0.2.7:3260".parse().unwrap()],
                 interfaces: Vec::new(),
             };
             self.say(Message::Startup(startup)).await;

@@ -78,7 +78,7 @@ impl World {
         let heard = Heard {
             id: UNIT,
             name: "unit".into(),
-            portals: vec!["127.0.0.1:3260".parse().unwrap()],
+            portals: vec!["192.0.2.7:3260".parse().unwrap()],
             api: "127.0.0.1:1".parse().unwrap(),
             fingerprint: [7; 32],
             version: "0".into(),
