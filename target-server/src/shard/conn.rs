@@ -1,7 +1,7 @@
 //! The hallway: one logged-in connection. Every hop of a request starts and ends here: socket to
 //! protocol, protocol to SCSI, SCSI to the store, and back.
 //!
-//! Read it in the order of a WRITE: `on_recv`, `on_command`, `on_write_data`, `on_write_ready`,
+//! Read it in the order of a WRITE: `on_bytes`, `on_command`, `on_write_data`, `on_write_ready`,
 //! `on_disk`, `flush`, `on_body_sent`.
 
 mod atomic;
@@ -14,6 +14,7 @@ mod series;
 mod turn;
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Instant;
 
 use outband_protocol::Body;
@@ -28,7 +29,7 @@ use super::desk::{Desk, Errand};
 use super::peer::Session;
 use super::task::{Ahead, Stage, Task, Work};
 use super::token::{ConnKey, TargetKey, Whose};
-use super::wire::{Received, Wire};
+use super::wire::Wire;
 use crate::metrics::{SessionCounts, TaskClock};
 use crate::scsi::{NexusId, Plan, Reply, Request};
 use crate::store::{self, Io, IoDone};
@@ -78,6 +79,15 @@ pub(crate) struct Conn {
     has_ended: bool,
 }
 
+/// How far the bytes of the stream were read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// To their end.
+    Through,
+    /// The turn is full: the rest is for the next.
+    PutOff,
+}
+
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ending {
@@ -125,27 +135,22 @@ impl Conn {
         }
     }
 
-    /// A receive has brought bytes. What was placed goes back to its task first; then every
-    /// complete PDU in the rest is handled.
-    pub(crate) fn on_recv<R: Ring>(
-        &mut self,
-        received: &mut Received,
-        desk: &mut Desk<R>,
-    ) -> Result<(), Ending> {
-        if let Some((buf, at)) = received.placed.take() {
-            self.core.placed(&buf[at]);
-            self.buf_back(buf, desk);
-        }
-        self.on_bytes(&received.inbox[..received.len], desk)
+    /// A receive has brought these bytes straight to where they belong.
+    pub(crate) fn on_placed<R: Ring>(&mut self, buf: Buf, at: Range<usize>, desk: &mut Desk<R>) {
+        self.core.placed(&buf[at]);
+        self.buf_back(buf, desk);
     }
 
-    /// Bytes of the stream.
+    /// Every complete PDU in the bytes of the stream, while the turn has room for what they ask for.
     pub(crate) fn on_bytes<R: Ring>(
         &mut self,
-        mut input: &[u8],
+        input: &mut &[u8],
         desk: &mut Desk<R>,
-    ) -> Result<(), Ending> {
-        while let Some(event) = self.core.next_event(&mut input)? {
+    ) -> Result<Progress, Ending> {
+        while !desk.is_full() {
+            let Some(event) = self.core.next_event(input)? else {
+                return Ok(Progress::Through);
+            };
             match event {
                 Event::Command(command) => self.on_command(command, desk),
                 Event::WriteData { task, offset, bytes } => {
@@ -160,7 +165,7 @@ impl Conn {
                 Event::Ended => return Err(Ending::Logout),
             }
         }
-        Ok(())
+        Ok(Progress::PutOff)
     }
 
     /// A command: what does it mean, and does it need a buffer?
@@ -547,7 +552,7 @@ impl Conn {
 
     /// Asks for the next bytes: straight into a task's buffer when a large piece of it is due.
     pub(crate) fn receive<R: Ring>(&mut self, wire: &mut Wire, desk: &mut Desk<R>) {
-        if wire.is_receiving() {
+        if !wire.can_receive() {
             return;
         }
         if let Some(place) = self.core.placement()

@@ -50,6 +50,10 @@ struct Active {
 const MOVED_MAX: u64 = 1 << 20;
 /// I/O of at most so many bytes never waits for a turn.
 const SMALL_LEN: u64 = 64 << 10;
+/// Reads that end in one turn before what they have read is sent, when one session alone is at work:
+/// its initiator has something to do while the shard goes on. With several there is always one that
+/// has (docs/performance.md).
+const READY_MAX: u64 = 16;
 
 impl Active {
     /// Bytes that are moved; zeroing moves none.
@@ -148,6 +152,10 @@ pub(crate) struct Desk<R: Ring> {
     ios: SlotMap<IoKey, Active>,
     /// Bytes that memory has moved in this turn.
     moved: u64,
+    /// Reads whose data waits for the end of the turn.
+    ready: u64,
+    /// Several sessions were at work in the last turn.
+    pub(crate) crowded: bool,
     /// Large I/O that waits for a turn in which less is moved, in the order in which it came.
     postponed: VecDeque<IoKey>,
     /// Operations that the ring had no room for.
@@ -199,6 +207,8 @@ impl<R: Ring> Desk<R> {
             counts: Totals::default(),
             ios: SlotMap::with_key(),
             moved: 0,
+            ready: 0,
+            crowded: false,
             postponed: VecDeque::new(),
             backlog: VecDeque::new(),
             nexus: 0,
@@ -276,6 +286,7 @@ impl<R: Ring> Desk<R> {
         self.now = self.ring.now();
         self.meter.begin_turn(self.now);
         self.moved = 0;
+        self.ready = 0;
         while self.moved < MOVED_MAX
             && let Some(key) = self.postponed.pop_front()
         {
@@ -285,6 +296,16 @@ impl<R: Ring> Desk<R> {
                 self.go_on(volume);
             }
         }
+    }
+
+    /// Whether this turn has read as much as it is to.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ready >= READY_MAX && !self.crowded
+    }
+
+    /// As much again may be read in this turn, for others.
+    pub(crate) fn make_room(&mut self) {
+        self.ready = 0;
     }
 
     /// Whether anything waits for the next turn and for nothing else.
@@ -349,7 +370,9 @@ impl<R: Ring> Desk<R> {
             Err(error) => tracing::error!(volume = %volume.id, %error, "I/O error"),
             Ok(()) => {}
         }
+        let before = self.counts.reads;
         active.io.count(&mut self.counts);
+        self.ready += self.counts.reads - before;
         self.ended.push_back((active.owner, done));
     }
 

@@ -16,7 +16,7 @@ use outband_protocol::target;
 use outband_ring::{Fd, Ring};
 
 use super::Shard;
-use super::conn::Conn;
+use super::conn::{Conn, Progress};
 use super::desk::{Desk, Errand};
 use super::discovery;
 use super::mailbox::{Handover, Message};
@@ -442,7 +442,14 @@ impl<R: Ring> Shard<R> {
                 peer = %peer.wire.peer, host = %conn.host, target = %target.name, "logged in"
             );
         }
-        let outcome = conn.on_bytes(&leftover, desk);
+        let mut input = leftover.as_slice();
+        let outcome = loop {
+            match conn.on_bytes(&mut input, desk) {
+                // Commands behind the last Login Request: hardly more than a turn's.
+                Ok(Progress::PutOff) => desk.make_room(),
+                other => break other,
+            }
+        };
         peer.phase = Phase::Inside(conn);
         if let Err(ending) = outcome {
             peer.leave(&ending, desk);

@@ -10,6 +10,7 @@ mod desk;
 mod discovery;
 mod drain;
 mod entrance;
+mod inbound;
 mod journal;
 mod ledger;
 pub mod mailbox;
@@ -26,6 +27,7 @@ mod token;
 mod visit;
 mod wire;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -33,7 +35,7 @@ use std::time::Duration;
 
 use outband_protocol::ids::TaskId;
 use outband_protocol::keys::Offer;
-use outband_ring::{Buf, Completion, Done, Errno, Fd, Op, Ring};
+use outband_ring::{Buf, Completion, Done, Fd, Op, Ring};
 use slotmap::SlotMap;
 
 use self::conn::Ending;
@@ -84,6 +86,10 @@ pub struct Shard<R: Ring> {
     listeners: Vec<(Fd, u16)>,
     mailbox: Receiver<Message<R::Handle>>,
     touched: Vec<ConnKey>,
+    /// Connections whose bytes the last turn had no room for, in the order in which they came.
+    unread: VecDeque<ConnKey>,
+    /// The last turn left completions for this one.
+    cut_short: bool,
     returned: Vec<(u64, Buf)>,
     pending: Pending,
     timers: timers::Timers,
@@ -119,6 +125,8 @@ impl<R: Ring> Shard<R> {
             listeners: Vec::new(),
             mailbox,
             touched: Vec::new(),
+            unread: VecDeque::new(),
+            cut_short: false,
             returned: Vec::new(),
             pending: Pending::default(),
             stopping: false,
@@ -150,15 +158,24 @@ impl<R: Ring> Shard<R> {
         self.desk.ring.wait(timeout)?;
         self.desk.begin_turn();
         self.read_mailbox();
-        while let Some(completion) = self.desk.ring.next_completion() {
+        let put_off = self.unread.len();
+        self.cut_short = true;
+        while !self.desk.is_full() {
+            let Some(completion) = self.desk.ring.next_completion() else {
+                self.cut_short = false;
+                break;
+            };
             self.dispatch(completion);
         }
+        self.read_on(put_off);
         self.check_timers();
         // An ending found while flushing may be what others wait for.
+        let mut at_work = 0;
         while self.is_owed_work() {
             self.work_off();
-            self.flush();
+            at_work = at_work.max(self.flush());
         }
+        self.desk.crowded = at_work > 1;
         self.desk.push_backlog();
         self.settle_meter();
         if let Some(counters) = &self.counters {
@@ -227,42 +244,6 @@ impl<R: Ring> Shard<R> {
             self.desk.ring.close(fd);
             self.peers.remove(key);
         }
-    }
-
-    fn on_recv(&mut self, key: ConnKey, completion: Completion) {
-        let desk = &mut self.desk;
-        let Some(peer) = self.peers.get_mut(key) else {
-            return;
-        };
-        let failed = completion.result.as_ref().err().copied();
-        let cancelled = failed == Some(Errno::CANCELED);
-        match peer.wire.received(completion.result, completion.op, desk) {
-            None if cancelled && !matches!(peer.phase, Phase::Leaving(_)) => {}
-            None => peer.leave(&Lost(failed), desk),
-            Some(mut received) => {
-                peer.heard = desk.now;
-                peer.pinged = None;
-                match &mut peer.phase {
-                    Phase::Entering(_) => peer.on_login(&received.inbox[..received.len], desk),
-                    Phase::Inside(conn) => match conn.on_recv(&mut received, desk) {
-                        Ok(()) => {}
-                        // The response to a logout is on its way out still.
-                        Err(Ending::Logout) => {}
-                        Err(ending) => {
-                            tracing::warn!(peer = %peer.wire.peer, %ending, "connection dropped");
-                            self.header_digest_errors += u64::from(ending.is_header_digest());
-                            peer.leave(&ending, desk);
-                        }
-                    },
-                    Phase::Waiting(knock) | Phase::Moving(knock) => {
-                        knock.leftover.extend_from_slice(&received.inbox[..received.len]);
-                    }
-                    Phase::Refused | Phase::Leaving(_) => {}
-                }
-                peer.wire.keep(received.inbox, desk);
-            }
-        }
-        self.touch(key);
     }
 
     fn on_sent(&mut self, key: ConnKey, completion: Completion) {
@@ -401,8 +382,8 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    /// One send and one receive for every connection that something happened to.
-    fn flush(&mut self) {
+    /// One send and one receive for every connection that something happened to; says how many.
+    fn flush(&mut self) -> usize {
         // Endings on the way touch further connections, which then come at the end of the list.
         let mut next = 0;
         while let Some(key) = self.touched.get(next).copied() {
@@ -434,6 +415,7 @@ impl<R: Ring> Shard<R> {
             self.remove_if_gone(key);
         }
         self.touched.clear();
+        next
     }
 
     fn is_owed_work(&self) -> bool {

@@ -32,7 +32,7 @@ impl Timers {
 impl<R: Ring> Shard<R> {
     /// How long the ring may wait. A shard without connections sleeps until something comes.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        if self.desk.has_postponed() {
+        if self.cut_short || !self.unread.is_empty() || self.desk.has_postponed() {
             return Some(Duration::ZERO);
         }
         if self.peers.is_empty() && !self.desk.is_sanitizing() {

@@ -27,6 +27,7 @@ pub(crate) struct Wire {
     sending: bool,
     large: bool,
     inbox: Option<Buf>,
+    unread: Option<Unread>,
     out: Box<Gather>,
     spare: Option<Box<Gather>>,
 }
@@ -36,10 +37,27 @@ pub(crate) struct Wire {
 pub(crate) struct Received {
     /// The task's buffer, and which part of it was filled, when the receive went into place.
     pub(crate) placed: Option<(Buf, Range<usize>)>,
-    /// The connection's buffer; the first `len` bytes are new.
-    pub(crate) inbox: Buf,
-    /// Bytes in `inbox`.
-    pub(crate) len: usize,
+    /// What did not.
+    pub(crate) unread: Unread,
+}
+
+/// Bytes that nobody has looked at yet: these, of the connection's buffer.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    inbox: Buf,
+    at: Range<usize>,
+}
+
+impl Unread {
+    /// Them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.inbox[self.at.clone()]
+    }
+
+    /// All but the last `left` have been read.
+    pub(crate) fn advance_to(&mut self, left: usize) {
+        self.at.start = self.at.end - left;
+    }
 }
 
 impl Wire {
@@ -54,6 +72,7 @@ impl Wire {
             sending: false,
             large: false,
             inbox: None,
+            unread: None,
             out: Box::default(),
             spare: None,
         }
@@ -69,9 +88,10 @@ impl Wire {
         !self.receiving && !self.sending
     }
 
-    /// Whether a receive is with the kernel: never two, or the stream would lose its order.
-    pub(crate) fn is_receiving(&self) -> bool {
-        self.receiving
+    /// Whether more may be received: never while a receive is with the kernel or what came before
+    /// is not read, or the stream would lose its order.
+    pub(crate) fn can_receive(&self) -> bool {
+        !self.receiving && self.unread.is_none()
     }
 
     /// Whether everything has been handed to the kernel and taken by it.
@@ -81,7 +101,7 @@ impl Wire {
 
     /// Asks for the next bytes, whatever they are.
     pub(crate) fn receive<R: Ring>(&mut self, desk: &mut Desk<R>) {
-        if self.receiving {
+        if !self.can_receive() {
             return;
         }
         let buf = self.take_inbox(desk);
@@ -97,7 +117,7 @@ impl Wire {
         at: Range<usize>,
         desk: &mut Desk<R>,
     ) {
-        assert!(!self.receiving, "one receive at a time");
+        assert!(self.can_receive(), "one receive at a time");
         let buf = self.take_inbox(desk);
         self.receiving = true;
         let op = Op::RecvInto { socket: self.fd, task, at, buf };
@@ -134,11 +154,21 @@ impl Wire {
             (task, at.start..at.start + filled)
         });
         let len = count - placed.as_ref().map_or(0, |(_, at)| at.len());
-        Some(Received { placed, inbox, len })
+        Some(Received { placed, unread: Unread { inbox, at: 0..len } })
     }
 
-    /// Keeps the receive buffer for the next time.
-    pub(crate) fn keep<R: Ring>(&mut self, inbox: Buf, desk: &mut Desk<R>) {
+    /// Keeps what the turn had no room for. Nothing is received before it was read.
+    pub(crate) fn put_off(&mut self, unread: Unread) {
+        self.unread = Some(unread);
+    }
+
+    /// What was put off.
+    pub(crate) fn take_unread(&mut self) -> Option<Unread> {
+        self.unread.take()
+    }
+
+    /// Everything was read: keeps the receive buffer for the next time.
+    pub(crate) fn keep<R: Ring>(&mut self, Unread { inbox, .. }: Unread, desk: &mut Desk<R>) {
         if self.large == (inbox.len() >= LARGE_LEN) {
             self.inbox = Some(inbox);
         } else {
