@@ -33,6 +33,8 @@ pub struct UringConfig {
     /// Operations handed to the kernel in one call. More than that in one turn costs a call
     /// more, nothing else.
     pub submissions: u32,
+    /// A `wait` that finds nothing looks again for so long before it sleeps.
+    pub busy_poll: Duration,
 }
 
 impl UringConfig {
@@ -42,7 +44,7 @@ impl UringConfig {
 
 impl Default for UringConfig {
     fn default() -> Self {
-        Self { in_flight: 4096, submissions: 256 }
+        Self { in_flight: 4096, submissions: 256, busy_poll: Duration::ZERO }
     }
 }
 
@@ -84,6 +86,7 @@ pub struct UringRing {
     in_flight: usize,
     bell: Bell,
     surveyor: Surveyor,
+    busy_poll: Duration,
     /// Not `Send`.
     thread: PhantomData<*const ()>,
 }
@@ -111,6 +114,7 @@ impl UringRing {
             in_flight: 0,
             bell,
             surveyor: Surveyor::new(),
+            busy_poll: config.busy_poll,
             thread: PhantomData,
         })
     }
@@ -157,6 +161,7 @@ impl UringRing {
         let entered = match timeout {
             _ if !self.reaped.is_empty() => self.look(),
             Some(Duration::ZERO) => self.look(),
+            _ if self.finds_busily(timeout)? => Ok(0),
             Some(timeout) => {
                 let timeout = Timespec::from(timeout);
                 self.io.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
@@ -165,6 +170,25 @@ impl UringRing {
         };
         self.reap();
         entered.map(drop).or_else(unless_passing)
+    }
+
+    /// Looks for completions without sleeping, for as long as the ring may.
+    fn finds_busily(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        if self.busy_poll.is_zero() {
+            return Ok(false);
+        }
+        let most = timeout.map_or(self.busy_poll, |timeout| timeout.min(self.busy_poll));
+        let began = Instant::now();
+        loop {
+            self.look().map(drop).or_else(unless_passing)?;
+            if !self.io.completion().is_empty() {
+                return Ok(true);
+            }
+            if began.elapsed() >= most {
+                return Ok(false);
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// Enters the kernel only if there is something to submit or something to run there.

@@ -72,7 +72,9 @@ fn turn(
 #[test]
 fn a_warm_ring_does_not_allocate() {
     let mut pool = Pool::new(1 << 20);
-    let mut ring = UringRing::new(UringConfig { in_flight: 16, submissions: 8 }).unwrap();
+    let mut ring =
+        UringRing::new(UringConfig { in_flight: 16, submissions: 8, ..UringConfig::default() })
+            .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let here = listener.accept().unwrap().0;

@@ -31,6 +31,7 @@ use crate::media::{
 use crate::metrics::sample::{DeviceSample, UnitSample};
 use crate::metrics::text;
 use crate::server::{Server, ServerConfig, StartError};
+use crate::unit::BUSY_POLL_US_MAX;
 
 /// Pool name in the target names of volumes that belong to no pool.
 const NO_POOL: &str = "local";
@@ -108,6 +109,13 @@ pub struct ServeArgs {
     /// Name commands in the log that take so many milliseconds or longer
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     slow_io_ms: Option<u64>,
+    /// Read and write through the page cache, not around it: fast as long as the volume fits into memory
+    #[arg(long, conflicts_with = "memory")]
+    page_cache: bool,
+    /// Look for so many microseconds for something to do before sleeping: quicker answers for a busier
+    /// processor
+    #[arg(long, value_name = "US", default_value = "0", value_parser = clap::value_parser!(u16).range(..=i64::from(BUSY_POLL_US_MAX)))]
+    busy_poll_us: u16,
     /// Threads; one for each processor if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
@@ -238,6 +246,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let os = |doing| move |source| ServeError::Os { doing, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(os("wait for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(os("wait for SIGINT"))?;
+    config.busy_poll = Duration::from_micros(args.busy_poll_us.into());
     config.slow_io = args.slow_io_ms.map(Duration::from_millis);
     let server = Arc::new(Server::start(&config, None)?);
     server.attach(&spec).await.map_err(os("hand the volume to its shard"))?;
@@ -367,7 +376,7 @@ fn volume(args: &ServeArgs) -> Result<(VolumeSpec, Option<Sidecar>), ServeError>
         return Err(ServeError::SmallPhysicalBlocks { physical, block: args.block_size });
     }
     let (what, mut piece, raw) = match (&args.file, args.memory) {
-        (Some(path), _) => file(path, args.size, args.block_size)?,
+        (Some(path), _) => file(args, path)?,
         (None, memory) => {
             let len = memory.unwrap_or_default().0;
             let (device, media, zero) = (Uuid::nil(), Media::Memory, ZeroWith::Writes);
@@ -454,7 +463,8 @@ fn beside(file: &Path) -> Option<ReservationPlace> {
 /// What to call it, where its bytes are, and what is known of it.
 type Medium = (String, Piece, Option<RawDevice>);
 
-fn file(path: &Path, size: Option<Size>, block: BlockSize) -> Result<Medium, ServeError> {
+fn file(args: &ServeArgs, path: &Path) -> Result<Medium, ServeError> {
+    let (size, block) = (args.size, args.block_size);
     if let Some(Size(bytes)) = size {
         // Nothing is made that could not be served then.
         check_size("--size", bytes, block)?;
@@ -462,7 +472,8 @@ fn file(path: &Path, size: Option<Size>, block: BlockSize) -> Result<Medium, Ser
             return Err(ServeError::LargeFile(Size::VOLUME_MAX.0 - u64::from(block.bytes())));
         }
     }
-    let raw = RawDevice::open(path, size.map(|size| size.0))?;
+    let open = if args.page_cache { RawDevice::open_cached } else { RawDevice::open };
+    let raw = open(path, size.map(|size| size.0))?;
     let what = path.display().to_string();
     if !raw.fresh && size.is_some_and(|size| size.0 != raw.size) {
         return Err(ServeError::Exists { what, bytes: raw.size });

@@ -62,6 +62,8 @@ pub struct ServerConfig {
     pub logout_wait: Duration,
     /// A command that takes this long or longer is named in the log; none without it.
     pub slow_io: Option<Duration>,
+    /// A shard that has nothing to do looks for something for so long before it sleeps.
+    pub busy_poll: Duration,
 }
 
 impl ServerConfig {
@@ -81,6 +83,7 @@ impl ServerConfig {
             ping_after: Duration::from_secs(15),
             logout_wait: Duration::from_secs(3),
             slow_io: None,
+            busy_poll: Duration::ZERO,
         }
     }
 }
@@ -179,7 +182,7 @@ impl Server {
                 .map(|(at, listener)| Ok((OwnedFd::from(listener.try_clone()?), group(at))))
                 .collect::<io::Result<_>>()
                 .map_err(StartError::Thread)?;
-            let settings = settings(config, index);
+            let (settings, busy_poll) = (settings(config, index), config.busy_poll);
             let (ready, is_ready) = sync_channel(1);
             let (start, started) = channel();
             let (shared, faults) = (Arc::clone(&shared), faults.clone());
@@ -188,7 +191,7 @@ impl Server {
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{index}"))
                 .spawn(move || {
-                    let Some((ring, receiver)) = open_ring(&ready) else {
+                    let Some((ring, receiver)) = open_ring(&ready, busy_poll) else {
                         return;
                     };
                     let Ok(shards) = started.recv() else {
@@ -364,8 +367,9 @@ type Ready = Result<ShardAddress, RingError>;
 /// A ring lives and dies on its own thread.
 fn open_ring(
     ready: &SyncSender<Ready>,
+    busy_poll: Duration,
 ) -> Option<(UringRing, std::sync::mpsc::Receiver<Message<OwnedFd>>)> {
-    match UringRing::new(UringConfig::default()) {
+    match UringRing::new(UringConfig { busy_poll, ..UringConfig::default() }) {
         Ok(ring) => {
             let (address, receiver) = mailbox(ring.waker());
             ready.send(Ok(address)).ok()?;

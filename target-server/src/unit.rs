@@ -13,7 +13,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-pub use self::config::{Advertised, FileDevice, MemoryDevice, PortalConfig, UnitConfig};
+pub use self::config::{
+    Advertised, BUSY_POLL_US_MAX, FileDevice, MemoryDevice, PortalConfig, UnitConfig,
+};
 use crate::admin::{Teller, UnitCore};
 use crate::admin_socket::{AdminSocket, Kept};
 use crate::media::{AddOptions, Catalog, Holdings, MediaError, ReservationPlace, listed_devices};
@@ -128,6 +130,9 @@ fn open_catalog(config: &UnitConfig) -> Result<Catalog, MediaError> {
             let size = Some(file.size.0);
             catalog.add_device(&file.path, AddOptions { size, ..AddOptions::default() })?;
         }
+        if file.page_cache {
+            catalog.use_page_cache(&file.path)?;
+        }
     }
     Ok(catalog)
 }
@@ -164,6 +169,7 @@ fn server_config(config: &UnitConfig, names: &TargetNames) -> ServerConfig {
     if let Some(shards) = config.shards {
         server.shards = usize::from(shards.get());
     }
+    server.busy_poll = Duration::from_micros(config.busy_poll_us.into());
     server.slow_io = config.slow_io_ms.map(|ms| Duration::from_millis(ms.get()));
     if let Some(memory) = config.buffer_memory {
         server.buffer_bytes = usize::try_from(memory.0).unwrap_or(usize::MAX);

@@ -384,3 +384,51 @@ async fn a_block_device_is_served_as_it_is() {
     let bytes = std::fs::read(&file).unwrap();
     assert!(bytes[(1 << 20) + (64 << 10)..2 << 20].iter().all(|byte| *byte == 0x5a));
 }
+
+#[tokio::test]
+async fn a_file_is_read_and_written_around_the_page_cache_unless_it_is_asked_for() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = dir.path().join("volume");
+    let file = file.to_str().unwrap();
+    for (option, direct) in [(None, true), (Some("--page-cache"), false), (None, true)] {
+        let args = [Some(file), Some("--size"), Some("8M"), option];
+        let mut target = serve(&args.into_iter().flatten().collect::<Vec<_>>());
+        assert_eq!(goes_around_the_page_cache(&target.child, file), direct, "{option:?}");
+        let disk = target.disk().await;
+        // Of the round before: none where the file was just made.
+        let there = disk.read_at(4096, 4096).await.unwrap();
+        assert!(there.iter().all(|byte| *byte == there[0]));
+        disk.write_at(4096, vec![there[0] + 1; 4096]).await.unwrap();
+        assert_eq!(disk.read_at(4096, 4096).await.unwrap()[0], there[0] + 1);
+        target.child.kill().unwrap();
+        target.child.wait().unwrap();
+    }
+    let disk = std::fs::read(file).unwrap();
+    assert_eq!((disk[4096], disk[8191], disk[8192]), (3, 3, 0));
+}
+
+/// What the kernel says of the flags of the process's descriptor.
+fn goes_around_the_page_cache(process: &Child, file: &str) -> bool {
+    let of = |kind: &str| format!("/proc/{}/{kind}", process.id());
+    let open = std::fs::read_dir(of("fd")).unwrap().map(Result::unwrap);
+    let is_it = |path: &Path| std::fs::read_link(path).is_ok_and(|to| to == Path::new(file));
+    let fd = open.map(|entry| entry.path()).find(|path| is_it(path)).unwrap();
+    let number = fd.file_name().unwrap().to_str().unwrap();
+    let said = std::fs::read_to_string(format!("{}/{number}", of("fdinfo"))).unwrap();
+    let flags = said.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
+    flags & rustix::fs::OFlags::DIRECT.bits() != 0
+}
+
+#[tokio::test]
+async fn a_shard_that_looks_before_it_sleeps_serves_as_well_and_not_for_too_long() {
+    let mut target = serve(&["--memory", "8M", "--busy-poll-us", "100"]);
+    let disk = target.disk().await;
+    for round in 0..100 {
+        disk.write_at(0, vec![round; 4096]).await.unwrap();
+        assert_eq!(disk.read_at(0, 4096).await.unwrap()[4095], round);
+    }
+    assert!(target.stop().success());
+    let told = refused(&["serve", "--memory", "8M", "--busy-poll-us", "10001"]);
+    assert!(told.contains("10001 is not in 0..=10000"), "{told}");
+}

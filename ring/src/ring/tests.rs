@@ -14,7 +14,8 @@ use crate::{Buf, Gather, Zero};
 const KIB: usize = 1024;
 
 fn ring_of(in_flight: u32) -> UringRing {
-    UringRing::new(UringConfig { in_flight, submissions: 8 }).expect("tests need io_uring")
+    UringRing::new(UringConfig { in_flight, submissions: 8, ..UringConfig::default() })
+        .expect("tests need io_uring")
 }
 
 /// A socket in the ring and the other end of it outside.

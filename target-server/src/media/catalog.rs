@@ -17,7 +17,9 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::assemble::{Assembled, Repair, assemble};
-use super::device::{AddOptions, Device, DeviceKind, adopt, examine, open_ours, open_path};
+use super::device::{
+    AddOptions, Device, DeviceKind, adopt, examine, open_ours, open_path, use_page_cache,
+};
 use super::extent::Space;
 use super::record::{Ledger, VolumeRecord};
 use super::state_dir::{Listed, Registry, StateDir};
@@ -124,6 +126,14 @@ impl Catalog {
         self.check_new(path)?;
         let device = adopt(examine(fd, path)?, fresh, self.listed.unit, options)?;
         self.enlist(device)
+    }
+
+    /// The device at `path` is read and written through the page cache from now on, until the unit
+    /// stops.
+    pub fn use_page_cache(&self, path: &Path) -> Result<(), MediaError> {
+        let path = &std::path::absolute(path).map_err(MediaError::io(path, "finding it"))?;
+        let fds = self.devices.values().filter(|device| device.path == *path);
+        fds.filter_map(|device| device.media.file()).try_for_each(|fd| use_page_cache(fd, path))
     }
 
     /// Takes over a device of another unit, with its volumes and without that unit's grants.

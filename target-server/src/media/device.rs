@@ -18,7 +18,7 @@ use super::blocks::{Blocks, FileBlocks};
 use super::journal::Mark;
 use super::record::{Geometry, Ledger};
 use super::{MIB, Media, MediaError, VolumeName, ZeroWith};
-pub(crate) use open::{Opened, examine, open_path, preallocate, sync_parent};
+pub(crate) use open::{Opened, examine, open_path, preallocate, sync_parent, use_page_cache};
 
 /// What a device is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::device::{examine, open_path};
+use super::device::{DeviceKind, Opened, examine, open_path, use_page_cache};
 use super::{MediaError, ZeroWith};
 
 /// What is known of it. All of its bytes are the volume's.
@@ -25,9 +25,23 @@ impl RawDevice {
     /// Opens and locks `path`; a file that is not there is made if `size` is given.
     pub fn open(path: &Path, size: Option<u64>) -> Result<Self, MediaError> {
         let (fd, fresh) = open_path(path, size)?;
-        let opened = examine(fd, path)?;
+        Ok(Self::of(examine(fd, path)?, fresh))
+    }
+
+    /// The same, through the page cache: read and written around it otherwise, where that works.
+    pub fn open_cached(path: &Path, size: Option<u64>) -> Result<Self, MediaError> {
+        let (fd, fresh) = open_path(path, size)?;
+        let mut opened = examine(fd, path)?;
+        use_page_cache(&opened.fd, path)?;
+        if opened.kind == DeviceKind::File {
+            opened.logical = 512;
+        }
+        Ok(Self::of(opened, fresh))
+    }
+
+    fn of(opened: Opened, fresh: bool) -> Self {
         let fd = Arc::new(opened.fd);
-        Ok(Self {
+        Self {
             fresh,
             size: opened.size,
             logical: opened.logical,
@@ -37,6 +51,6 @@ impl RawDevice {
             // Tried when it is first wanted: nothing here may be written to find out.
             zero: ZeroWith::Punch,
             fd,
-        })
+        }
     }
 }

@@ -113,6 +113,16 @@ pub enum Media {
     Memory,
 }
 
+impl Media {
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::File(fd) => Some(fd),
+            Self::Memory => None,
+        }
+    }
+}
+
 /// How a range of a device is made to read as zeros.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

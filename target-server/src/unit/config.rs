@@ -15,6 +15,9 @@ use serde::Deserialize;
 
 use crate::exports::Portal;
 
+/// A hundredth of a second: a thread that looks for longer hardly ever sleeps.
+pub const BUSY_POLL_US_MAX: u16 = 10_000;
+
 /// `unit.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -50,6 +53,9 @@ pub struct UnitConfig {
     pub metrics_listen: Option<SocketAddr>,
     /// Commands that take so many milliseconds or longer are named in the log; none if not said.
     pub slow_io_ms: Option<NonZeroU64>,
+    /// Microseconds for which a thread that has nothing to do looks for something before it sleeps,
+    /// at most 10,000; none if not said.
+    pub busy_poll_us: u16,
     /// Devices of memory, gone with the process.
     pub memory: Vec<MemoryDevice>,
     /// Files taken as devices at the start, and made if they are not there.
@@ -87,6 +93,9 @@ pub struct FileDevice {
     pub path: PathBuf,
     /// How large to make it if it is not there.
     pub size: Size,
+    /// Reads and writes go through the page cache and not around it.
+    #[serde(default)]
+    pub page_cache: bool,
 }
 
 /// An address with or without a port; 0 stands for the portal's own.
@@ -125,6 +134,7 @@ impl Default for UnitConfig {
             buffer_memory: None,
             metrics_listen: None,
             slow_io_ms: None,
+            busy_poll_us: 0,
             memory: Vec::new(),
             file: Vec::new(),
         }
@@ -165,6 +175,10 @@ impl UnitConfig {
                 "listen has {wildcard}, which no host can connect to; say in advertise which \
                  address hosts are to use"
             ));
+        }
+        if self.busy_poll_us > BUSY_POLL_US_MAX {
+            let asked = self.busy_poll_us;
+            return Err(format!("busy_poll_us is {asked}; {BUSY_POLL_US_MAX} is the most"));
         }
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         if self.pool.is_empty() || !self.pool.chars().all(fits) {
@@ -269,6 +283,7 @@ mod tests {
         assert!(parse("pool = \"Main\"").unwrap_err().contains("a-z"));
         assert!(parse("advertise = [\"here\"]").unwrap_err().contains("neither"));
         assert!(parse("listen = []").unwrap_err().contains("no portal"));
+        assert!(parse("busy_poll_us = 10001").unwrap_err().contains("10000 is the most"));
     }
 
     #[test]

@@ -287,7 +287,9 @@ fn a_waker_outlives_its_ring() {
 #[test]
 fn a_ring_of_impossible_size_is_refused_by_name() {
     for in_flight in [0, UringConfig::IN_FLIGHT_MAX + 1] {
-        let refused = UringRing::new(UringConfig { in_flight, submissions: 8 }).unwrap_err();
+        let refused =
+            UringRing::new(UringConfig { in_flight, submissions: 8, ..UringConfig::default() })
+                .unwrap_err();
         assert!(refused.to_string().contains("1 to 32767 are"), "{refused}");
     }
     drop(ring_of(UringConfig::IN_FLIGHT_MAX));
@@ -299,4 +301,30 @@ fn a_range_outside_of_its_buffer_is_a_bug() {
     let mut ring = ring_of(4);
     let (socket, _outside) = connected(&mut ring);
     let _ = ring.push(Token(1), Op::Recv { socket, buf: Buf::zeroed(1), at: 0..4097 });
+}
+
+#[test]
+fn a_ring_that_looks_before_it_sleeps_finds_what_comes_and_keeps_to_its_timeout() {
+    let config = UringConfig { busy_poll: Duration::from_secs(3600), ..UringConfig::default() };
+    let mut ring = UringRing::new(config).unwrap();
+    let before = Instant::now();
+    ring.wait(Some(Duration::from_millis(5))).unwrap();
+    assert!(before.elapsed() >= Duration::from_millis(5));
+
+    // Nothing but the looking can find these: it does not sleep for an hour.
+    let (socket, mut outside) = connected(&mut ring);
+    ring.push(Token(1), marked_recv(socket, 1)).unwrap();
+    let says = thread::spawn(move || {
+        outside.write_all(&[9]).unwrap();
+        outside
+    });
+    assert_eq!(next(&mut ring).result, Ok(Done::Bytes(1)));
+    let outside = says.join().unwrap();
+    ring.push(Token(2), marked_recv(socket, 2)).unwrap();
+    let waker = ring.waker();
+    let rings = thread::spawn(move || waker.wake());
+    ring.wait(None).unwrap();
+    rings.join().unwrap();
+    drop(outside);
+    assert_eq!(next(&mut ring).result, Ok(Done::Bytes(0)));
 }

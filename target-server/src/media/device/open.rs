@@ -205,6 +205,13 @@ fn can_read(fd: &OwnedFd) -> bool {
     rustix::io::pread(fd, &mut spare[start..start + 4096], 0).is_ok()
 }
 
+/// From now on what is read and written through `fd`, and whatever it was cloned into, stays in
+/// memory as long as the kernel has room for it.
+pub(crate) fn use_page_cache(fd: &OwnedFd, path: &Path) -> Result<(), MediaError> {
+    set_direct(fd, false)
+        .map_err(|errno| MediaError::io(path, "turning O_DIRECT off")(errno.into()))
+}
+
 pub(crate) fn set_direct(fd: &OwnedFd, on: bool) -> Result<(), Errno> {
     let mut flags = fcntl_getfl(fd)?;
     flags.set(OFlags::DIRECT, on);
