@@ -8,13 +8,13 @@ mod atomic;
 mod claim;
 pub(crate) mod copy;
 mod finish;
+mod place;
 mod reserve;
 mod sanitize;
 mod series;
 mod turn;
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::time::Instant;
 
 use outband_protocol::Body;
@@ -33,9 +33,6 @@ use super::wire::Wire;
 use crate::metrics::{SessionCounts, TaskClock};
 use crate::scsi::{NexusId, Plan, Reply, Request};
 use crate::store::{self, Io, IoDone};
-
-/// A PDU's missing tail of at least this is received straight into its task's buffer.
-const IN_PLACE_LEN_MIN: u32 = 8 * 1024;
 
 /// A connection in full feature phase.
 #[derive(Debug)]
@@ -133,12 +130,6 @@ impl Conn {
             answered_logout: false,
             has_ended: false,
         }
-    }
-
-    /// A receive has brought these bytes straight to where they belong.
-    pub(crate) fn on_placed<R: Ring>(&mut self, buf: Buf, at: Range<usize>, desk: &mut Desk<R>) {
-        self.core.placed(&buf[at]);
-        self.buf_back(buf, desk);
     }
 
     /// Every complete PDU in the bytes of the stream, while the turn has room for what they ask for.
@@ -548,34 +539,6 @@ impl Conn {
         }
         self.forget_bodies();
         wire.send(desk);
-    }
-
-    /// Asks for the next bytes: straight into a task's buffer when a large piece of it is due.
-    pub(crate) fn receive<R: Ring>(&mut self, wire: &mut Wire, desk: &mut Desk<R>) {
-        if !wire.can_receive() {
-            return;
-        }
-        if let Some(place) = self.core.placement()
-            && place.len >= IN_PLACE_LEN_MIN
-            && let Some(task) = self.task(place.task)
-            && let Some(buf) = task.buf.take()
-        {
-            let from = (place.offset - task.base) as usize;
-            return wire.receive_into(buf, from..from + place.len as usize, desk);
-        }
-        wire.receive(desk);
-    }
-
-    /// A buffer that was with the kernel for a receive in place.
-    fn buf_back<R: Ring>(&mut self, buf: Buf, desk: &mut Desk<R>) {
-        let collecting = |task: &&mut Task| {
-            let ahead = task.stage == Stage::Dormant && task.ahead == Ahead::Coming;
-            (task.stage == Stage::Collecting || ahead) && task.buf.is_none()
-        };
-        match self.tasks.iter_mut().flatten().find(collecting) {
-            Some(task) => task.buf = Some(buf),
-            None => desk.buffers.give(buf),
-        }
     }
 
     /// What its target knows it by.
