@@ -16,7 +16,7 @@ pub mod routes {
     pub const SESSIONS: &str = "/v1/sessions";
     /// `POST` [`VolumeCreate`](super::VolumeCreate).
     pub const VOLUMES: &str = "/v1/volumes";
-    /// `PATCH` [`VolumeGrow`](super::VolumeGrow), `DELETE` [`VolumeDelete`](super::VolumeDelete).
+    /// `PATCH` [`VolumeGrow`](super::VolumeGrow), `DELETE` [`Which`](super::Which).
     pub const VOLUME: &str = "/v1/volumes/{volume}";
     /// `POST` [`PartitionCreate`](super::PartitionCreate).
     pub const PARTITIONS: &str = "/v1/volumes/{volume}/partitions";
@@ -28,7 +28,7 @@ pub mod routes {
     pub const REDIRECTS: &str = "/v1/redirects";
     /// `PUT` [`Redirect`](super::Redirect) to send hosts elsewhere, `DELETE` to serve them again.
     pub const REDIRECT: &str = "/v1/redirects/{subject}";
-    /// `POST` [`Fence`](super::Fence).
+    /// `POST` [`Fence`](super::Fence), with [`Which`](super::Which).
     pub const FENCES: &str = "/v1/fences";
     /// `POST` [`Enrol`](super::Enrol).
     pub const ENROL: &str = "/v1/enrol";
@@ -305,10 +305,10 @@ pub struct VolumeGrow {
     pub size: u64,
 }
 
-/// Which volume to delete, in the query.
+/// Which volume of a name is meant, in the query: a call may come late, when another has the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct VolumeDelete {
+pub struct Which {
     /// Only the volume of this identity; whatever has the name when absent.
     #[serde(default)]
     pub id: Option<Uuid>,

@@ -196,8 +196,7 @@ impl Client {
         volume: &Subject,
         id: Option<Uuid>,
     ) -> Result<(), ClientError> {
-        let query = id.map(|id| format!("?id={id}")).unwrap_or_default();
-        let path = routes::VOLUME.replace("{volume}", volume.volume()) + &query;
+        let path = routes::VOLUME.replace("{volume}", volume.volume()) + &which(id);
         self.done(self.request(Method::DELETE, &path)).await
     }
 
@@ -240,12 +239,14 @@ impl Client {
         self.fetch(self.request(Method::DELETE, &grant_path(subject))).await
     }
 
-    /// Ends one grant. Comes back when no write of it can land any more.
+    /// Ends one grant. Comes back when no write of it can land any more. With an `id`, one that comes
+    /// late leaves alone whatever volume has the name by then.
     ///
     /// # Errors
     /// As any call; `unfinished` asks to call again.
-    pub async fn fence(&self, fence: &Fence) -> Result<Fenced, ClientError> {
-        self.fetch(self.with(Method::POST, routes::FENCES, fence)).await
+    pub async fn fence(&self, fence: &Fence, id: Option<Uuid>) -> Result<Fenced, ClientError> {
+        let path = routes::FENCES.to_owned() + &which(id);
+        self.fetch(self.with(Method::POST, &path, fence)).await
     }
 
     /// All redirects.
@@ -314,6 +315,11 @@ impl Client {
             CarrierError::Garbled(why) => ClientError::Garbled(why),
         }
     }
+}
+
+/// The query that names the volume that is meant.
+fn which(id: Option<Uuid>) -> String {
+    id.map(|id| format!("?id={id}")).unwrap_or_default()
 }
 
 fn grant_path(subject: &Subject) -> String {

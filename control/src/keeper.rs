@@ -94,7 +94,7 @@ impl<U: Unit> Keeper<U> {
         }
         // The same host under a new epoch: the old one ends first, as under a fence.
         if let Some(old) = now.grant_on(&subject) {
-            self.end(&subject, &old.host, old.epoch).await?;
+            self.end(&subject, &old.host, old.epoch, None).await?;
         }
         let device_floor = match self.unit.raise_floor(subject.volume(), grant.epoch).await {
             // The host is sent to where the volume is; no device here has it.
@@ -129,16 +129,17 @@ impl<U: Unit> Keeper<U> {
         }
     }
 
-    /// Ends one grant. When this returns, no write of it can land any more, on this unit or after
-    /// its restart. Finishes what it has begun even if the caller goes away.
+    /// Ends one grant, of the volume of this identity if one is given. When this returns, no write of it
+    /// can land any more, on this unit or after its restart. Finishes what it has begun even if the
+    /// caller goes away.
     ///
     /// # Errors
     /// The store's: then nothing is acknowledged, although the gate may be closed.
-    pub async fn fence(self: &Arc<Self>, fence: Fence) -> Result<Fenced, Error> {
+    pub async fn fence(self: &Arc<Self>, fence: Fence, id: Option<Uuid>) -> Result<Fenced, Error> {
         let this = Arc::clone(self);
         self.detached(async move {
             let _volume = this.volume(fence.subject.volume()).await;
-            this.end(&fence.subject, &fence.host, fence.epoch).await
+            this.end(&fence.subject, &fence.host, fence.epoch, id).await
         })
         .await
     }
@@ -153,7 +154,7 @@ impl<U: Unit> Keeper<U> {
             let _volume = this.volume(subject.volume()).await;
             let table = this.table().await;
             match table.grant_on(&subject) {
-                Some(grant) => this.end(&subject, &grant.host, grant.epoch).await,
+                Some(grant) => this.end(&subject, &grant.host, grant.epoch, None).await,
                 None => Ok(Fenced { floor: table.floor(subject.volume()) }),
             }
         })
@@ -161,12 +162,25 @@ impl<U: Unit> Keeper<U> {
     }
 
     /// The fence itself. Every step is taken even when the table has no such grant any more: an
-    /// earlier fence may have been cut short after it had been stored.
-    async fn end(&self, subject: &Subject, host: &str, epoch: Epoch) -> Result<Fenced, Error> {
+    /// earlier fence may have been cut short after it had been stored. But one that comes late, meant for
+    /// a volume that is gone, leaves the floor of the next of its name alone: that one was never given
+    /// to anybody, and is taken up only while it is untouched. The floor of the name rises all the same.
+    async fn end(
+        &self,
+        subject: &Subject,
+        host: &str,
+        epoch: Epoch,
+        id: Option<Uuid>,
+    ) -> Result<Fenced, Error> {
         self.unit.close_gate(subject, host, epoch).await;
+        let meant = match id {
+            // What cannot be read is taken for the one that is meant.
+            Some(id) => self.is_still(subject.volume(), id).await.unwrap_or(true),
+            None => true,
+        };
         // A device that is gone or broken must not keep its host: the store's floor binds this unit,
         // and whoever imports the device elsewhere imports no grants.
-        if let Err(error) = self.unit.raise_floor(subject.volume(), epoch).await {
+        if meant && let Err(error) = self.unit.raise_floor(subject.volume(), epoch).await {
             tracing::warn!(%subject, %epoch, %error, "fenced without the device's epoch floor");
         }
         let floor = self

@@ -26,7 +26,7 @@ use crate::access::{ANY_HOST, Grant, Redirect, Subject};
 use crate::access_store::Store;
 use crate::api::{Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo};
 use crate::api::{
-    RedirectInfo, SessionInfo, UnitInfo, VolumeCreate, VolumeDelete, VolumeGrow, VolumeInfo, routes,
+    RedirectInfo, SessionInfo, UnitInfo, VolumeCreate, VolumeGrow, VolumeInfo, Which, routes,
 };
 use crate::error::Error;
 use crate::keeper::{Keeper, ended_early};
@@ -134,7 +134,7 @@ async fn grow_volume<U: Unit>(
 async fn delete_volume<U: Unit>(
     State(api): Shared<U>,
     Path(volume): Path<String>,
-    Query(which): Query<VolumeDelete>,
+    Query(which): Query<Which>,
 ) -> Result<StatusCode, Error> {
     api.keeper.delete_volume(Subject::whole(&volume)?, which.id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -204,9 +204,10 @@ async fn clear_redirect<U: Unit>(
 
 async fn fence<U: Unit>(
     State(api): Shared<U>,
+    Query(which): Query<Which>,
     Body(fence): Body<Fence>,
 ) -> Result<Json<Fenced>, Error> {
-    Ok(Json(api.keeper.fence(fence).await?))
+    Ok(Json(api.keeper.fence(fence, which.id).await?))
 }
 
 /// Takes the unit's own secret, once. The same again is answered the same: its answer was lost.

@@ -130,12 +130,15 @@ impl UnitApi for Remote {
     }
 
     async fn fence(&self, fence: &Fence) -> Result<(), UnitError> {
-        let fence = api::Fence {
-            subject: subject(&fence.volume)?,
-            host: fence.iqn.clone(),
-            epoch: Epoch(fence.epoch),
-        };
-        self.client.fence(&fence).await.map(drop).map_err(failure)
+        let (id, fence) = (
+            fence.id,
+            api::Fence {
+                subject: subject(&fence.volume)?,
+                host: fence.iqn.clone(),
+                epoch: Epoch(fence.epoch),
+            },
+        );
+        self.client.fence(&fence, id).await.map(drop).map_err(failure)
     }
 }
 

@@ -311,7 +311,7 @@ impl<U: UnitApi> Work<'_, U> {
             Step::Create => self.unit.create(&new_volume(record)).await,
             Step::Grow => self.unit.grow(&volume, record.size).await,
             Step::Fence { iqn, epoch } => {
-                let fence = Fence { volume, iqn: iqn.clone(), epoch: *epoch };
+                let fence = Fence { volume, id: record.id, iqn: iqn.clone(), epoch: *epoch };
                 self.unit.fence(&fence).await
             }
             Step::Grant => self.unit.grant(&self.new_grant().await?).await,

@@ -99,6 +99,8 @@ pub struct NewGrant {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fence {
     pub volume: String,
+    /// Of the volume that is meant, should another have its name by now.
+    pub id: Option<Uuid>,
     pub iqn: String,
     pub epoch: u64,
 }

@@ -56,7 +56,7 @@ impl<U: Unit> Keeper<U> {
                 return Err(UnitError::NotFound(format!("redirect of {subject}")).into());
             }
             if let (Some(grant), false) = (table.grant_on(&subject), this.has(&subject).await?) {
-                this.end(&subject, &grant.host, grant.epoch).await?;
+                this.end(&subject, &grant.host, grant.epoch, None).await?;
             }
             this.change(|table: &mut AccessTable| {
                 table.clear_redirect(&subject);

@@ -56,7 +56,7 @@ async fn a_fence_closes_the_gate_stores_drains_and_only_then_acknowledges() {
     let world = world().await;
     world.keeper.grant(grant("v", A, 5)).await.unwrap();
     world.unit.take_steps();
-    let fenced = world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    let fenced = world.keeper.fence(fence("v", A, 5), None).await.unwrap();
     assert_eq!(fenced, Fenced { floor: Epoch(5) });
     let steps = world.unit.take_steps();
     let expected = [
@@ -81,9 +81,9 @@ async fn the_same_grant_again_is_answered_the_same_and_does_nothing() {
 #[tokio::test]
 async fn a_fence_is_carried_out_again_when_it_is_asked_for_again() {
     let world = world().await;
-    world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    world.keeper.fence(fence("v", A, 5), None).await.unwrap();
     world.unit.take_steps();
-    world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    world.keeper.fence(fence("v", A, 5), None).await.unwrap();
     let steps = world.unit.take_steps();
     assert_eq!(steps.first().unwrap(), "close gate 5 [stored floor 5]");
     assert_eq!(steps.last().unwrap(), "drained 5 [stored floor 5]");
@@ -104,7 +104,7 @@ async fn a_new_epoch_of_the_same_host_drains_the_old_one_first() {
 #[tokio::test]
 async fn a_stale_epoch_is_refused_by_the_stores_floor_and_by_the_devices() {
     let world = world().await;
-    world.keeper.fence(fence("v", A, 5)).await.unwrap();
+    world.keeper.fence(fence("v", A, 5), None).await.unwrap();
     let refused = world.keeper.grant(grant("v", A, 5)).await.unwrap_err();
     assert!(matches!(refused, Error::Refused(Refused::StaleEpoch { floor: Epoch(5), .. })));
 
@@ -162,7 +162,7 @@ async fn a_fence_goes_on_when_its_caller_hangs_up_and_the_next_grant_waits_for_i
     world.keeper.grant(grant("v", A, 5)).await.unwrap();
     world.unit.drains.forget_permits(usize::MAX);
     let keeper = Arc::clone(&world.keeper);
-    let caller = tokio::spawn(async move { keeper.fence(fence("v", A, 5)).await });
+    let caller = tokio::spawn(async move { keeper.fence(fence("v", A, 5), None).await });
     let drains = || world.unit.steps.lock().unwrap().iter().any(|step| step.starts_with("drain 5"));
     until(drains).await;
     caller.abort();
@@ -207,11 +207,29 @@ async fn a_later_volume_of_the_same_name_is_untouched_although_the_floor_stays()
     world.unit.volumes.lock().unwrap().iter_mut().for_each(|volume| volume.partitions.clear());
     assert_eq!(inventory().await, (Epoch(0), true));
     world.keeper.grant(grant("w", A, 5)).await.unwrap();
-    world.keeper.fence(fence("w", A, 5)).await.unwrap();
+    world.keeper.fence(fence("w", A, 5), None).await.unwrap();
     world.keeper.delete_volume(Subject::whole("w").unwrap(), None).await.unwrap();
     world.keeper.create_volume(create).await.unwrap();
     world.unit.volumes.lock().unwrap().iter_mut().for_each(|volume| volume.partitions.clear());
     assert_eq!(inventory().await, (Epoch(5), true));
+}
+
+#[tokio::test]
+async fn a_fence_that_comes_late_leaves_the_next_volume_of_the_name_untouched() {
+    let world = world().await;
+    let create: VolumeCreate = serde_json::from_str(r#"{"name":"w","size":1048576}"#).unwrap();
+    let gone = world.keeper.create_volume(create.clone()).await.unwrap().id;
+    world.keeper.delete_volume(Subject::whole("w").unwrap(), Some(gone)).await.unwrap();
+    let next = world.keeper.create_volume(create).await.unwrap().id;
+    assert_ne!(next, gone);
+    // The device's floor is the volume's own, by which it is told whether it was ever given.
+    let raised = || world.unit.take_steps().iter().any(|step| step.starts_with("device floor"));
+    let fenced = world.keeper.fence(fence("w", A, 5), Some(gone)).await.unwrap();
+    assert_eq!(fenced.floor, Epoch(5), "a grant that comes late is refused by the name's floor");
+    assert!(world.keeper.grant(grant("w", A, 5)).await.is_err());
+    assert!(!raised());
+    world.keeper.fence(fence("w", A, 6), Some(next)).await.unwrap();
+    assert!(raised(), "its own fence counts");
 }
 
 fn unit_info() -> UnitInfo {

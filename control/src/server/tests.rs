@@ -111,7 +111,7 @@ async fn a_unit_enrols_is_granted_from_and_fenced_over_tls() {
     }
     let subject = grant(5).subject;
     let fence = Fence { subject: subject.clone(), host: HOST.to_owned(), epoch: Epoch(5) };
-    assert_eq!(client.fence(&fence).await.unwrap().floor, Epoch(5));
+    assert_eq!(client.fence(&fence, None).await.unwrap().floor, Epoch(5));
     client.grant(&grant(6)).await.unwrap();
     assert_eq!(client.revoke(&subject).await.unwrap().floor, Epoch(6));
     assert!(client.inventory().await.unwrap().grants.is_empty());
@@ -176,7 +176,7 @@ async fn a_wrong_key_is_served_nothing() {
     assert_eq!(word(stranger.inventory().await), "unauthorized");
     assert_eq!(word(stranger.grant(&grant(5)).await), "unauthorized");
     let fence = Fence { subject: grant(5).subject, host: HOST.to_owned(), epoch: Epoch(5) };
-    assert_eq!(word(stranger.fence(&fence).await), "unauthorized");
+    assert_eq!(word(stranger.fence(&fence, None).await), "unauthorized");
     let again = Client::enrol(api, fingerprint, world.unit.id, &token(), &another).await;
     assert_eq!(word(again), "enrolled", "the join token does not replace a secret");
     let repeated = Client::enrol(api, fingerprint, world.unit.id, &token(), &secret).await;
