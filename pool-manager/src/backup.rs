@@ -1,24 +1,23 @@
 //! One file with all that a station keeps: made while it runs, and put back into a state directory.
 //! It holds every secret of the pool.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
-use std::iter;
-use std::path::{Path, PathBuf};
+mod restore;
 
-use outband_control::machine::{Machine, Os};
-use outband_pool_api::JobState;
-use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use crate::records::{DEADLINES, JOBS, JobRecord, TAKEOVERS, VOLUMES, VolumeRecord, encode};
+use crate::random;
+use crate::records::encode;
 use crate::state_dir::StateDir;
-use crate::station::{ADMIN_TOKEN_FILE, STORE_FILE};
-use crate::store::redb::RedbStore;
-use crate::store::{self, Listing, OPERATIONS_MAX, Store, StoreError, Transaction};
+use crate::station::ADMIN_TOKEN_FILE;
+use crate::store::{self, Listing, StoreError};
 use crate::tls::{CA_FILE, KEY_FILE};
-use crate::{problems, random};
+
+pub use restore::Restored;
+pub(crate) use restore::finish;
 
 const FORMAT: u32 = 1;
 /// Files of the state directory that belong to a station as much as its store, with their modes.
@@ -57,23 +56,28 @@ pub enum BackupError {
     Format(u32),
     #[error("the backup is damaged: its digest does not match")]
     Damaged,
-    #[error("there is a station in {0} already; say --replace to put its store aside")]
+    #[error("there is a station in {0} already; say --replace to put it aside")]
     Occupied(String),
+    #[error(
+        "the restore that was cut short is complete now: start the station, or say --replace to put \
+         this backup in its place"
+    )]
+    Finished,
+    #[error(
+        "the backup is of the pool \"{backup}\", and the configuration names \"{here}\"; say \
+         pool = \"{backup}\" there"
+    )]
+    OtherPool { backup: String, here: String },
     #[error("the record {0} in the store is not text: it is damaged, and so would a copy be")]
     NotText(String),
     #[error("the station runs; stop it first")]
     Runs,
+    #[error("another process starts a station or restores one here; wait for it")]
+    Locked,
     #[error("cannot use the state directory")]
     State(#[source] io::Error),
     #[error("cannot write the store")]
     Store(#[source] StoreError),
-}
-
-/// What was put back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Restored {
-    pub records: usize,
-    pub volumes: usize,
 }
 
 impl Backup {
@@ -115,103 +119,14 @@ impl Backup {
         let all = (&self.pool, self.made, &self.entries, &self.files);
         random::digest(&String::from_utf8_lossy(&encode(&all)))
     }
-
-    /// Puts it into the state directory; its store whole or not at all, and one that was cut short is
-    /// run again. Volumes are marked: of each, the station first takes over what its unit reports by
-    /// now. Jobs that ran have ended.
-    pub async fn restore(self, state_dir: &Path, replace: bool) -> Result<Restored, BackupError> {
-        let state = StateDir::open(state_dir).map_err(BackupError::State)?;
-        let (store, fresh) = (state.path(STORE_FILE), state.path("station.redb.restoring"));
-        if store.exists() {
-            if !replace {
-                return Err(BackupError::Occupied(state_dir.display().to_string()));
-            }
-            // One that cannot be read is a good reason to put another in its place.
-            if let Err(StoreError::InUse) = RedbStore::open(&store) {
-                return Err(BackupError::Runs);
-            }
-        }
-        remove(&fresh)?;
-        let restored = fill(&fresh, self.entries).await?;
-        for (name, mode) in FILES {
-            if let Some(text) = self.files.get(name) {
-                state.write(name, text, mode).map_err(BackupError::State)?;
-            }
-        }
-        if store.exists() {
-            fs::rename(&store, aside(&state)).map_err(BackupError::State)?;
-        }
-        fs::rename(&fresh, &store).map_err(BackupError::State)?;
-        File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(BackupError::State)?;
-        Ok(restored)
-    }
-}
-
-/// Where the store that was there goes: never in the place of one that was put aside before.
-fn aside(state: &StateDir) -> PathBuf {
-    let first = state.path("station.redb.before-restore");
-    let more = (2_u32..).map(|number| state.path(&format!("station.redb.before-restore.{number}")));
-    let mut names = iter::once(first).chain(more);
-    names.find(|path| !path.exists()).expect("there are more numbers than files")
-}
-
-/// Of a restore that was cut short.
-fn remove(path: &Path) -> Result<(), BackupError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BackupError::State(error)),
-        _ => Ok(()),
-    }
-}
-
-async fn fill(path: &Path, entries: Vec<Entry>) -> Result<Restored, BackupError> {
-    let store = RedbStore::open(path).map_err(BackupError::Store)?;
-    let now = Os.since_1970().as_secs();
-    let mut restored = Restored::default();
-    for chunk in entries.chunks(OPERATIONS_MAX) {
-        let mut transaction = Transaction::new();
-        for entry in chunk.iter().filter(|entry| !goes_on(&entry.key)) {
-            restored.records += 1;
-            restored.volumes += usize::from(entry.key.starts_with(VOLUMES));
-            transaction = transaction.put(&entry.key, put_back(entry, now)?);
-        }
-        store.commit(transaction).await.map_err(BackupError::Store)?;
-    }
-    Ok(restored)
-}
-
-/// What makes a job go on by itself. None does after a restore: it was begun for a pool that has
-/// changed since, and a takeover would take volumes from a host that is long back.
-fn goes_on(key: &str) -> bool {
-    key.starts_with(TAKEOVERS) || key.starts_with(DEADLINES)
-}
-
-fn put_back(entry: &Entry, now: u64) -> Result<Vec<u8>, BackupError> {
-    let Entry { key, value } = entry;
-    Ok(match () {
-        () if key.starts_with(VOLUMES) => {
-            let record: VolumeRecord = read(value)?;
-            encode(&VolumeRecord { restored: true, ..record })
-        }
-        () if key.starts_with(JOBS) => {
-            let mut job: JobRecord = read(value)?;
-            if job.state == JobState::Running {
-                // Its deadline is not put back either; there is nothing else to write.
-                let _ = job.end(Some(problems::restored()), now, Transaction::new());
-            }
-            encode(&job)
-        }
-        () => value.clone().into_bytes(),
-    })
-}
-
-fn read<T: DeserializeOwned>(value: &str) -> Result<T, BackupError> {
-    serde_json::from_str(value).map_err(BackupError::Malformed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::records::TOKENS;
+    use crate::store::redb::RedbStore;
+    use crate::store::{Store, Transaction};
 
     async fn sample(directory: &Path) -> String {
         let store = RedbStore::open(&directory.join("there.redb")).unwrap();
@@ -237,27 +152,6 @@ mod tests {
         let newer = text.replace("\"format\":1", "\"format\":2");
         assert!(matches!(Backup::read(&newer), Err(BackupError::Format(2))));
         assert!(matches!(Backup::read("{}"), Err(BackupError::Malformed(_))));
-    }
-
-    #[tokio::test]
-    async fn a_station_is_replaced_only_if_that_is_said_and_never_while_it_runs() {
-        let directory = tempfile::tempdir().unwrap();
-        let backup = Backup::read(&sample(directory.path()).await).unwrap();
-        let state = directory.path().join("to");
-        let restored = backup.clone().restore(&state, false).await.unwrap();
-        assert_eq!(restored, Restored { records: 1, volumes: 0 });
-        assert_eq!(fs::read_to_string(state.join(CA_FILE)).unwrap(), "a certificate");
-        let again = backup.clone().restore(&state, false).await;
-        assert!(matches!(again, Err(BackupError::Occupied(_))));
-        let running = RedbStore::open(&state.join(STORE_FILE)).unwrap();
-        let under_it = backup.clone().restore(&state, true).await;
-        assert!(matches!(under_it, Err(BackupError::Runs)));
-        drop(running);
-        backup.clone().restore(&state, true).await.unwrap();
-        backup.restore(&state, true).await.unwrap();
-        for aside in ["station.redb.before-restore", "station.redb.before-restore.2"] {
-            assert!(state.join(aside).exists(), "{aside}");
-        }
     }
 
     #[tokio::test]

@@ -61,7 +61,7 @@ pub fn backup(config: &Config, to: &Path) -> ExitCode {
 pub fn restore(config: &Config, file: &Path, replace: bool) -> ExitCode {
     let restored = async {
         let backup = Backup::read(&fs::read_to_string(file)?)?;
-        Ok::<_, Failure>(backup.restore(&config.state_dir, replace).await?)
+        Ok::<_, Failure>(backup.restore(&config.state_dir, &config.pool, replace).await?)
     };
     match alone(restored) {
         Ok(restored) => {

@@ -1,6 +1,6 @@
 //! The state directory: for the station's user alone. Files with secrets are made with mode 0600.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,22 @@ impl StateDir {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&unfinished, self.path(name))?;
+        self.sync()
+    }
+
+    /// Names in it are as they are also after a power loss.
+    pub(crate) fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
+    }
+
+    /// Held by who starts a station here or restores one, until it is dropped; `None` when another
+    /// process holds it. A running station is known by its store, which is locked by itself.
+    pub(crate) fn lock(&self) -> io::Result<Option<File>> {
+        let directory = File::open(&self.0)?;
+        match directory.try_lock() {
+            Ok(()) => Ok(Some(directory)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A whole station: opened on its state directory, bound to its sockets, run until told to stop.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::store::redb::RedbStore;
 use crate::store::{Store, StoreError};
 use crate::tls::{self, CA_FILE, Identity, TlsError};
 use crate::work::{self, Connect};
-use crate::{announce, random};
+use crate::{announce, backup, random};
 
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 pub(crate) const STORE_FILE: &str = "station.redb";
@@ -28,7 +29,7 @@ pub enum StartError {
     State {
         path: PathBuf,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("cannot open the store in {path}")]
     Store {
@@ -42,7 +43,7 @@ pub enum StartError {
     Listen {
         address: SocketAddr,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -71,6 +72,12 @@ impl Bound {
         let path = config.state_dir.clone();
         let failed = |source| StartError::State { path: path.clone(), source };
         let state = StateDir::open(&path).map_err(failed)?;
+        // Until the store is open, which is locked by itself.
+        let busy = || failed(io::Error::other("another process restores a station there"));
+        let _alone = state.lock().map_err(failed)?.ok_or_else(busy)?;
+        if backup::finish(&state).map_err(failed)? {
+            tracing::warn!("a restore that was cut short is complete now");
+        }
         let station = open_station(config, &state)
             .await
             .map_err(|source| StartError::Store { path: path.clone(), source })?;
@@ -93,6 +100,11 @@ impl Bound {
 
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    #[cfg(test)]
+    pub(crate) fn station(&self) -> &Station {
+        &self.station
     }
 
     /// The PEM text of the CA that clients trust.
@@ -143,7 +155,7 @@ async fn open_station(config: &Config, state: &StateDir) -> Result<Station, Stor
 
 enum Trouble {
     Store(StoreError),
-    File(std::io::Error),
+    File(io::Error),
 }
 
 /// Made at the first start. The store keeps its hash; an operator who removes the file gets a new

@@ -244,7 +244,7 @@ async fn a_takeover_does_not_go_on_after_a_restore() {
         admin.move_volume(name, "a", WAIT).await.unwrap();
     }
     world.stop().await;
-    backup.restore(&world.config.state_dir, true).await.unwrap();
+    backup.restore(&world.config.state_dir, "main", true).await.unwrap();
     world.restart().await;
     unit.alive().await;
     world.until_unit("unit-1", UnitState::Joined).await;
@@ -290,7 +290,7 @@ async fn an_older_backup_undoes_nothing_that_was_done_since() {
     let before: Vec<_> = names.iter().map(|name| world.units.grants(unit.id, name)).collect();
 
     world.stop().await;
-    backup.restore(&world.config.state_dir, true).await.unwrap();
+    backup.restore(&world.config.state_dir, "main", true).await.unwrap();
     world.restart().await;
     unit.alive().await;
     world.until_unit("unit-1", UnitState::Joined).await;
