@@ -25,6 +25,9 @@ pub struct Job {
     pub error: Option<Problem>,
     /// Seconds since 1970.
     pub created: u64,
+    /// Grows with every job; tells those of one second apart.
+    #[serde(default)]
+    pub sequence: u64,
     /// Seconds since 1970; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
@@ -54,6 +57,13 @@ pub struct Job {
     /// The volume as it is, when the job is done and the volume still exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Volume>,
+}
+
+impl Job {
+    /// The oldest is the least. Many jobs begin within one second.
+    pub fn age(&self) -> (u64, u64, Uuid) {
+        (self.created, self.sequence, self.id)
+    }
 }
 
 /// Parts that have ended, of those known of now.

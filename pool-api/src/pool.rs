@@ -8,14 +8,16 @@ use crate::{Secret, Size};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PoolStatus {
     pub name: String,
-    /// All figures cover units that are joined, and lasting media only.
+    /// Lasting media of the units that are joined. The other figures are parts of it.
     pub total: Size,
     /// Held by volumes that a host may use.
     pub granted: Size,
+    /// Where a new volume can be: no failed device, no unit that takes nothing new, and nothing that
+    /// is promised to a volume which its unit does not hold yet.
     pub free: Size,
     /// The largest volume a host could get now.
     pub largest: Size,
-    /// Of the total, rounded down.
+    /// Of the total, what volumes hold, whoever made them; rounded down.
     #[serde(default)]
     pub used_percent: u8,
     /// What the administrator should do something about.

@@ -1,5 +1,35 @@
 //! Sums of space. Pure, and safe from what a unit says of itself: a sum stays at its largest.
 
+use std::iter::Sum;
+
+use crate::unit::UnitView;
+
+/// In bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Space {
+    pub total: u64,
+    /// Held by no volume.
+    pub free: u64,
+}
+
+impl Space {
+    /// Of the media of a unit that outlast its process, failed ones too: what is on them is not gone
+    /// for that.
+    pub fn lasting(view: &UnitView) -> Self {
+        let devices = view.devices.iter().filter(|device| !device.volatile);
+        devices.map(|device| Self { total: device.total, free: device.free }).sum()
+    }
+}
+
+impl Sum for Space {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |all, part| Self {
+            total: all.total.saturating_add(part.total),
+            free: all.free.saturating_add(part.free),
+        })
+    }
+}
+
 /// Of all parts, in bytes.
 pub fn sum(parts: impl Iterator<Item = u64>) -> u64 {
     parts.fold(0, u64::saturating_add)

@@ -18,18 +18,22 @@ pub mod health;
 pub mod http;
 pub mod logging;
 mod names;
+mod paging;
 pub mod problems;
 pub mod quarantine;
 mod random;
 pub mod recognise;
 pub mod reconcile;
 pub mod records;
+#[cfg(test)]
+mod sample;
 mod state_dir;
 pub mod station;
 pub mod store;
 pub mod takeover;
 pub mod tls;
 pub mod unit;
+mod visits;
 pub mod work;
 
 use std::future::Future;

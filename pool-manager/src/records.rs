@@ -358,7 +358,7 @@ pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_vec(record).expect("records have text keys and no fallible parts")
 }
 
-fn decode<T: DeserializeOwned>(entry: Entry) -> Result<Stored<T>, StoreError> {
+pub(crate) fn decode<T: DeserializeOwned>(entry: Entry) -> Result<Stored<T>, StoreError> {
     match serde_json::from_slice(&entry.value) {
         Ok(record) => Ok(Stored { record, key: entry.key, revision: entry.revision }),
         Err(source) => Err(StoreError::Record { key: entry.key, source }),

@@ -1,6 +1,8 @@
 //! What comes next in a takeover: `step(takeover, volumes, parts)`, a pure function. Nothing is
 //! remembered between two steps but the job itself, so the station may be killed anywhere.
 
+use std::collections::BTreeSet;
+
 use outband_pool_api::{JobState, Problem};
 
 use crate::problems;
@@ -23,10 +25,11 @@ pub fn step(failed: &str, volumes: &[VolumeRecord], parts: &[JobRecord]) -> Step
             && volume.holder.as_ref().is_some_and(|holder| holder.host == failed)
     };
     // A move that failed gave its volume back: it is not begun again, or this would never end.
-    let tried =
-        |name: &str| parts.iter().any(|part| part.volume == name && part.state != JobState::Done);
+    let tried = parts.iter().filter(|part| part.state != JobState::Done);
+    let tried: BTreeSet<&str> = tried.map(|part| part.volume.as_str()).collect();
     let left: Vec<&VolumeRecord> = volumes.iter().filter(held).collect();
-    let fresh: Vec<&&VolumeRecord> = left.iter().filter(|volume| !tried(&volume.name)).collect();
+    let fresh: Vec<&&VolumeRecord> =
+        left.iter().filter(|volume| !tried.contains(volume.name.as_str())).collect();
     let ready = fresh.iter().filter(|volume| volume.settled).map(|volume| volume.name.clone());
     let ready: Vec<String> = ready.collect();
     match () {

@@ -5,6 +5,8 @@
 use outband_pool_api::{BlockSize, Chap, WritePolicy};
 use uuid::Uuid;
 
+use crate::visits::visit;
+
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UnitView {
     pub devices: Vec<DeviceView>,
@@ -13,11 +15,11 @@ pub struct UnitView {
 
 impl UnitView {
     pub fn volume(&self, id: Uuid) -> Option<&VolumeView> {
-        self.volumes.iter().find(|volume| volume.id == id)
+        self.volumes.iter().inspect(|volume| visit(*volume)).find(|volume| volume.id == id)
     }
 
     pub fn volume_named(&self, name: &str) -> Option<&VolumeView> {
-        self.volumes.iter().find(|volume| volume.name == name)
+        self.volumes.iter().inspect(|volume| visit(*volume)).find(|volume| volume.name == name)
     }
 }
 

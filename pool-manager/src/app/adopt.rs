@@ -1,5 +1,7 @@
 //! Volumes that their units have and no record claims.
 
+use std::sync::Arc;
+
 use outband_pool_api::{Problem, Volume};
 use uuid::Uuid;
 
@@ -53,7 +55,7 @@ impl Station {
     }
 
     /// The unit that reports a volume of this name, if it is one, and what it reports.
-    fn only_unit_with(&self, name: &str) -> Result<(Uuid, UnitView), Problem> {
+    fn only_unit_with(&self, name: &str) -> Result<(Uuid, Arc<UnitView>), Problem> {
         let mut found = self.live.all().into_iter().filter_map(|(unit, live)| {
             let view = live.view.filter(|view| view.volume_named(name).is_some())?;
             Some((unit, view))

@@ -3,14 +3,16 @@
 
 use outband_pool_api::{Duty, Finding, JobState, Problem, Unit, UnitState, Volume, VolumeState};
 
-use super::{Action, Caller, Station, view};
+use super::read::Read;
+use super::{Action, Caller, Station};
 use crate::records::{JOBS, JobRecord, load_all};
 
 impl Station {
     pub async fn doctor(&self, who: &Caller) -> Result<Vec<Finding>, Problem> {
         who.must(Action::SeePool)?;
-        let shown = view::Shown::load(self).await?;
         let jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
+        let read = Read::all(self).await?;
+        let shown = read.shown();
         let volumes = shown.volumes(who);
         let units = shown.units();
         let mut findings: Vec<Finding> = units.iter().filter_map(of_unit).collect();

@@ -40,10 +40,7 @@ impl History {
 impl Station {
     /// Remembers the load of now, if it is time to.
     pub(crate) fn note_load(&self, now: Instant) {
-        self.history.note(now, || {
-            let units = self.live.all();
-            units.values().filter_map(|unit| unit.load_at(now)).sum()
-        });
+        self.history.note(now, || self.live.load(now));
     }
 }
 

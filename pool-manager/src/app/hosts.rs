@@ -1,16 +1,20 @@
 //! Hosts are registered by the administrator; each gets a token and a CHAP identity of its own.
 
+use std::collections::BTreeMap;
+
 use outband_pool_api::{Host, HostChange, HostRequest, NewHost, Problem, Size};
 
 use super::audit::{Change, must_match};
 use super::request::placements;
 use super::tokens::token_key;
 use super::{Action, Caller, Station};
+use crate::capacity::sum;
 use crate::records::{
     ATTEMPTS, HOST_NAMES, HOSTS, HostRecord, Stored, TokenRecord, VOLUMES, VolumeRecord, Wish,
     encode, host_key, load, load_all,
 };
 use crate::store::{Compare, StoreError, Transaction};
+use crate::visits::visit;
 use crate::{names, problems, random};
 
 impl Station {
@@ -84,7 +88,12 @@ impl Station {
         who.must(Action::SeeHosts)?;
         let hosts = load_all::<HostRecord>(&self.store, HOSTS).await?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        Ok(hosts.iter().map(|host| host_view(&host.record, host.revision, &volumes)).collect())
+        let held = held(&volumes);
+        let own = |name: &str| held.get(name).map(Vec::as_slice).unwrap_or_default();
+        let shown = |host: &Stored<HostRecord>| {
+            host_view(&host.record, host.revision, own(&host.record.name))
+        };
+        Ok(hosts.iter().map(shown).collect())
     }
 
     pub async fn host(&self, who: &Caller, name: &str) -> Result<Host, Problem> {
@@ -94,7 +103,8 @@ impl Station {
         let host = load::<HostRecord>(&self.store, &host_key(name)).await?;
         let host = host.ok_or_else(|| problems::not_found("host", name))?;
         let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        Ok(host_view(&host.record, host.revision, &volumes))
+        let own = held(&volumes).remove(name).unwrap_or_default();
+        Ok(host_view(&host.record, host.revision, &own))
     }
 
     /// Refused while the host has a volume: first release or delete it.
@@ -140,21 +150,27 @@ fn is_held(volume: &VolumeRecord, host: &str) -> bool {
         && (volume.wish == Wish::Granted || !volume.settled)
 }
 
-/// Bytes of the volumes that a host has, or is about to have.
-pub(super) fn used<'a>(host: &str, volumes: impl Iterator<Item = &'a VolumeRecord>) -> u64 {
-    volumes.filter(|volume| is_held(volume, host)).map(|volume| volume.size).sum()
+/// The volumes of each host, by its name.
+fn held(volumes: &[Stored<VolumeRecord>]) -> BTreeMap<&str, Vec<&VolumeRecord>> {
+    let mut held: BTreeMap<&str, Vec<&VolumeRecord>> = BTreeMap::new();
+    for volume in volumes.iter().map(|volume| &volume.record).inspect(|volume| visit(*volume)) {
+        if let Some(holder) = volume.holder.as_ref().filter(|holder| is_held(volume, &holder.host))
+        {
+            held.entry(&holder.host).or_default().push(volume);
+        }
+    }
+    held
 }
 
-fn host_view(record: &HostRecord, revision: u64, volumes: &[Stored<VolumeRecord>]) -> Host {
-    let all = volumes.iter().map(|volume| &volume.record);
-    let own = volumes.iter().filter(|volume| is_held(&volume.record, &record.name));
+/// `own` are the volumes that it has, or is about to have.
+fn host_view(record: &HostRecord, revision: u64, own: &[&VolumeRecord]) -> Host {
     Host {
         name: record.name.clone(),
         iqn: record.iqn.clone(),
-        volumes: own.map(|volume| volume.record.name.clone()).collect(),
+        volumes: own.iter().map(|volume| volume.name.clone()).collect(),
         created: record.created,
         quota: record.quota.map(Size),
-        used: Size(used(&record.name, all)),
+        used: Size(sum(own.iter().map(|volume| volume.size))),
         replaced_by: record.replaced_by.clone(),
         revision,
     }
@@ -179,7 +195,8 @@ pub(super) fn within_quota(
     };
     let others = volumes.iter().map(|volume| &volume.record);
     let others = others.filter(|volume| Some(volume.name.as_str()) != except);
-    let used = used(&host.name, others);
+    let others = others.filter(|volume| is_held(volume, &host.name));
+    let used = sum(others.map(|volume| volume.size));
     match used.saturating_add(size) <= quota {
         true => Ok(()),
         false => Err(problems::quota(&host.name, quota, used)),

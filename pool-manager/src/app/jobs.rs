@@ -2,15 +2,18 @@
 
 mod cancel;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use outband_pool_api::{Job, JobKind, JobState, Phase, Problem, Size};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::read::Read;
 use super::{Action, Caller, Station, view};
 use crate::records::{
-    JOBS, JobRecord, REQUESTS, RequestRecord, Task, deadline_key, encode, job_key, load, load_all,
+    JOBS, JobRecord, REQUESTS, RequestRecord, Task, VolumeRecord, deadline_key, encode, job_key,
+    load, load_all, volume_key,
 };
 use crate::store::{Compare, Shared, StoreError, Transaction};
 use crate::{problems, random};
@@ -125,12 +128,20 @@ pub(super) async fn supersede(
 impl Station {
     pub async fn jobs(&self, who: &Caller) -> Result<Vec<Job>, Problem> {
         who.must(Action::SeeJobs)?;
-        let shown = view::Shown::load(self).await?;
+        let read = Read::all(self).await?;
         let jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
         let mut jobs: Vec<JobRecord> = jobs.into_iter().map(|job| job.record).collect();
         jobs.sort_by_key(age);
+        let mut parts: BTreeMap<Uuid, Vec<&JobRecord>> = BTreeMap::new();
+        for job in &jobs {
+            if let Some(whole) = job.part_of {
+                parts.entry(whole).or_default().push(job);
+            }
+        }
+        let shown = read.shown();
+        let parts = |job: &JobRecord| parts.get(&job.id).map(Vec::as_slice).unwrap_or_default();
         let seen = jobs.iter().filter(|job| who.may_see_job(job));
-        Ok(seen.map(|job| shown.job(who, job.clone(), &jobs)).collect())
+        Ok(seen.map(|job| view::job(job, parts(job), shown.result(who, job))).collect())
     }
 
     pub async fn job(&self, who: &Caller, id: Uuid) -> Result<Job, Problem> {
@@ -139,7 +150,13 @@ impl Station {
             JobKind::Takeover => self.parts_of(id).await?,
             _ => Vec::new(),
         };
-        Ok(view::Shown::load(self).await?.job(who, job, &parts))
+        let parts: Vec<&JobRecord> = parts.iter().collect();
+        let volume = load::<VolumeRecord>(&self.store, &volume_key(&job.volume)).await?;
+        let result = match volume.filter(|_| job.state == JobState::Done) {
+            Some(volume) => Read::about(self, volume).await?.shown().result(who, &job),
+            None => None,
+        };
+        Ok(view::job(&job, &parts, result))
     }
 
     /// The jobs that a job is made of.
@@ -158,7 +175,7 @@ impl Station {
         Ok(job.ok_or_else(|| problems::not_found("job", &id.to_string()))?.record)
     }
 
-    /// The job at its end, or as it is when the time is over.
+    /// The job at its end, or as it is when the time is over or the station stops.
     pub async fn wait_for_job(
         &self,
         who: &Caller,
@@ -169,13 +186,20 @@ impl Station {
         loop {
             let revision = self.store.list(&job_key(id)).await?.revision;
             let job = self.job(who, id).await?;
-            if job.state != JobState::Running || self.machine.now() >= deadline {
+            let over = self.machine.now() >= deadline || self.is_ending();
+            if job.state != JobState::Running || over {
                 return Ok(job);
             }
             let mut watch = self.store.watch(&job_key(id), revision);
-            // Too far behind, or over time: the loop looks again either way.
+            let news = async {
+                tokio::select! {
+                    () = self.ended() => {}
+                    // Too far behind: the loop looks again either way.
+                    _ = watch.next() => {}
+                }
+            };
             let left = deadline.saturating_duration_since(self.machine.now());
-            let _ = self.machine.timeout(left, watch.next()).await;
+            let _ = self.machine.timeout(left, news).await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is known of units only while they say it: pulse, load, last inventory.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use outband_pool_api::Load;
@@ -17,8 +17,8 @@ pub struct Live(Mutex<BTreeMap<Uuid, LiveUnit>>);
 pub struct LiveUnit {
     pub pulse: Pulse,
     pub load: Option<Load>,
-    /// As last pulled; absent until then.
-    pub view: Option<UnitView>,
+    /// As last pulled; absent until then. Shared: a pass over the pool copies none of it.
+    pub view: Option<Arc<UnitView>>,
     /// What was last told of its health, so that a change is told once.
     pub told: Option<Health>,
 }
@@ -62,6 +62,11 @@ impl Live {
 
     pub fn all(&self) -> BTreeMap<Uuid, LiveUnit> {
         self.units().clone()
+    }
+
+    /// What units that answer say of their load, together.
+    pub fn load(&self, now: Instant) -> Load {
+        self.units().values().filter_map(|unit| unit.load_at(now)).sum()
     }
 
     pub fn health(&self, id: Uuid, now: Instant) -> Health {

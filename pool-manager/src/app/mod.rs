@@ -10,10 +10,12 @@ mod events;
 mod forget;
 mod history;
 mod hosts;
+mod index;
 mod jobs;
 mod live;
 mod place;
 mod pool;
+mod read;
 mod request;
 mod space;
 mod takeover;
@@ -26,6 +28,7 @@ use std::time::Instant;
 
 use outband_control::machine::{Os, SharedMachine};
 use outband_pool_api::{Event, Fullness, Problem};
+use tokio::sync::watch;
 
 pub use access::{Action, Caller, allows};
 pub use events::Events;
@@ -53,6 +56,8 @@ pub struct Station {
     pub quarantine: Rules,
     /// What was last told of how full the pool is.
     fullness: tokio::sync::Mutex<Fullness>,
+    /// Whether whoever waits for news is to wait no more.
+    ending: watch::Sender<bool>,
 }
 
 impl Station {
@@ -88,7 +93,24 @@ impl Station {
             turns,
             quarantine,
             fullness,
+            ending: watch::Sender::new(false),
         })
+    }
+
+    /// The station stops: whoever follows what happens, or waits for a job, is answered now.
+    pub fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Done when the station stops.
+    pub async fn ended(&self) {
+        let mut ending = self.ending.subscribe();
+        // The sender lives as long as `self`.
+        let _ = ending.wait_for(|ending| *ending).await;
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        *self.ending.borrow()
     }
 
     /// Time of day in whole seconds.

@@ -1,18 +1,18 @@
 //! The pool as a whole.
 
-use outband_pool_api::{
-    Duty, Fullness, PoolStatus, Problem, Size, Unit, UnitCounts, UnitState, VolumeState,
-};
+use outband_pool_api::{Duty, Fullness, PoolStatus, Problem, Size, Unit, UnitCounts, UnitState};
 
+use super::read::Read;
 use super::{Action, Caller, Station, space, view};
 use crate::allocate::{self, UnitSpace};
-use crate::capacity::{sum, used_percent};
-use crate::records::{UNITS, UnitRecord, VOLUMES, VolumeRecord, load_all};
+use crate::capacity::{Space, sum, used_percent};
+use crate::store::StoreError;
 
 impl Station {
     /// Tells when the pool has become fuller, or has room again.
-    pub async fn judge_capacity(&self) -> Result<(), Problem> {
-        let level = Fullness::of(self.pool_status(&Caller::ADMIN).await?.used_percent);
+    pub async fn judge_capacity(&self) -> Result<(), StoreError> {
+        let Space { total, free } = Read::units(self).await?.space();
+        let level = Fullness::of(used_percent(total, free));
         let before = std::mem::replace(&mut *self.fullness.lock().await, level);
         if before != level {
             self.events.add("pool-capacity", &self.pool, level.to_string());
@@ -22,30 +22,26 @@ impl Station {
 
     pub async fn pool_status(&self, who: &Caller) -> Result<PoolStatus, Problem> {
         who.must(Action::SeePool)?;
-        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let pool = space::pool(&units, &volumes, &self.live, "", self.times());
+        let read = Read::all(self).await?;
+        let pool = space::pool(&read.units, &read.volumes, &self.live, "", self.times());
         let usable: Vec<&UnitSpace> =
             pool.units.iter().filter(|unit| unit.unfit.is_none()).collect();
         let any = allocate::Request::anywhere(1);
-        let shown = view::Shown::load(self).await?;
-        let volumes = shown.volumes(who);
-        let granted = volumes.iter().filter(|volume| volume.state == VolumeState::Granted);
-        let all = shown.units();
-        let joined = || all.iter().filter(|unit| unit.state == UnitState::Joined);
-        let total = sum(joined().map(|unit| unit.total.0));
-        let used_percent = used_percent(total, sum(joined().map(|unit| unit.free.0)));
+        let shown = read.shown();
+        let units = shown.units();
+        let Space { total, free } = read.space();
+        let used_percent = used_percent(total, free);
         Ok(PoolStatus {
             name: self.pool.clone(),
             total: Size(total),
             used_percent,
-            warnings: warnings(used_percent, &all),
-            granted: Size(sum(granted.map(|volume| volume.size.0))),
+            warnings: warnings(used_percent, &units),
+            granted: Size(shown.granted()),
             free: Size(sum(usable.iter().map(|unit| unit.free))),
             largest: Size(allocate::largest(&usable, &any)),
-            units: counts(&shown),
-            volumes: view::count(volumes.len()),
-            hosts: view::count(shown.host_count()),
+            units: counts(&units),
+            volumes: view::count(shown.volume_count()),
+            hosts: view::count(read.hosts.len()),
         })
     }
 }
@@ -64,10 +60,10 @@ fn warnings(used_percent: u8, units: &[Unit]) -> Vec<String> {
     full.into_iter().chain(units.iter().filter_map(unit)).collect()
 }
 
-fn counts(shown: &view::Shown) -> UnitCounts {
+fn counts(units: &[Unit]) -> UnitCounts {
     let mut counts = UnitCounts::default();
-    for unit in shown.records() {
-        *match shown.unit_state(unit) {
+    for unit in units {
+        *match unit.state {
             UnitState::Pending => &mut counts.pending,
             UnitState::Joined => &mut counts.joined,
             UnitState::Suspect => &mut counts.suspect,
@@ -77,3 +73,6 @@ fn counts(shown: &view::Shown) -> UnitCounts {
     }
     counts
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! A spare host takes the place of one that has failed: one job, made of a move for each volume.
 
+use std::collections::BTreeMap;
+
 use outband_pool_api::{Host, JobState, Problem};
 use uuid::Uuid;
 
@@ -9,11 +11,12 @@ use super::request::placements;
 use super::{Action, Caller, Station};
 use crate::problems;
 use crate::records::{
-    ATTEMPTS, HostRecord, JobRecord, PLACEMENTS, Stored, Task, VOLUMES, VolumeRecord, encode,
+    ATTEMPTS, HostRecord, JOBS, JobRecord, PLACEMENTS, Stored, Task, VOLUMES, VolumeRecord, encode,
     host_key, job_key, load, load_all, takeover_key,
 };
 use crate::store::{StoreError, Transaction};
 use crate::takeover::{Step, step};
+use crate::visits::visit;
 
 impl Station {
     /// From now on the failed host gets nothing new; its volumes go to the spare one by one, each
@@ -80,26 +83,42 @@ impl Station {
         self.host(who, name).await
     }
 
-    /// One step of every takeover that has not ended.
+    /// One step of every takeover that has not ended. Read once for all of them.
     pub async fn advance_takeovers(&self) -> Result<(), StoreError> {
-        for id in self.takeovers().await? {
+        let takeovers = self.takeovers().await?;
+        if takeovers.is_empty() {
+            return Ok(());
+        }
+        let mut held: BTreeMap<String, Vec<VolumeRecord>> = BTreeMap::new();
+        for Stored { record, .. } in load_all::<VolumeRecord>(&self.store, VOLUMES).await? {
+            visit(&record);
+            if let Some(holder) = &record.holder {
+                held.entry(holder.host.clone()).or_default().push(record);
+            }
+        }
+        let mut parts: BTreeMap<Uuid, Vec<JobRecord>> = BTreeMap::new();
+        for Stored { record, .. } in load_all::<JobRecord>(&self.store, JOBS).await? {
+            if let Some(whole) = record.part_of {
+                parts.entry(whole).or_default().push(record);
+            }
+        }
+        for id in takeovers {
             let job = load::<JobRecord>(&self.store, &job_key(id)).await?;
             let running = job.filter(|job| job.record.state == JobState::Running);
             let Some(job) = running else {
                 self.store.commit(Transaction::new().delete(takeover_key(id))).await?;
                 continue;
             };
-            self.advance(job).await?;
+            let failed = job.record.host.as_deref().unwrap_or_default();
+            let held = held.get(failed).map(Vec::as_slice).unwrap_or_default();
+            let parts = parts.get(&id).map(Vec::as_slice).unwrap_or_default();
+            self.advance(&job, step(failed, held, parts)).await?;
         }
         Ok(())
     }
 
-    async fn advance(&self, job: Stored<JobRecord>) -> Result<(), StoreError> {
-        let failed = job.record.host.clone().unwrap_or_default();
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let volumes: Vec<VolumeRecord> = volumes.into_iter().map(|volume| volume.record).collect();
-        let parts = self.parts_of(job.record.id).await?;
-        match step(&failed, &volumes, &parts) {
+    async fn advance(&self, job: &Stored<JobRecord>, step: Step) -> Result<(), StoreError> {
+        match step {
             Step::Wait => Ok(()),
             Step::Move(names) => self.move_each(&job.record, &names).await,
             Step::End(problem) => {

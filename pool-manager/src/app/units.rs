@@ -1,13 +1,15 @@
 //! Units: heard, approved, enrolled, forgotten.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use outband_pool_api::{Duty, Problem, Secret, Unit, UnitChange};
 use uuid::Uuid;
 
 use super::audit::{Change, must_match};
-use super::{Action, Caller, Station, view};
+use super::read::Read;
+use super::{Action, Caller, Station};
 use crate::health::Health;
 use crate::quarantine::on_leave;
 use crate::records::{
@@ -139,6 +141,7 @@ impl Station {
         let mut first = false;
         let volumes = view.volumes.len();
         let devices = view.devices.len();
+        let view = Arc::new(view);
         self.live.change(unit.id, |live| first = live.view.replace(view).is_none());
         if first {
             let text = format!("{}, {}", count(devices, "device"), count(volumes, "volume"));
@@ -176,16 +179,15 @@ impl Station {
 
     pub async fn units(&self, who: &Caller) -> Result<Vec<Unit>, Problem> {
         who.must(Action::SeeUnits)?;
-        Ok(view::Shown::load(self).await?.units())
+        Ok(Read::all(self).await?.shown().units())
     }
 
     pub async fn unit(&self, who: &Caller, unit: &str) -> Result<Unit, Problem> {
         who.must(Action::SeeUnits)?;
         let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
         let id = find(&units, unit)?;
-        let shown = view::Shown::load(self).await?.units();
-        let found = shown.into_iter().find(|shown| shown.id == id);
-        found.ok_or_else(|| problems::not_found("unit", unit))
+        let read = Read::all(self).await?;
+        read.shown().unit(id).ok_or_else(|| problems::not_found("unit", unit))
     }
 
     pub async fn approve_unit(&self, who: &Caller, unit: &str) -> Result<Unit, Problem> {

@@ -8,8 +8,9 @@ use super::adopt::unrecorded;
 use super::audit::{Change, must_match};
 use super::hosts::{may_have_more, within_quota};
 use super::jobs::{self, About, Begun};
+use super::read::Read;
 use super::request::placements;
-use super::{Action, Caller, Station, space, view};
+use super::{Action, Caller, Station, space};
 use crate::allocate::{self, EXTENT};
 use crate::problems;
 use crate::reconcile::find;
@@ -267,14 +268,18 @@ impl Station {
 
     pub async fn volumes(&self, who: &Caller) -> Result<Vec<Volume>, Problem> {
         who.must(Action::SeeVolumes)?;
-        let shown = view::Shown::load(self).await?;
-        Ok(shown.volumes(who))
+        Ok(Read::all(self).await?.shown().volumes(who))
     }
 
     pub async fn volume(&self, who: &Caller, name: &str) -> Result<Volume, Problem> {
         who.must(Action::SeeVolumes)?;
-        let shown = view::Shown::load(self).await?;
-        let found = shown.volumes(who).into_iter().find(|volume| volume.name == name);
+        let stored = load::<VolumeRecord>(&self.store, &volume_key(name)).await?;
+        let read = match stored.filter(|stored| who.may_see(&stored.record)) {
+            Some(stored) => Read::about(self, stored).await?,
+            None if who.may(Action::SeeAnyVolume) => Read::all(self).await?,
+            None => return Err(problems::not_found("volume", name)),
+        };
+        let found = read.shown().volume_named(who, name);
         found.ok_or_else(|| problems::not_found("volume", name))
     }
 }

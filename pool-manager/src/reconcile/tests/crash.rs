@@ -100,7 +100,7 @@ impl World {
         let Ok(view) = self.unit.inventory().await else {
             return false;
         };
-        self.station.live.change(UNIT, |live| live.view = Some(view));
+        self.station.live.change(UNIT, |live| live.view = Some(Arc::new(view)));
         true
     }
 

@@ -1,0 +1,145 @@
+//! Pools for tests, made without a unit or a socket.
+
+use std::sync::Arc;
+
+use outband_pool_api::{HostRequest, JobState, Secret, WritePolicy};
+use uuid::Uuid;
+
+use crate::app::{Caller, Heard, Policy, Station};
+use crate::reconcile::place;
+use crate::records::{
+    Holder, JobRecord, Task, Undo, UnitRecord, VolumeRecord, Wish, encode, job_key, load, unit_key,
+    volume_key,
+};
+use crate::store::memory::MemoryStore;
+use crate::store::{Shared, Transaction};
+use crate::unit::{DeviceView, GrantView, Readiness, UnitView, VolumeView};
+
+pub(crate) const TOKEN: &str = "oba_test";
+
+pub(crate) async fn station() -> Arc<Station> {
+    let store = Arc::new(MemoryStore::default());
+    let station = Station::open(store, "main", Policy::Auto).await.unwrap();
+    station.add_admin_token(&Secret::new(TOKEN)).await.unwrap();
+    Arc::new(station)
+}
+
+pub(crate) fn device(total: u64, volatile: bool) -> DeviceView {
+    let (id, path) = (Uuid::new_v4(), "/dev/test".to_owned());
+    DeviceView { id, path, total, free: total, volatile, healthy: true }
+}
+
+/// One that is joined.
+pub(crate) async fn unit(station: &Station, name: &str, devices: &[DeviceView]) -> Uuid {
+    let id = Uuid::new_v4();
+    let heard = Heard {
+        id,
+        name: name.to_owned(),
+        portals: vec!["192.0.2.1:3260".parse().unwrap()],
+        api: "192.0.2.1:3261".parse().unwrap(),
+        fingerprint: [1; 32],
+        version: "0.1.0".to_owned(),
+        incarnation: 1,
+    };
+    station.handle_startup(&heard, station.machine.now()).await.unwrap();
+    station.handle_enrolled(id).await.unwrap();
+    let record = record_of(&station.store, id).await;
+    station.handle_inventory(&record, UnitView { devices: devices.to_vec(), volumes: Vec::new() });
+    id
+}
+
+async fn record_of(store: &Shared, unit: Uuid) -> UnitRecord {
+    load::<UnitRecord>(store, &unit_key(unit)).await.unwrap().unwrap().record
+}
+
+pub(crate) async fn host(station: &Station, name: &str) {
+    let iqn = format!("iqn.2026-11.test:{name}");
+    let ask = HostRequest { name: name.to_owned(), iqn, quota: None, mutual: false };
+    station.add_host(&Caller::ADMIN, ask).await.unwrap();
+}
+
+/// A volume that its host may use, as the record, the unit's report and its job have it.
+pub(crate) async fn granted(
+    station: &Station,
+    unit: Uuid,
+    name: &str,
+    size: u64,
+    volatile: bool,
+    host: &str,
+) {
+    let iqn = format!("iqn.2026-11.test:{host}");
+    let seen = reported(name, size, volatile, &iqn);
+    let job = Uuid::new_v4();
+    let record = VolumeRecord {
+        id: Some(seen.id),
+        name: name.to_owned(),
+        unit,
+        size,
+        block_size: None,
+        write_policy: WritePolicy::Normal,
+        volatile,
+        allow_sanitize: false,
+        wish: Wish::Granted,
+        holder: Some(Holder { host: host.to_owned(), iqn }),
+        epoch: 1,
+        settled: true,
+        place: Some(place(&seen)),
+        job: Some(job),
+        undo: Undo::Nothing,
+        failure: None,
+        restored: false,
+    };
+    let put = Transaction::new()
+        .put(volume_key(name), encode(&record))
+        .put(job_key(job), encode(&done(job, name, host)));
+    station.store.commit(put).await.unwrap();
+    let mut view = (*station.live.get(unit).unwrap().view.unwrap()).clone();
+    let device = view.devices.iter_mut().find(|device| device.volatile == volatile).unwrap();
+    device.free -= size;
+    view.volumes.push(seen);
+    station.handle_inventory(&record_of(&station.store, unit).await, view);
+}
+
+fn reported(name: &str, size: u64, volatile: bool, iqn: &str) -> VolumeView {
+    VolumeView {
+        id: Uuid::new_v4(),
+        name: name.to_owned(),
+        size,
+        block_size: 512,
+        start_lba: 0,
+        end_lba: size / 512 - 1,
+        blocks: size / 512,
+        target: format!("iqn.2026-11.local.outband:main:{name}"),
+        lun: 0,
+        volatile,
+        allow_sanitize: false,
+        readiness: Readiness::Online,
+        partitioned: false,
+        floor: 1,
+        untouched: false,
+        grants: vec![GrantView { iqn: iqn.to_owned(), epoch: 1 }],
+    }
+}
+
+fn done(id: Uuid, volume: &str, host: &str) -> JobRecord {
+    let task = Task::Assign { host: host.to_owned() };
+    JobRecord {
+        id,
+        kind: task.kind(),
+        state: JobState::Done,
+        volume: volume.to_owned(),
+        host: Some(host.to_owned()),
+        phases: Vec::new(),
+        error: None,
+        created: 1,
+        sequence: 1,
+        request: None,
+        actor: "admin".to_owned(),
+        reason: None,
+        deadline: None,
+        ended: Some(2),
+        task: Some(task),
+        retry_of: None,
+        part_of: None,
+    }
+}
