@@ -11,7 +11,7 @@ use crate::{
     AssignRequest, AuditEntry, Confirm, DEADLINE, Error, Event, Finding, GrowRequest, Host,
     HostChange, HostRequest, IDEMPOTENCY_KEY, Job, JobState, JoinToken, JoinTokenRequest,
     MoveHostRequest, NewHost, NewToken, PREFIX, Placed, PoolStatus, Problem, REASON, Secret, Size,
-    TakeoverRequest, Token, TokenRequest, Trust, Unit, UnitChange, Volume, VolumeRequest,
+    TakeoverRequest, Token, TokenRequest, Trust, Unit, UnitChange, Volume, VolumeRequest, encoded,
 };
 
 /// How long the station itself holds a request before it answers with a running job.
@@ -108,27 +108,27 @@ impl Client {
 
     /// By name or id.
     pub async fn unit(&self, unit: &str) -> Result<Unit, Error> {
-        self.fetch(self.to(Method::GET, &format!("/units/{}", segment(unit)))).await
+        self.fetch(self.to(Method::GET, &format!("/units/{}", encoded(unit)))).await
     }
 
     pub async fn approve_unit(&self, unit: &str) -> Result<Unit, Error> {
-        self.fetch(self.to(Method::POST, &format!("/units/{}/approve", segment(unit)))).await
+        self.fetch(self.to(Method::POST, &format!("/units/{}/approve", encoded(unit)))).await
     }
 
     /// Forgets a unit that holds no volume of the pool.
     pub async fn remove_unit(&self, unit: &str) -> Result<(), Error> {
-        self.send(self.to(Method::DELETE, &format!("/units/{}", segment(unit)))).await.map(drop)
+        self.send(self.to(Method::DELETE, &format!("/units/{}", encoded(unit)))).await.map(drop)
     }
 
     pub async fn change_unit(&self, unit: &str, change: &UnitChange) -> Result<Unit, Error> {
-        let path = format!("/units/{}", segment(unit));
+        let path = format!("/units/{}", encoded(unit));
         self.fetch(self.to(Method::PATCH, &path).json(change)).await
     }
 
     /// Forgets a unit that does not answer, with the records of its volumes; nothing is erased.
     /// `name` is the unit's, once more.
     pub async fn forget_unit(&self, unit: &str, name: &str) -> Result<(), Error> {
-        let path = format!("/units/{}/forget", segment(unit));
+        let path = format!("/units/{}/forget", encoded(unit));
         let body = Confirm { confirm: name.to_owned() };
         self.send(self.to(Method::POST, &path).json(&body)).await.map(drop)
     }
@@ -138,7 +138,7 @@ impl Client {
     }
 
     pub async fn host(&self, name: &str) -> Result<Host, Error> {
-        self.fetch(self.to(Method::GET, &format!("/hosts/{}", segment(name)))).await
+        self.fetch(self.to(Method::GET, &format!("/hosts/{}", encoded(name)))).await
     }
 
     pub async fn add_host(&self, name: &str, iqn: &str) -> Result<NewHost, Error> {
@@ -152,24 +152,24 @@ impl Client {
     }
 
     pub async fn change_host(&self, name: &str, change: &HostChange) -> Result<Host, Error> {
-        let path = format!("/hosts/{}", segment(name));
+        let path = format!("/hosts/{}", encoded(name));
         self.fetch(self.to(Method::PATCH, &path).json(change)).await
     }
 
     /// Fences a failed host and gives all its volumes to another.
     pub async fn take_over(&self, failed: &str, spare: &str, wait: Wait) -> Result<Job, Error> {
-        let path = format!("/hosts/{}/takeover", segment(failed));
+        let path = format!("/hosts/{}/takeover", encoded(failed));
         let body = TakeoverRequest { spare: spare.to_owned() };
         self.start(self.to(Method::POST, &path).json(&body), wait).await
     }
 
     /// Lets a host that was taken over have volumes again.
     pub async fn resume_host(&self, name: &str) -> Result<Host, Error> {
-        self.fetch(self.to(Method::POST, &format!("/hosts/{}/resume", segment(name)))).await
+        self.fetch(self.to(Method::POST, &format!("/hosts/{}/resume", encoded(name)))).await
     }
 
     pub async fn remove_host(&self, name: &str) -> Result<(), Error> {
-        self.send(self.to(Method::DELETE, &format!("/hosts/{}", segment(name)))).await.map(drop)
+        self.send(self.to(Method::DELETE, &format!("/hosts/{}", encoded(name)))).await.map(drop)
     }
 
     pub async fn volumes(&self) -> Result<Vec<Volume>, Error> {
@@ -270,7 +270,7 @@ impl Client {
 
     /// The token is void from then on.
     pub async fn revoke_token(&self, name: &str) -> Result<(), Error> {
-        let path = format!("/tokens/{}", segment(name));
+        let path = format!("/tokens/{}", encoded(name));
         self.send(self.to(Method::DELETE, &path)).await.map(drop)
     }
 
@@ -396,35 +396,12 @@ fn prefer(request: RequestBuilder, wait: Duration) -> RequestBuilder {
 }
 
 fn volume_path(name: &str) -> String {
-    format!("/volumes/{}", segment(name))
-}
-
-/// Whatever a caller passes as a name stays one segment of the path.
-fn segment(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b':' => {
-                encoded.push(char::from(byte));
-            }
-            b'.' if name.bytes().any(|byte| byte != b'.') => encoded.push('.'),
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+    format!("/volumes/{}", encoded(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_stays_one_segment_of_the_path() {
-        let table = [("vol-1.a", "vol-1.a"), ("a/b", "a%2Fb"), ("..", "%2E%2E"), ("a?b", "a%3Fb")];
-        for (name, path) in table {
-            assert_eq!(segment(name), path);
-        }
-    }
 
     #[test]
     fn plain_http_is_refused() {

@@ -9,6 +9,7 @@
 mod audit;
 mod block_size;
 mod client;
+mod encoding;
 mod error;
 mod fullness;
 mod hosts;
@@ -26,6 +27,7 @@ mod volumes;
 pub use audit::{AuditEntry, Broken, verify_audit};
 pub use block_size::{BadBlockSize, BlockSize};
 pub use client::{Client, Wait};
+pub use encoding::encoded;
 pub use error::Error;
 pub use fullness::Fullness;
 pub use hosts::{Host, HostChange, HostRequest, NewHost, TakeoverRequest};

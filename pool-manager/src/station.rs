@@ -123,11 +123,12 @@ impl Bound {
         let serving = http::serve::serve(self.listener, tls, router, stopped.clone());
         let receiving =
             announce::receive(Arc::clone(&self.station), self.announce, stopped.clone());
-        let working = work::run(self.station, Arc::new(connect), stopped);
+        let working = work::run(Arc::clone(&self.station), Arc::new(connect), stopped);
         let stopping = async {
             shutdown.await;
             tracing::info!("stopping");
             stop.send_replace(true);
+            self.station.end();
         };
         tokio::join!(
             in_background(serving),

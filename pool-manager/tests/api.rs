@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use outband_pool_api::{
@@ -12,6 +13,11 @@ use outband_pool_api::{
 };
 use outband_pool_manager::app::Policy;
 use outband_protocol::announce::{Message, Refusal};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use world::{Announcer, MIB, World, ask, ask_named};
 
 const WAIT: Wait = Wait::AtMost(Duration::from_secs(20));
@@ -332,4 +338,45 @@ async fn a_station_is_trusted_by_its_ca_or_its_fingerprint_alone() {
     let other = World::new(Policy::Auto).await;
     let wrong = client(&other.trust()).pool().await.unwrap_err();
     assert!(matches!(wrong, Error::Untrusted { .. }), "{wrong:?}");
+}
+
+/// A request as bytes, and all that is answered until the connection ends.
+async fn follow(world: &World, path: &str) -> tokio::task::JoinHandle<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = std::fs::read(&world.addresses.ca).unwrap();
+    roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(world.addresses.api).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+    let ask = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        world.admin_token().expose()
+    );
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    tokio::spawn(async move {
+        while stream.read_buf(&mut answer).await.is_ok_and(|length| length > 0) {}
+        String::from_utf8(answer).unwrap()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_events_ends_in_order_when_the_station_stops() {
+    let mut world = World::new(Policy::Auto).await;
+    let stream = follow(&world, "/v1/events").await;
+    world.stop().await;
+    let answer = tokio::time::timeout(Duration::from_secs(20), stream).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/event-stream"), "{answer}");
+    // The last chunk (RFC 9112 §7.1): it was not cut off.
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::failure::{Failure, root};
@@ -107,7 +108,8 @@ impl Scraper {
 
     /// The result of a query, which must be one that Prometheus understands.
     fn query(&self, query: &str) -> Result<Vec<Value>, Failure> {
-        let path = format!("/api/v1/query?query={}", web::encoded(query));
+        let encoded = utf8_percent_encode(query, NON_ALPHANUMERIC);
+        let path = format!("/api/v1/query?query={encoded}");
         let answer = web::get(&self.address, &path)?;
         let answer: Value = serde_json::from_str(&answer)
             .map_err(|error| Failure::wrong(format!("Prometheus said {answer}: {error}")))?;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use outband_pool_api::{HostRequest, Problem, Secret, Size, VolumeRequest, WritePolicy};
 
-use super::pages::{self, Answer, Filled, volume_path};
+use super::pages::{self, Answer, Behind, Filled, volume_path};
 use super::session::{NAME, Said, Sent, key_of};
 use super::{Console, session};
 use crate::app::Action;
@@ -22,8 +22,8 @@ pub(super) async fn login(
 ) -> Answer {
     let token = fields.get("token").map(|token| token.trim()).unwrap_or_default();
     let refused = |why: &str| pages::login_again(&at, StatusCode::FORBIDDEN, Some(why.to_owned()));
-    match at.station.authenticate(token).await {
-        Ok(who) if who.may(Action::SeePool) => {}
+    let actor = match at.station.authenticate(token).await {
+        Ok(who) if who.may(Action::SeePool) => who.actor(),
         Ok(who) => {
             let scope = who.scope;
             return refused(&format!(
@@ -31,8 +31,8 @@ pub(super) async fn login(
             ));
         }
         Err(_) => return refused("That token is not valid."),
-    }
-    let id = at.sessions.begin(&*at.station.machine, Secret::new(token));
+    };
+    let id = at.sessions.begin(&*at.station.machine, actor, Secret::new(token));
     let cookie = format!("{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict", id.expose());
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
@@ -143,7 +143,7 @@ pub(super) async fn create(State(at): State<Arc<Console>>, sent: Sent) -> Answer
             let said = Some(said_of(&problem));
             let visitor = session::Visitor { said, ..sent.visitor };
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            pages::volumes_with(&at, visitor, status, filled).await
+            pages::volumes_with(&at, visitor, status, filled, Behind::default()).await
         }
     }
 }
@@ -212,7 +212,7 @@ pub(super) async fn add_host(State(at): State<Arc<Console>>, sent: Sent) -> Answ
     let (name, iqn) = (sent.text("name").to_owned(), sent.text("iqn").to_owned());
     let ask = HostRequest { name, iqn, quota: None, mutual: sent.has("mutual") };
     match at.station.add_host(&sent.visitor.who, ask).await {
-        Ok(new) => pages::hosts_with(&at, sent.visitor, Some(new)).await,
+        Ok(new) => pages::hosts_with(&at, sent.visitor, Some(new), Behind::default()).await,
         Err(problem) => Ok(back(&at, &sent, "/hosts", Err::<(), _>(problem), "")),
     }
 }

@@ -29,13 +29,14 @@ pub(super) async fn follow(State(at): State<Arc<Console>>, _visitor: Visitor) ->
     (kind, Body::new(News(receiver))).into_response()
 }
 
-/// Ends with the page, or after a while: then the page asks again, and has to have a session.
+/// Ends with the page, with the station, or after a while: then the page asks again, and has to have a session.
 async fn tell(at: Arc<Console>, page: Sender<Bytes>) {
     let mut last = at.station.events.last();
     let mut quiet = 0;
     for _ in 0..LOOKS_MAX {
         tokio::select! {
             () = page.closed() => return,
+            () = at.station.ended() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
         let now = at.station.events.last();

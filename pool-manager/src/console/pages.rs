@@ -1,8 +1,11 @@
 //! What the pages show. Templates escape every text, whoever it comes from.
 
 mod overview;
+mod pager;
 mod volumes;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -13,13 +16,18 @@ use outband_pool_api::{
     Device, Job, JobState, Load, NewHost, Problem, Scope, Size, Unit, UnitState, Volume,
 };
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::Console;
 use super::session::{Said, Visitor, key_of};
 use super::words::{grouped, time};
 use crate::app::{Action, allows};
+use crate::visits::visit;
+
+use pager::Pager;
 
 pub(super) use overview::overview;
+pub(super) use pager::Behind;
 pub(super) use volumes::{Filled, volume, volume_path, volumes, volumes_with};
 
 /// What every page has.
@@ -164,6 +172,7 @@ struct UnitRow {
 /// A volume's part of its unit's space, in thousandths.
 struct Block {
     name: String,
+    path: String,
     size: Size,
     from: u64,
     width: u64,
@@ -174,24 +183,40 @@ struct Block {
 struct UnitsPage {
     page: Page,
     units: Vec<UnitRow>,
+    pager: Pager,
 }
 
-pub(super) async fn units(State(at): State<Arc<Console>>, visitor: Visitor) -> Answer {
+pub(super) async fn units(
+    State(at): State<Arc<Console>>,
+    visitor: Visitor,
+    behind: Behind,
+) -> Answer {
     let mut units = at.station.units(&visitor.who).await?;
     let volumes = at.station.volumes(&visitor.who).await?;
     // Those that want something come first.
-    units.sort_by_key(|unit| (unit.state != UnitState::Pending, unit.name.clone()));
-    let units = units.into_iter().map(|unit| unit_row(unit, &volumes)).collect();
-    shown(StatusCode::OK, &UnitsPage { units, page: Page::new(&at, "/units", visitor) })
+    let key = |unit: &Unit| (unit.state != UnitState::Pending, unit.name.clone(), unit.id);
+    units.sort_by_cached_key(key);
+    let (units, pager) = behind.part("/units", units, key)?;
+    let mut on: BTreeMap<Uuid, Vec<&Volume>> = BTreeMap::new();
+    for volume in volumes.iter().inspect(|volume| visit(*volume)) {
+        on.entry(volume.unit).or_default().push(volume);
+    }
+    let row = |unit: Unit| {
+        let own = on.get(&unit.id).map(Vec::as_slice).unwrap_or_default();
+        unit_row(unit, own)
+    };
+    let units = units.into_iter().map(row).collect();
+    shown(StatusCode::OK, &UnitsPage { units, pager, page: Page::new(&at, "/units", visitor) })
 }
 
-fn unit_row(unit: Unit, volumes: &[Volume]) -> UnitRow {
-    let own = volumes.iter().filter(|volume| volume.unit == unit.id);
+/// `own`: the volumes that are there.
+fn unit_row(unit: Unit, own: &[&Volume]) -> UnitRow {
     let mut from = 0;
-    let blocks = own.map(|volume| {
+    let blocks = own.iter().inspect(|volume| visit(**volume)).map(|volume| {
         let part = u128::from(volume.size.0) * 1000 / u128::from(unit.total.0.max(1));
         let width = u64::try_from(part).unwrap_or(1000).clamp(2, 1000);
-        let block = Block { name: volume.name.clone(), size: volume.size, from, width };
+        let (name, path) = (volume.name.clone(), volume_path(&volume.name));
+        let block = Block { name, path, size: volume.size, from, width };
         from += width;
         block
     });
@@ -223,11 +248,22 @@ fn unit_row(unit: Unit, volumes: &[Volume]) -> UnitRow {
     }
 }
 
+struct Link {
+    name: String,
+    path: String,
+}
+
+impl Link {
+    fn to_volume(name: String) -> Self {
+        Self { path: volume_path(&name), name }
+    }
+}
+
 struct HostRow {
     name: String,
     path: String,
     iqn: String,
-    volumes: Vec<String>,
+    volumes: Vec<Link>,
     since: String,
 }
 
@@ -245,22 +281,33 @@ struct Fresh {
 struct HostsPage {
     page: Page,
     hosts: Vec<HostRow>,
+    pager: Pager,
     new: Option<Fresh>,
 }
 
-pub(super) async fn hosts(State(at): State<Arc<Console>>, visitor: Visitor) -> Answer {
-    hosts_with(&at, visitor, None).await
+pub(super) async fn hosts(
+    State(at): State<Arc<Console>>,
+    visitor: Visitor,
+    behind: Behind,
+) -> Answer {
+    hosts_with(&at, visitor, None, behind).await
 }
 
 /// `new`: its credentials are shown, this once.
-pub(super) async fn hosts_with(at: &Console, visitor: Visitor, new: Option<NewHost>) -> Answer {
+pub(super) async fn hosts_with(
+    at: &Console,
+    visitor: Visitor,
+    new: Option<NewHost>,
+    behind: Behind,
+) -> Answer {
     let hosts = at.station.hosts(&visitor.who).await?;
+    let (hosts, pager) = behind.part("/hosts", hosts, |host| host.name.clone())?;
     let row = |host: outband_pool_api::Host| HostRow {
         path: format!("/hosts/{}", host.name),
         since: time(host.created),
         name: host.name,
         iqn: host.iqn,
-        volumes: host.volumes,
+        volumes: host.volumes.into_iter().map(Link::to_volume).collect(),
     };
     let fresh = |new: NewHost| Fresh {
         name: new.host.name,
@@ -271,6 +318,7 @@ pub(super) async fn hosts_with(at: &Console, visitor: Visitor, new: Option<NewHo
     };
     let page = HostsPage {
         hosts: hosts.into_iter().map(row).collect(),
+        pager,
         new: new.map(fresh),
         page: Page::new(at, "/hosts", visitor),
     };
@@ -279,7 +327,7 @@ pub(super) async fn hosts_with(at: &Console, visitor: Visitor, new: Option<NewHo
 
 struct JobRow {
     kind: String,
-    volume: String,
+    volume: Link,
     host: String,
     state: JobState,
     class: &'static str,
@@ -292,7 +340,7 @@ impl JobRow {
     fn new(job: &Job) -> Self {
         Self {
             kind: job.kind.to_string(),
-            volume: job.volume.clone(),
+            volume: Link::to_volume(job.volume.clone()),
             host: job.host.clone().unwrap_or_default(),
             state: job.state,
             class: match job.state {
@@ -313,12 +361,20 @@ impl JobRow {
 struct JobsPage {
     page: Page,
     jobs: Vec<JobRow>,
+    pager: Pager,
 }
 
-pub(super) async fn jobs(State(at): State<Arc<Console>>, visitor: Visitor) -> Answer {
-    let jobs = at.station.jobs(&visitor.who).await?;
-    let jobs = jobs.iter().rev().take(200).map(JobRow::new).collect();
-    shown(StatusCode::OK, &JobsPage { jobs, page: Page::new(&at, "/jobs", visitor) })
+/// The newest first.
+pub(super) async fn jobs(
+    State(at): State<Arc<Console>>,
+    visitor: Visitor,
+    behind: Behind,
+) -> Answer {
+    let mut jobs = at.station.jobs(&visitor.who).await?;
+    jobs.reverse();
+    let (jobs, pager) = behind.part("/jobs", jobs, |job| Reverse(job.age()))?;
+    let jobs = jobs.iter().map(JobRow::new).collect();
+    shown(StatusCode::OK, &JobsPage { jobs, pager, page: Page::new(&at, "/jobs", visitor) })
 }
 
 struct EventRow {

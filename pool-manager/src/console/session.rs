@@ -24,6 +24,10 @@ pub(super) const NAME: &str = "__Host-outband";
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// And any session ends some time.
 const AGE_MAX: Duration = Duration::from_secs(12 * 3600);
+/// One more of the same user ends the one of his that was least used of late: nobody can end the
+/// sessions of others by logging in again and again.
+const SESSIONS_OF_USER_MAX: usize = 16;
+/// Of all users.
 const SESSIONS_MAX: usize = 256;
 /// Sent by the script when it brings a page up to date.
 const REFRESH: &str = "x-outband-refresh";
@@ -41,6 +45,8 @@ pub(super) struct Sessions(Mutex<BTreeMap<String, Session>>);
 
 #[derive(Debug)]
 struct Session {
+    /// Whose it is, as the audit log has it.
+    actor: String,
     token: Secret,
     csrf: Secret,
     born: Instant,
@@ -60,18 +66,13 @@ impl Sessions {
     }
 
     /// The cookie's value of a new session.
-    pub(super) fn begin(&self, machine: &dyn Machine, token: Secret) -> Secret {
+    pub(super) fn begin(&self, machine: &dyn Machine, actor: String, token: Secret) -> Secret {
         let (now, id) = (machine.now(), random::token(machine, "obs"));
         let csrf = random::token(machine, "obc");
         let mut all = self.all();
         all.retain(|_, session| !session.is_over(now));
-        if all.len() >= SESSIONS_MAX {
-            let oldest = all.iter().min_by_key(|(_, session)| session.used);
-            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-                all.remove(&key);
-            }
-        }
-        let session = Session { token, csrf, born: now, used: now, said: None };
+        make_room(&mut all, &actor);
+        let session = Session { actor, token, csrf, born: now, used: now, said: None };
         all.insert(random::digest(id.expose()), session);
         id
     }
@@ -105,6 +106,29 @@ impl Sessions {
             said = session.said.take();
         }
         Some((session.token.clone(), session.csrf.clone(), said))
+    }
+}
+
+/// For one more session of `actor`: what goes was least used of late. When all users together have too
+/// many, it is one of who has the most.
+fn make_room(all: &mut BTreeMap<String, Session>, actor: &str) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for session in all.values() {
+        *counts.entry(&session.actor).or_default() += 1;
+    }
+    let own = counts.get(actor).is_some_and(|count| *count >= SESSIONS_OF_USER_MAX);
+    if !own && all.len() < SESSIONS_MAX {
+        return;
+    }
+    let most = counts.values().max().copied().unwrap_or_default();
+    let gives = |session: &Session| match own {
+        true => session.actor == actor,
+        false => counts.get(session.actor.as_str()) == Some(&most),
+    };
+    let givers = all.iter().filter(|(_, session)| gives(session));
+    let oldest = givers.min_by_key(|(_, session)| session.used).map(|(key, _)| key.clone());
+    if let Some(key) = oldest {
+        all.remove(&key);
     }
 }
 

@@ -302,8 +302,8 @@ fn a_session_ends_unused_and_ends_of_age() {
     let minutes = |count: u64| Duration::from_secs(count * 60);
     let sessions = Sessions::default();
     let key = |id: &Secret| crate::random::digest(id.expose());
-    let idle = key(&sessions.begin(&Os, Secret::new("a")));
-    let used = key(&sessions.begin(&Os, Secret::new("b")));
+    let idle = key(&sessions.begin(&Os, "viewer:a".into(), Secret::new("a")));
+    let used = key(&sessions.begin(&Os, "viewer:b".into(), Secret::new("b")));
     let born = Os.now();
     let visit = |key: &str, after, uses| sessions.visit(key, born + after, uses).is_some();
     assert!(visit(&idle, minutes(29), false) && visit(&used, minutes(29), true));
@@ -314,6 +314,66 @@ fn a_session_ends_unused_and_ends_of_age() {
         assert!(visit(&used, last, true), "{last:?}");
     }
     assert!(!visit(&used, minutes(12 * 60), true), "used or not, twelve hours are enough");
+}
+
+#[test]
+fn who_logs_in_again_and_again_ends_sessions_of_his_own() {
+    let sessions = Sessions::default();
+    let begin = |actor: &str| {
+        let id = sessions.begin(&Os, actor.to_owned(), Secret::new("t"));
+        crate::random::digest(id.expose())
+    };
+    let is_there = |key: &str| sessions.visit(key, Os.now(), true).is_some();
+    let admin = begin("admin");
+    let first = begin("viewer:eve");
+    for _ in 0..1000 {
+        begin("viewer:eve");
+    }
+    assert!(is_there(&admin) && !is_there(&first));
+    // Many users: whoever has the most gives one up, and nobody else.
+    let others: Vec<String> = (0..300).map(|number| begin(&format!("viewer:{number}"))).collect();
+    let kept = others.iter().filter(|key| is_there(key)).count();
+    assert!(kept < others.len() && kept >= 239, "{kept}");
+}
+
+#[tokio::test]
+async fn a_long_list_is_shown_in_pages_and_every_row_is_on_one() {
+    let mut browser = Browser::logged_in().await;
+    let mut names = Vec::new();
+    for number in 0..230 {
+        let name = format!("unit-{number:03}");
+        browser.unit(&name).await;
+        names.push(name);
+    }
+    let (mut path, mut seen) = ("/units".to_owned(), Vec::new());
+    loop {
+        let text = browser.get(&path).await.text;
+        let rows = text.split("<h2>unit-").skip(1).map(|row| format!("unit-{}", &row[..3]));
+        let rows: Vec<String> = rows.collect();
+        assert!(rows.len() <= 100, "{path}");
+        assert_eq!(text.contains("From the beginning"), path != "/units");
+        seen.extend(rows);
+        let Some(next) = text.split("href=\"").find(|link| link.starts_with("/units?after="))
+        else {
+            break;
+        };
+        path = next.split('"').next().unwrap().to_owned();
+    }
+    assert_eq!(seen, names);
+    let nowhere = browser.get("/units?after=nowhere").await;
+    assert_eq!(nowhere.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn open_pages_end_when_the_station_stops() {
+    let mut browser = Browser::logged_in().await;
+    let request =
+        Request::builder().uri("/live").header(header::COOKIE, browser.cookie.take().unwrap());
+    let request = request.body(Body::empty()).unwrap();
+    let response = browser.router.clone().oneshot(request).await.unwrap();
+    browser.station.end();
+    let rest = tokio::time::timeout(Duration::from_secs(20), to_bytes(response.into_body(), 1000));
+    rest.await.expect("it ends").unwrap();
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ use super::App;
 use super::extract::{Refused, Who};
 use crate::problems;
 
-/// A stream ends after so long and its reader resumes: with a token that is valid still.
+/// A stream ends after so long, or when the station stops, and its reader resumes: with a token that is
+/// valid still.
 const STREAM_MAX: Duration = Duration::from_secs(600);
 const STREAM: &str = "text/event-stream";
 
@@ -70,7 +71,14 @@ fn going_on(
     let until = station.machine.now() + STREAM_MAX;
     stream::unfold((station, after), move |(station, after)| async move {
         let left = until.saturating_duration_since(station.machine.now());
-        let next = station.machine.timeout(left, station.events.next(after)).await?;
+        let next = async {
+            tokio::select! {
+                biased;
+                () = station.ended() => None,
+                next = station.events.next(after) => Some(next),
+            }
+        };
+        let next = station.machine.timeout(left, next).await??;
         let shown = shown(&next, station.events.start());
         Some((Ok(shown), (station, next.number)))
     })

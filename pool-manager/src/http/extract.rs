@@ -9,12 +9,13 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LINK, WWW_
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use outband_pool_api::{DEADLINE, IDEMPOTENCY_KEY, Problem, REASON};
+use outband_pool_api::{DEADLINE, IDEMPOTENCY_KEY, Problem, REASON, encoded};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::App;
 use crate::app::Caller;
+use crate::paging::{self, Cursor, Part};
 use crate::problems;
 
 /// A problem as a response (RFC 9457).
@@ -140,28 +141,25 @@ impl FromRequestParts<App> for Page {
 pub(super) type Listed<T> = Result<(HeaderMap, Json<Vec<T>>), Refused>;
 
 impl Page {
-    /// Of `all` in its order. `name` is what a page is continued after; it is unique and stays.
-    pub(super) fn of<T>(
+    /// Of `all`, which is in the order of its keys.
+    pub(super) fn of<T, K: Cursor>(
         self,
         path: &str,
-        mut all: Vec<T>,
-        name: impl Fn(&T) -> String,
+        all: Vec<T>,
+        key: impl Fn(&T) -> K,
     ) -> Listed<T> {
-        if let Some(after) = &self.0.after {
-            let at = all.iter().position(|item| name(item) == *after);
-            let gone =
-                || problems::bad_request("\"after\" names nothing here any more; begin anew");
-            all.drain(..=at.ok_or_else(gone)?);
-        }
+        let Paging { limit, after } = self.0;
+        let part = paging::part(all, after.as_deref(), limit, key);
+        let malformed =
+            |_| problems::bad_request("\"after\" is not what a page of this list has named");
+        let Part { entries, next } = part.map_err(malformed)?;
         let mut headers = HeaderMap::new();
-        if let Some(limit) = self.0.limit.filter(|limit| *limit < all.len()) {
-            all.truncate(limit);
-            let last = all.last().map(&name).unwrap_or_default();
-            let link = format!("<{path}?limit={limit}&after={last}>; rel=\"next\"");
-            let link = link.parse().map_err(|_| problems::internal())?;
-            headers.insert(LINK, link);
+        if let (Some(next), Some(limit)) = (next, limit) {
+            let next = encoded(&next);
+            let link = format!("<{path}?limit={limit}&after={next}>; rel=\"next\"");
+            headers.insert(LINK, link.parse().expect("what is encoded is ASCII"));
         }
-        Ok((headers, Json(all)))
+        Ok((headers, Json(entries)))
     }
 }
 

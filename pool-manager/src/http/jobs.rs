@@ -39,7 +39,7 @@ pub(super) async fn started(
         ("after" = Option<String>, Query, description = "Go on behind this one: see Link")),
     responses((status = 200, body = [Job]), (status = "4XX", body = Problem)))]
 pub(super) async fn list(State(station): State<App>, Who(who): Who, page: Page) -> Listed<Job> {
-    page.of("/v1/jobs", station.jobs(&who).await?, |job| job.id.to_string())
+    page.of("/v1/jobs", station.jobs(&who).await?, Job::age)
 }
 
 /// A job; with `Prefer: wait` at its end, if that comes in time.

@@ -4,22 +4,19 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt;
-use outband_pool_api::{Host, Problem, Secret};
+use outband_pool_api::{Host, JobState, Problem, Size, VolumeRequest};
 use serde_json::Value;
 use tower::ServiceExt;
 use utoipa::OpenApi;
 
 use super::*;
-use crate::app::Policy;
-use crate::store::memory::MemoryStore;
+use crate::app::Caller;
+use crate::sample::{self, TOKEN};
 
-const TOKEN: &str = "oba_test";
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn app() -> Router {
-    let store = Arc::new(MemoryStore::default());
-    let station = Station::open(store, "main", Policy::Auto).await.unwrap();
-    station.add_admin_token(&Secret::new(TOKEN)).await.unwrap();
-    router(Arc::new(station))
+    router(sample::station().await)
 }
 
 fn request(method: &str, path: &str, token: Option<&str>, body: &str) -> Request<Body> {
@@ -177,17 +174,53 @@ async fn a_list_is_read_page_by_page() {
         path = next.trim_start_matches('<').split('>').next().unwrap().to_owned();
     }
     assert_eq!(seen, ["ab", "cd", "e"]);
-    for path in ["/v1/hosts?limit=0", "/v1/hosts?limit=-1", "/v1/hosts?after=z", "/v1/jobs?x=1"] {
+    // What the page before ended with is removed: the next one goes on behind where it was.
+    let removed = send(&app, request("DELETE", "/v1/hosts/b", Some(TOKEN), "")).await;
+    assert_eq!(removed.status(), StatusCode::NO_CONTENT);
+    let response = send(&app, request("GET", "/v1/hosts?limit=2&after=b", Some(TOKEN), "")).await;
+    assert!(response.headers()["link"].to_str().unwrap().contains("limit=2&after=d"));
+    let body = to_bytes(response.into_body(), 100_000).await.unwrap();
+    let hosts: Vec<Host> = serde_json::from_slice(&body).unwrap();
+    assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<String>(), "cd");
+    for path in [
+        "/v1/hosts?limit=0",
+        "/v1/hosts?limit=-1",
+        "/v1/units?after=z",
+        "/v1/volumes?after=z",
+        "/v1/jobs?after=z",
+        "/v1/jobs?x=1",
+    ] {
         let response = send(&app, request("GET", path, Some(TOKEN), "")).await;
         assert_eq!(problem(response).await.kind(), "bad-request", "{path}");
     }
 }
 
 #[tokio::test]
+async fn who_follows_events_or_waits_for_a_job_is_let_go_when_the_station_stops() {
+    let station = sample::station().await;
+    let app = router(Arc::clone(&station));
+    let mut ask = request("GET", "/v1/events", Some(TOKEN), "");
+    ask.headers_mut().insert("accept", "text/event-stream".parse().unwrap());
+    let response = send(&app, ask).await;
+    station.events.add("unit-joined", "unit-1", "in the pool");
+    station.end();
+    let rest = tokio::time::timeout(PATIENCE, to_bytes(response.into_body(), 10_000));
+    rest.await.expect("the stream ends").unwrap();
+
+    sample::unit(&station, "one", &[sample::device(8 << 30, false)]).await;
+    sample::host(&station, "a").await;
+    let ask = VolumeRequest { host: Some("a".into()), size: Size(1 << 30), ..Default::default() };
+    // Nobody works for this station: the job goes on for ever.
+    let job = station.request_volume(&Caller::ADMIN, ask, None).await.unwrap();
+    let who = Caller::ADMIN;
+    let wait = station.wait_for_job(&who, job, PATIENCE * 10);
+    let job = tokio::time::timeout(PATIENCE, wait).await.expect("it is answered").unwrap();
+    assert_eq!(job.state, JobState::Running);
+}
+
+#[tokio::test]
 async fn events_come_as_a_stream_that_can_be_resumed() {
-    let store = Arc::new(MemoryStore::default());
-    let station = Arc::new(Station::open(store, "main", Policy::Auto).await.unwrap());
-    station.add_admin_token(&Secret::new(TOKEN)).await.unwrap();
+    let station = sample::station().await;
     let app = router(Arc::clone(&station));
     station.events.add("unit-joined", "unit-1", "in the pool");
     station.events.add("unit-left", "unit-1", "stopped");

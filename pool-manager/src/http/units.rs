@@ -14,7 +14,7 @@ use super::extract::{Answer, Body, Listed, Name, Page, Refused, Tagged, Who, tag
         ("after" = Option<String>, Query, description = "Go on behind this one: see Link")),
     responses((status = 200, body = [Unit]), (status = "4XX", body = Problem)))]
 pub(super) async fn list(State(station): State<App>, Who(who): Who, page: Page) -> Listed<Unit> {
-    page.of("/v1/units", station.units(&who).await?, |unit| unit.id.to_string())
+    page.of("/v1/units", station.units(&who).await?, |unit| unit.id)
 }
 
 #[utoipa::path(get, path = "/v1/units/{unit}", tag = "units", params(("unit" = String, Path)),

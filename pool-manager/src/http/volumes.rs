@@ -21,8 +21,8 @@ use super::jobs::{Started, started};
     responses((status = 200, body = [Volume]), (status = "4XX", body = Problem)))]
 pub(super) async fn list(State(station): State<App>, Who(who): Who, page: Page) -> Listed<Volume> {
     // Two units may report volumes of one name.
-    let name = |volume: &Volume| format!("{}@{}", volume.name, volume.unit);
-    page.of("/v1/volumes", station.volumes(&who).await?, name)
+    let key = |volume: &Volume| (volume.name.clone(), volume.unit);
+    page.of("/v1/volumes", station.volumes(&who).await?, key)
 }
 
 #[utoipa::path(get, path = "/v1/volumes/{volume}", tag = "volumes",

@@ -1,6 +1,5 @@
 //! As much HTTP as it takes to ask a program on this machine something.
 
-use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -30,27 +29,4 @@ pub(super) fn get(address: &str, path: &str) -> Result<String, Failure> {
         return Ok(body.to_owned());
     }
     Err(Failure::wrong(format!("http://{address}{path} answers {head}\n{body}")))
-}
-
-/// `text` as a value in a URL's query (RFC 3986 §2.1).
-pub(super) fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").expect("a string takes everything");
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_is_encoded_byte_by_byte() {
-        assert_eq!(encoded("a{b=\"c d\"}~ü"), "a%7Bb%3D%22c%20d%22%7D~%C3%BC");
-    }
 }

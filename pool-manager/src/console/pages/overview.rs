@@ -32,6 +32,8 @@ struct OverviewPage {
     class: &'static str,
     sentence: String,
     attention: Vec<NeedRow>,
+    /// Not shown here.
+    more_attention: usize,
     sessions: u32,
     iops: String,
     rate: Size,
@@ -39,6 +41,16 @@ struct OverviewPage {
     granted_percent: u64,
     plots: [Plot; 2],
     jobs: Vec<JobRow>,
+    more_jobs: usize,
+}
+
+/// Shown of each list at a glance.
+const FEW: usize = 20;
+
+/// The first of them, and how many more there are.
+fn few<T>(all: impl Iterator<Item = T>) -> (Vec<T>, usize) {
+    let mut all = all.fuse();
+    (all.by_ref().take(FEW).collect(), all.count())
 }
 
 pub(in crate::console) async fn overview(
@@ -46,12 +58,16 @@ pub(in crate::console) async fn overview(
     visitor: Visitor,
 ) -> Answer {
     let who = &visitor.who;
-    let status = at.station.pool_status(who).await?;
+    let mut status = at.station.pool_status(who).await?;
     let units = at.station.units(who).await?;
     let volumes = at.station.volumes(who).await?;
     let jobs = at.station.jobs(who).await?;
-    let running = jobs.iter().filter(|job| job.state == JobState::Running);
+    let running = jobs.iter().rev().filter(|job| job.state == JobState::Running);
+    let (jobs, more_jobs) = few(running.map(JobRow::new));
     let verdict = Verdict::of(&status, &units, &volumes);
+    let (attention, more_needs) = few(verdict.needs.iter().map(need_row));
+    let more_warnings = status.warnings.len().saturating_sub(FEW);
+    status.warnings.truncate(FEW);
     let load: Load = units.iter().filter_map(|unit| unit.load).sum();
     let granted_permille = (u128::from(status.granted.0) * 1000)
         .checked_div(u128::from(status.total.0))
@@ -63,7 +79,8 @@ pub(in crate::console) async fn overview(
             Grade::Look => "warn",
             Grade::Trouble => "bad",
         },
-        attention: verdict.needs.iter().map(need_row).collect(),
+        attention,
+        more_attention: more_needs + more_warnings,
         sentence: verdict.sentence,
         sessions: load.sessions,
         iops: grouped(load.iops),
@@ -74,7 +91,8 @@ pub(in crate::console) async fn overview(
             plot("Commands a second", &samples, |load| load.iops, grouped),
             plot("Data", &samples, |load| load.bytes_per_second, |top| format!("{}/s", Size(top))),
         ],
-        jobs: running.map(JobRow::new).collect(),
+        jobs,
+        more_jobs,
         status,
         page: Page::new(&at, "/", visitor),
     };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use outband_pool_api::{Size, UnitState, Volume, VolumeState};
+use outband_pool_api::{Size, UnitState, Volume, VolumeState, encoded};
 
+use super::pager::{Behind, Pager};
 use super::{Answer, JobRow, Page, shown};
 use crate::console::Console;
 use crate::console::session::Visitor;
@@ -24,15 +25,7 @@ fn volume_class(state: VolumeState) -> &'static str {
 
 /// A name of a unit's own making may hold anything.
 pub(in crate::console) fn volume_path(name: &str) -> String {
-    let mut path = "/volumes/".to_owned();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    path
+    format!("/volumes/{}", encoded(name))
 }
 
 struct VolumeRow {
@@ -90,6 +83,7 @@ pub(in crate::console) struct Filled {
 struct VolumesPage {
     page: Page,
     volumes: Vec<VolumeRow>,
+    pager: Pager,
     hosts: Vec<String>,
     units: Vec<String>,
     key: String,
@@ -99,8 +93,9 @@ struct VolumesPage {
 pub(in crate::console) async fn volumes(
     State(at): State<Arc<Console>>,
     visitor: Visitor,
+    behind: Behind,
 ) -> Answer {
-    volumes_with(&at, visitor, StatusCode::OK, Filled::default()).await
+    volumes_with(&at, visitor, StatusCode::OK, Filled::default(), behind).await
 }
 
 pub(in crate::console) async fn volumes_with(
@@ -108,13 +103,17 @@ pub(in crate::console) async fn volumes_with(
     visitor: Visitor,
     status: StatusCode,
     form: Filled,
+    behind: Behind,
 ) -> Answer {
     let (volumes, hosts) =
         (at.station.volumes(&visitor.who).await?, at.station.hosts(&visitor.who).await?);
+    let key = |volume: &Volume| (volume.name.clone(), volume.unit);
+    let (volumes, pager) = behind.part("/volumes", volumes, key)?;
     let units = at.station.units(&visitor.who).await?;
     let joined = units.into_iter().filter(|unit| unit.state == UnitState::Joined);
     let page = VolumesPage {
         volumes: volumes.iter().map(VolumeRow::new).collect(),
+        pager,
         hosts: hosts.into_iter().map(|host| host.name).collect(),
         units: joined.map(|unit| unit.name).collect(),
         // One form makes one volume, however often it is sent.
@@ -131,7 +130,7 @@ struct VolumePage {
     page: Page,
     volume: VolumeRow,
     hosts: Vec<String>,
-    jobs: Vec<JobRow>,
+    job: Option<JobRow>,
     instructions: Vec<(&'static str, String)>,
 }
 
@@ -142,11 +141,13 @@ pub(in crate::console) async fn volume(
 ) -> Answer {
     let volume = at.station.volume(&visitor.who, &name).await?;
     let hosts = at.station.hosts(&visitor.who).await?;
-    let jobs = at.station.jobs(&visitor.who).await?;
-    let own = jobs.iter().rev().filter(|job| Some(job.id) == volume.job);
+    let job = match volume.job {
+        Some(id) => at.station.job(&visitor.who, id).await.ok(),
+        None => None,
+    };
     let page = VolumePage {
         hosts: hosts.into_iter().map(|host| host.name).collect(),
-        jobs: own.map(JobRow::new).collect(),
+        job: job.as_ref().map(JobRow::new),
         instructions: volume.connection.as_ref().map(instructions).unwrap_or_default(),
         volume: VolumeRow::new(&volume),
         page: Page::new(&at, "/volumes", visitor),
