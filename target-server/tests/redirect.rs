@@ -2,44 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod common;
+
 use std::time::Duration;
 
-use outband_control::access::{ANY_HOST, Epoch, Grant};
-use outband_control::access_store::Store;
-use outband_control::api::{TARGET_PREFIX, TargetNames};
+use common::unit::{Served, Unit};
+use outband_control::api::TARGET_PREFIX;
 use outband_initiator::{Config, Disk, Error};
 
-/// A process that ends with the test, however the test ends.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outband-target"));
-    command.args(args);
-    command
-}
-
-/// `outband-target serve` of some memory as volume `v`, and the portal that it prints.
-fn serve(args: &[&str]) -> (Process, String) {
-    let mut child = command(&["serve", "--listen", "127.0.0.1:0", "--memory", "8M", "--name", "v"])
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut url = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    let portal = url.strip_prefix("iscsi://").and_then(|url| url.split('/').next());
-    (Process(child), portal.unwrap().to_owned())
+/// `outband-target serve` of some memory as volume `v`, and its portal.
+fn serve(args: &[&str]) -> (Served, String) {
+    let served = Served::start(&[&["--memory", "8M", "--name", "v"], args].concat());
+    let portal = served.portal.to_string();
+    (served, portal)
 }
 
 async fn disk(portal: &str) -> Disk {
@@ -59,67 +34,6 @@ async fn our_initiator_follows_a_redirect_for_a_while_and_for_good() {
         let args: Vec<_> = ["--redirect", &there].iter().chain(lasts).copied().collect();
         let (_old, here) = serve(&args);
         assert_eq!(first_byte(&disk(&here).await).await, 0x77, "{args:?}");
-    }
-}
-
-/// A unit of its own, with a volume `v` on a file, granted to everybody.
-struct Unit<'d> {
-    dir: &'d Path,
-    process: Process,
-    portal: String,
-}
-
-impl<'d> Unit<'d> {
-    fn start(dir: &'d Path) -> Self {
-        let mut child = command(&["--config", dir.join("unit.toml").to_str().unwrap()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let portal = log.by_ref().map_while(Result::ok).find_map(|line| {
-            line.split_once("portal portal=").map(|(_, portal)| portal.trim().to_owned())
-        });
-        // Read on, or the unit would wait for somebody to.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { dir, process: Process(child), portal: portal.expect("the unit names its portal") }
-    }
-
-    /// A first start: the grant is there before the volume is.
-    fn first(dir: &'d Path) -> Self {
-        let state = dir.join("state");
-        std::fs::create_dir(&state).unwrap();
-        let config = format!(
-            "state_dir = {state:?}\npool = \"local\"\nlisten = [\"127.0.0.1:0\"]\nshards = 2\n\
-             [[file]]\npath = {:?}\nsize = \"32M\"\n",
-            dir.join("device")
-        );
-        std::fs::write(dir.join("unit.toml"), config).unwrap();
-        let store = Store::open(&state).unwrap();
-        let old = store.table(TargetNames::new(TARGET_PREFIX, "local")).unwrap();
-        let mut table = old.clone();
-        let grant = Grant {
-            subject: "v".parse().unwrap(),
-            host: ANY_HOST.to_owned(),
-            chap: None,
-            sources: Vec::new(),
-            epoch: Epoch(1),
-            sessions_per_portal: 1,
-        };
-        table.grant(grant).unwrap();
-        store.save(&old, &table).unwrap();
-        drop(store);
-        let unit = Self::start(dir);
-        unit.outband("volume create v 8M --allow-volatile");
-        unit
-    }
-
-    fn outband(&self, line: &str) -> String {
-        let mut command = command(&line.split(' ').collect::<Vec<_>>());
-        let output = command.arg("--state-dir").arg(self.dir.join("state")).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{line}: {said}");
-        String::from_utf8(output.stdout).unwrap()
     }
 }
 
@@ -146,8 +60,7 @@ async fn a_session_is_moved_to_another_unit_and_the_redirect_survives_kill_nine(
     assert!(moved, "the session was not asked to leave");
     assert!(unit.outband("redirect ls").contains(&there));
 
-    unit.process.0.kill().unwrap();
-    unit.process.0.wait().unwrap();
+    unit.process.kill();
     let unit = Unit::start(dir.path());
     assert_eq!(first_byte(&disk(&unit.portal).await).await, 0x77);
     unit.outband(&format!("redirect rm {TARGET_PREFIX}:local:v"));

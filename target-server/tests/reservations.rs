@@ -6,85 +6,23 @@
 mod common;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use common::raw::{Raw, config};
+use common::raw::Raw;
+use common::reserves::{GONE, Reserves, does};
+use common::unit::Served;
 use common::{Target, host, memory};
 use outband_control::access::Epoch;
-use outband_protocol::ids::Itt;
-use outband_protocol::login::initiator::Config;
 use outband_protocol::pdu::TaskAttribute::Simple;
-use outband_protocol::pdu::{Request, Response, ScsiCommand};
+use outband_protocol::pdu::{Request, Response};
 use outband_protocol::scsi::Cdb;
-use outband_protocol::scsi::cdb::{ReserveIn, ReserveOut, ReserveOutAction as Action};
-use outband_protocol::scsi::reserve::{Kind, List, parse_keys, parse_reservation};
+use outband_protocol::scsi::reserve::Kind;
 use outband_target_server::media::{Media, PartitionSpec, ReservationPlace, VolumeSpec, ZeroWith};
 use uuid::Uuid;
 
 const NAME: &str = "iqn.2026-11.local.outband:test:v";
-const GONE: &str = "02 6/2a05";
-
-/// Hosts that say PERSISTENT RESERVE.
-trait Reserves {
-    fn out(&mut self, action: Action, kind: Option<Kind>, list: &List) -> Itt;
-    fn told(&mut self, what: ReserveIn) -> Vec<u8>;
-
-    fn register(&mut self, key: u64, persist: bool) -> Itt {
-        let list = List { service_key: key, persist, ..List::default() };
-        self.out(Action::RegisterAndIgnore, None, &list)
-    }
-
-    fn reserve(&mut self, key: u64, kind: Kind) -> Itt {
-        self.out(Action::Reserve, Some(kind), &List { key, ..List::default() })
-    }
-
-    fn preempt(&mut self, key: u64, other: u64, kind: Kind, abort: bool) -> Itt {
-        let action = if abort { Action::PreemptAndAbort } else { Action::Preempt };
-        self.out(action, Some(kind), &List { key, service_key: other, ..List::default() })
-    }
-
-    fn keys(&mut self) -> Vec<u64> {
-        parse_keys(&self.told(ReserveIn::ReadKeys)).unwrap().1
-    }
-
-    fn held(&mut self) -> Option<(u64, Kind)> {
-        parse_reservation(&self.told(ReserveIn::ReadReservation)).unwrap().1
-    }
-}
-
-impl Reserves for Raw {
-    fn out(&mut self, action: Action, kind: Option<Kind>, list: &List) -> Itt {
-        let list = list.build();
-        let len = u32::try_from(list.len()).unwrap();
-        let command =
-            self.command(&Cdb::PersistentReserveOut(ReserveOut::new(action, kind, len)).build());
-        self.send(
-            Request::Command(ScsiCommand { write: true, expected_len: len, ..command }),
-            &list,
-        );
-        command.itt
-    }
-
-    fn told(&mut self, what: ReserveIn) -> Vec<u8> {
-        let command = self.command(&Cdb::PersistentReserveIn { what, allocation: 4096 }.build());
-        self.send(Request::Command(ScsiCommand { read: true, expected_len: 4096, ..command }), &[]);
-        let said = self.said();
-        match said.response {
-            Response::DataIn(data) if data.status.is_some() => said.data,
-            other => panic!("no data: {other:?}"),
-        }
-    }
-}
-
-/// Says something, and it is done.
-fn does(session: &mut Raw, what: impl FnOnce(&mut Raw) -> Itt) {
-    let itt = what(session);
-    session.ends(itt, "00");
-}
 
 /// Sessions of one host through ports of its own, to a target that serves `v`.
 fn sessions<const N: usize>(portal: SocketAddr) -> [Raw; N] {
@@ -318,53 +256,14 @@ async fn a_volume_that_goes_takes_its_file_along() {
     assert_eq!(std::fs::read_dir(&files).unwrap().count(), 0);
 }
 
-/// `outband-target serve`, which ends with the test.
-struct Served {
-    child: Child,
-    portal: SocketAddr,
-    target: String,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Served {
-    fn start(file: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_outband-target"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--sessions-per-portal", "4"])
-            .args(["--size", "4M"])
-            .arg(file)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        let url = url.trim().strip_prefix("iscsi://").unwrap();
-        let (portal, rest) = url.split_once('/').unwrap();
-        let target = rest.strip_suffix("/0").unwrap().to_owned();
-        Self { child, portal: portal.parse().unwrap(), target }
-    }
-
-    fn session(&self, isid: u8) -> Raw {
-        let config = Config { chap: None, ..config(Some(&self.target), "a", isid) };
-        let mut session = Raw::with(self.portal, config);
-        session.attentions();
-        session
-    }
-}
-
 #[test]
 fn reservations_survive_kill_nine_at_any_time() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk.img");
+    let args = [file.to_str().unwrap(), "--size", "4M", "--sessions-per-portal", "4"];
     let mut known = Vec::new();
     for round in 1..=4u8 {
-        let served = Served::start(&file);
+        let served = Served::start(&args);
         let mut session = served.session(0);
         assert_eq!(session.keys(), known, "round {round}");
         if round > 1 {

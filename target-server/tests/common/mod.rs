@@ -4,7 +4,9 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 pub(crate) mod raw;
+pub(crate) mod reserves;
 pub(crate) mod scsi;
+pub(crate) mod unit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
