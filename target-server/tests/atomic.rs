@@ -1,16 +1,15 @@
-//! WRITE ATOMIC through the whole target: never torn for readers, nor by a kill.
+//! WRITE ATOMIC through the whole target: never torn for readers, of the same session or another, nor by
+//! a kill.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; a failure here is a failed test")]
 #![allow(clippy::cast_possible_truncation, reason = "tags wrap, and are to")]
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
+use common::unit::{Served, Unit};
 use common::{Target, eventually, memory};
 use outband_initiator::{Config, Disk};
 use outband_target_server::media::{Media, RawDevice, Sidecar};
@@ -71,33 +70,121 @@ async fn readers_never_see_a_part_of_an_atomic_write() {
     assert!(!dir.path().join("file.journal").exists(), "something was left in the journal");
 }
 
-/// `outband-target serve` of a file, and its URL.
-fn serve(file: &Path) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_outband-target"))
-        .arg("serve")
-        .arg(file)
-        .args(["--size", "4MiB", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut url = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    (child, url.trim().to_owned())
-}
-
 async fn connect(url: &str) -> Disk {
     let config = Config::from_url(url).unwrap().initiator(common::host("a"));
     Disk::connect(config).await.unwrap()
+}
+
+/// Sessions that write, and as many that read.
+const SESSIONS: u8 = 3;
+/// States of the blocks that the readers want to have seen.
+const SEEN: usize = 40;
+/// Rounds in which they must have.
+const ROUNDS: u32 = 500;
+/// Where two ranges of `LEN` bytes begin that share a half.
+#[derive(Clone, Copy)]
+struct Ranges(u64);
+
+impl Ranges {
+    /// Both, and whether it is the second.
+    fn both(self) -> [(u64, bool); 2] {
+        [(self.0, false), (self.0 + LEN as u64 / 2, true)]
+    }
+}
+
+/// What one write of one session puts everywhere: to which range, who, and in which round.
+fn mark(second: bool, writer: u8, round: u32) -> u32 {
+    u32::from(second) << 31 | u32::from(writer) << 24 | round
+}
+
+/// Every four bytes are the same mark.
+#[track_caller]
+fn mark_of(bytes: &[u8]) -> u32 {
+    let (marks, _) = bytes.as_chunks::<4>();
+    assert!(marks.iter().all(|mark| *mark == marks[0]), "torn: {:x?} and others", marks[0]);
+    u32::from_be_bytes(marks[0])
+}
+
+/// Writes both ranges in turns until the readers have seen enough.
+async fn write_both(disk: Disk, ranges: Ranges, writer: u8, seen: Arc<AtomicUsize>) {
+    for round in 1..ROUNDS {
+        for (at, second) in ranges.both() {
+            let data = mark(second, writer, round).to_be_bytes().repeat(LEN / 4);
+            disk.write_atomic(at, data).await.unwrap();
+        }
+        if seen.load(Ordering::Relaxed) >= SEEN * usize::from(SESSIONS) {
+            return;
+        }
+    }
+    panic!("the readers have seen {seen:?} states");
+}
+
+/// Reads both ranges at once. What they share is of the write that came last, so that all of what that
+/// write put down is still there.
+async fn read_both(disk: Disk, ranges: Ranges, seen: Arc<AtomicUsize>) {
+    let (half, mut last) = (LEN / 2, [0; 3]);
+    for _ in 0..SEEN {
+        loop {
+            let bytes = disk.read_at(ranges.0, 3 * half).await.unwrap();
+            let thirds = [&bytes[..half], &bytes[half..2 * half], &bytes[2 * half..]].map(mark_of);
+            let [first, shared, second] = thirds;
+            let whole = if shared >> 31 == 1 { second } else { first };
+            assert_eq!(shared, whole, "a part of {shared:x} is not there: {first:x}, {second:x}");
+            if std::mem::replace(&mut last, thirds) != thirds {
+                break;
+            }
+        }
+        seen.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn contend_in_sessions(url: &str, ranges: Ranges) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for writer in 0..SESSIONS {
+        let (writes, reads) = (connect(url).await, connect(url).await);
+        tasks.push(tokio::spawn(write_both(writes, ranges, writer, Arc::clone(&seen))));
+        tasks.push(tokio::spawn(read_both(reads, ranges, Arc::clone(&seen))));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_in_other_sessions_never_see_a_part_of_an_atomic_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("disk");
+    for volume in [&["--memory", "4MiB"][..], &[file.to_str().unwrap(), "--size", "4MiB"]] {
+        let sessions = (2 * SESSIONS).to_string();
+        let served = Served::start(&[volume, &["--sessions-per-portal", &sessions]].concat());
+        contend_in_sessions(&served.url, Ranges(4096)).await;
+    }
+}
+
+/// Two operations of the kernel, so that nothing but the claim of the range holds them together.
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_where_two_devices_meet() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = Unit::on_devices(dir.path(), 2, (2 * SESSIONS).into());
+    unit.outband("volume create v 40M --allow-volatile");
+    let told: serde_json::Value =
+        serde_json::from_str(&unit.outband("volume ls --output json")).unwrap();
+    let extents = told[0]["extents"].as_array().unwrap();
+    assert_eq!(extents.len(), 2, "{told:#}");
+    let seam = extents[0]["len"].as_u64().unwrap();
+    contend_in_sessions(&unit.url(), Ranges(seam - 3 * LEN as u64 / 4)).await;
 }
 
 #[tokio::test]
 async fn a_kill_leaves_all_of_an_atomic_write_or_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
+    let args = [file.to_str().unwrap(), "--size", "4MiB"];
     let mut tag = 0u8;
     for round in 0..8 {
-        let (mut child, url) = serve(&file);
-        let disk = connect(&url).await;
+        let mut served = Served::start(&args);
+        let disk = connect(&served.url).await;
         // What the kill before this one has left.
         let found = whole(&disk.read_at(4096, LEN).await.unwrap());
         assert!(found == tag || found == tag.wrapping_add(1), "{found} after {tag}");
@@ -116,8 +203,7 @@ async fn a_kill_leaves_all_of_an_atomic_write_or_nothing() {
         let first = tag;
         let begun = || async { acknowledged.load(Ordering::SeqCst).wrapping_sub(first) >= round };
         eventually("some were written", begun).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        served.process.kill();
         writer.abort();
         // It may have been told of one more while it was being aborted.
         let _ = writer.await;
