@@ -19,6 +19,7 @@ pub mod login;
 pub mod record;
 pub mod reserve;
 pub mod text;
+pub mod unit;
 
 /// One fuzz target.
 pub type Case = fn(&[u8]);
@@ -39,4 +40,5 @@ pub const CASES: &[(&str, Case)] = &[
     ("record", record::run),
     ("reserve", reserve::run),
     ("text", text::run),
+    ("unit", unit::run),
 ];

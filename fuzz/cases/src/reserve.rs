@@ -9,36 +9,11 @@ use outband_protocol::ids::{Isid, Lun};
 use outband_protocol::scsi::Cdb;
 use outband_protocol::scsi::cdb::{ReserveOut, ReserveOutAction};
 use outband_protocol::scsi::reserve::{InitiatorPort, Kind, parse_full_status};
-use outband_target_server::scsi::{
-    Kept, LOCAL_COMPANY, LogicalUnit, LuConfig, NexusId, Plan, Request, SLOT_LEN, TargetPort,
-};
-use uuid::Uuid;
+use outband_target_server::scsi::{Kept, LogicalUnit, NexusId, Plan, Request, SLOT_LEN};
 
-const UNIT: Uuid = Uuid::from_u128(7);
+use crate::unit::{UNIT, logical_unit};
+
 const NEXUSES: u32 = 5;
-
-fn unit() -> LogicalUnit {
-    let target = "iqn.2026-11.local.outband:fuzz:v".to_owned();
-    LogicalUnit::new(LuConfig {
-        uuid: UNIT,
-        company: LOCAL_COMPANY,
-        serial: String::new(),
-        port: TargetPort { target, portal_group: 1, group: 1, relative: 1 },
-        portal_groups: vec![1, 2],
-        blocks: 2048,
-        block_size: 512,
-        physical_block_size: 512,
-        first_block: 0,
-        write_cache: true,
-        volatile: false,
-        read_only: false,
-        unmap: true,
-        atomic: true,
-        sanitize: true,
-        wipe_failed: None,
-        rotational: false,
-    })
-}
 
 fn attach(unit: &mut LogicalUnit, nexus: u32) {
     let name = format!("iqn.2026-11.local.host:h{}", nexus % 3);
@@ -50,7 +25,7 @@ fn attach(unit: &mut LogicalUnit, nexus: u32) {
 
 /// See the module.
 pub fn run(mut input: &[u8]) {
-    let mut unit = unit();
+    let mut unit = logical_unit();
     unit.restore_reservations(None);
     (0..NEXUSES).for_each(|nexus| attach(&mut unit, nexus));
     let mut number = 0;
@@ -116,7 +91,7 @@ fn check(unit: &mut LogicalUnit, number: u64) {
     let mut file = vec![0; 2 * SLOT_LEN];
     file[..record.len()].copy_from_slice(&record);
     let kept = Kept::load(&file, UNIT).expect("it was just written");
-    let mut again = self::unit();
+    let mut again = logical_unit();
     again.restore_reservations(kept);
     assert_eq!(again.reservations_record(number), record);
 

@@ -4,7 +4,8 @@
 //! The first byte chooses role, session and the size of the pieces.
 
 use outband_protocol::keys::{
-    Negotiation, Offer, Pairs, Role, SessionType, TextBuffer, TextQueue, parse_targets,
+    Asked, Negotiation, Offer, Pairs, PortalAddress, Role, SessionType, TextBuffer, TextQueue,
+    parse_targets,
 };
 use outband_protocol::pdu::Stage;
 
@@ -18,10 +19,19 @@ pub fn run(input: &[u8]) {
     };
     assert_eq!(whole, text, "a text comes together as it was sent");
     // An answer to SendTargets, as an initiator reads it from a target it has no reason to trust.
-    let _ = parse_targets(&whole);
+    for record in parse_targets(&whole).into_iter().flatten() {
+        record.portals.iter().for_each(is_read_again);
+    }
     let Ok(pairs) = Pairs::parse(&whole) else {
         return;
     };
+    // What a value says where it is asked for targets, or where one has moved to.
+    for pair in pairs.iter() {
+        let _ = Asked::parse(pair.value);
+        if let Ok(address) = pair.value.parse() {
+            is_read_again(&address);
+        }
+    }
     let role = if which & 1 == 0 { Role::Target } else { Role::Initiator };
     let session = if which & 2 == 0 { SessionType::Normal } else { SessionType::Discovery };
     let stage = if which & 4 == 0 { Stage::Operational } else { Stage::Security };
@@ -36,6 +46,10 @@ pub fn run(input: &[u8]) {
         Pairs::parse(&answer).expect("no key is answered twice, and every answer is text");
         let _ = negotiation.finish();
     }
+}
+
+fn is_read_again(address: &PortalAddress) {
+    assert_eq!(address.to_string().parse().as_ref(), Ok(address));
 }
 
 /// The text after it came in PDUs of `len` bytes; `None` when that was too much.
