@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::clients::suite::{
-    FILE, MEMORY, SMALL_BLOCKS, VOLUME_BYTES, read_only, sanitize, writable,
+    FILE, LARGE_BLOCKS, MEMORY, SMALL_BLOCKS, VOLUME_BYTES, read_only, sanitize, writable,
 };
 use crate::failure::{Failure, root};
 use crate::process::kept;
@@ -47,6 +47,8 @@ struct Runs {
     file: Report,
     /// Physical blocks that are the logical ones.
     small_blocks: Report,
+    /// Logical blocks of 4,096 bytes.
+    large_blocks: Report,
     /// One family, by one path.
     sanitize: Report,
     read_only: Report,
@@ -60,14 +62,16 @@ impl Runs {
             memory: run_in(kept, "memory", on(MEMORY))?,
             file: run_in(kept, "file", on(FILE))?,
             small_blocks: run_in(kept, "small-blocks", on(SMALL_BLOCKS))?,
+            large_blocks: run_in(kept, "large-blocks", on(LARGE_BLOCKS))?,
             sanitize: run_in(kept, "sanitize", sanitize)?,
             read_only: run_in(kept, "read-only", read_only)?,
             tgt: run_in(kept, "tgt", against_tgt)?,
         })
     }
 
-    fn ours(&self) -> [&Report; 5] {
-        [&self.memory, &self.file, &self.small_blocks, &self.sanitize, &self.read_only]
+    fn ours(&self) -> [&Report; 6] {
+        let Self { memory, file, small_blocks, large_blocks, sanitize, read_only, .. } = self;
+        [memory, file, small_blocks, large_blocks, sanitize, read_only]
     }
 }
 
@@ -86,7 +90,7 @@ fn run_in(
 fn against_tgt(folder: &Path) -> Result<Report, Failure> {
     let short_lived = self::folder()?;
     let tgt = Tgt::start(short_lived.path(), VOLUME_BYTES)?;
-    Subject { urls: tgt.urls(), folder }.run("ALL")
+    Subject { urls: tgt.urls(), block_size: 512, folder }.run("ALL")
 }
 
 fn told(report: Report) -> Report {

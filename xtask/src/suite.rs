@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::process::{Guard, captured};
-pub(crate) use report::{Outcome, Report, Test};
+pub(crate) use report::{Outcome, Report, Setting, Test};
 
 /// What one test may take. The longest takes a few seconds on an idle machine.
 const TEST_MAX: Duration = Duration::from_secs(90);
@@ -23,12 +23,15 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Subject<'s> {
     /// One URL for each path.
     pub(crate) urls: &'s [String],
+    /// Bytes in a block of it.
+    pub(crate) block_size: u32,
     pub(crate) folder: &'s Path,
 }
 
 impl Subject<'_> {
-    /// Every test whose name starts with `what`, such as `ALL` or `ALL.Read10`. After a test that
-    /// did not end, the families that follow are run one by one.
+    /// Every test whose name starts with `what`, such as `ALL` or `ALL.Read10`, or a pattern of a shell's
+    /// for families. After a test that did not end, the families that follow are run one by one, but for
+    /// a pattern.
     pub(crate) fn run(self, what: &str) -> Result<Report, Failure> {
         let mut report = self.once(what)?;
         let Some(stuck) = report.unfinished().map(|test| test.family.clone()) else {
@@ -44,7 +47,8 @@ impl Subject<'_> {
     }
 
     fn once(self, what: &str) -> Result<Report, Failure> {
-        let path = self.folder.join(format!("suite-{what}.log"));
+        let name = what.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let path = self.folder.join(format!("suite-{name}.log"));
         let log = File::create(&path).map_err(Failure::at(&path))?;
         let err = log.try_clone().map_err(Failure::at(&path))?;
         let mut command = Command::new("iscsi-test-cu");
@@ -54,7 +58,8 @@ impl Subject<'_> {
             |source| Failure::Io { what: "`iscsi-test-cu` could not be run".into(), source };
         watch(Guard(command.spawn().map_err(failed)?), &path)?;
         let said = read(&path)?;
-        let report = Report { paths: self.urls.len(), ..Report::read(&said) };
+        let setting = Setting { paths: self.urls.len(), block_size: self.block_size };
+        let report = Report { setting, ..Report::read(&said) };
         if report.tests.is_empty() {
             return Err(Failure::wrong(format!("iscsi-test-cu ran no test of {what}:\n{said}")));
         }

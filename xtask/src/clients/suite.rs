@@ -14,7 +14,13 @@ pub(crate) const FILE: &str = "FILE --size 256MiB --allow-sanitize";
 /// A file whose physical blocks are said to be the logical ones.
 pub(crate) const SMALL_BLOCKS: &str =
     "FILE --size 256MiB --physical-block-size 512 --allow-sanitize";
+/// Blocks of 4,096 bytes, physical ones too.
+pub(crate) const LARGE_BLOCKS: &str = "--memory 256MiB --block-size 4096 --allow-sanitize";
 pub(crate) const VOLUME_BYTES: u64 = 256 << 20;
+
+/// All but SANITIZE, which is mostly waited for and does not depend on the block size, and with it START
+/// STOP UNIT.
+const QUICK: &str = "ALL.[!S]*";
 
 const ANY_PORTS: [&str; 2] = ["127.0.0.1:0", "127.0.0.1:0"];
 const ANY_PORT: [&str; 1] = ["127.0.0.1:0"];
@@ -25,6 +31,8 @@ pub(super) fn run() -> Result<(), Failure> {
         print!("  serve {volume}:");
         judge(&writable(folder.path(), volume)?)?;
     }
+    print!("  serve {LARGE_BLOCKS}, {QUICK}:");
+    judge(&against(folder.path(), LARGE_BLOCKS, QUICK, &ANY_PORTS)?)?;
     print!("  on a volume that is read only:");
     judge(&read_only(folder.path())?)
 }
@@ -54,7 +62,8 @@ fn against(folder: &Path, volume: &str, what: &str, listen: &[&str]) -> Result<R
     arguments.iter_mut().filter(|word| **word == "FILE").for_each(|word| *word = file);
     arguments.push("--any-host");
     let target = Target::listening(short_lived.path(), &arguments, listen)?;
-    let subject = Subject { urls: target.urls(), folder };
+    let block_size = if volume == LARGE_BLOCKS { 4096 } else { 512 };
+    let subject = Subject { urls: target.urls(), block_size, folder };
     let report = subject.run(what).map_err(|failure| target.explain(failure))?;
     target.stop()?;
     Ok(report)

@@ -27,8 +27,16 @@ pub(crate) struct Test {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Report {
     pub(crate) tests: Vec<Test>,
+    pub(crate) setting: Setting,
+}
+
+/// What it was a run of, as far as it depends on that which tests can pass.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Setting {
     /// By how many paths the suite reached the volume.
     pub(crate) paths: usize,
+    /// Bytes in a logical block.
+    pub(crate) block_size: u32,
 }
 
 impl Report {
