@@ -27,6 +27,8 @@ pub(super) struct Contestant {
     kind: Kind,
     /// It makes writes durable before it answers: only writes are of interest.
     durable: bool,
+    /// It is made for one request at a time: others are of no interest.
+    alone: bool,
     /// What its writes leave behind is written back before the next has its turn.
     image: Option<PathBuf>,
 }
@@ -54,7 +56,7 @@ impl Contestant {
             Kind::Nbd { .. } | Kind::Local => !workload.is_iscsi_only(),
             Kind::Limit => !workload.is_iscsi_only() && workload.shape().is_some(),
         };
-        suits && (workload.writes() || !self.durable)
+        suits && (workload.writes() || !self.durable) && (workload.depth == 1 || !self.alone)
     }
 
     pub(super) fn measure(
@@ -152,34 +154,35 @@ impl Field {
     /// Our target on `store`, and beside it another build of it.
     fn ours(&mut self, store: Store, baseline: Option<&Path>) -> Result<(), Failure> {
         let builds = [("outband", None), ("baseline", baseline)];
-        for (name, binary) in
-            builds.into_iter().filter(|(name, b)| *name == "outband" || b.is_some())
-        {
-            let policies: &[&str] =
-                if store == Store::File { &["high", "normal"] } else { &["high"] };
-            for policy in policies {
-                let image = format!("{name}-{policy}.img");
+        let builds =
+            builds.into_iter().filter(|(name, build)| *name == "outband" || build.is_some());
+        for (name, binary) in builds {
+            for (number, way) in ways(store).iter().enumerate() {
+                let image = format!("{name}-{number}.img");
                 let (ours, image) = match store {
                     Store::Memory => (Ours::memory(self.mib), None),
                     Store::Tmpfs => {
                         let folder = self.tmpfs.path().to_owned();
-                        (Ours::file(&self.image(&folder, &image)?, policy), None)
+                        (Ours::file(&self.image(&folder, &image)?), None)
                     }
                     Store::File => {
                         let folder = self.disk.path().to_owned();
                         let image = self.image(&folder, &image)?;
-                        (Ours::file(&image, policy), Some(image))
+                        (Ours::file(&image), Some(image))
                     }
                 };
                 let mut ours = Ours { binary: binary.map(Path::to_owned), ..ours };
-                ours.arguments.extend(["--sessions-per-portal", "4"].map(String::from));
+                let arguments = ["--sessions-per-portal", "4"].iter().chain(way.arguments);
+                ours.arguments.extend(arguments.map(ToString::to_string));
                 let server = ours.start(&self.cores, self.tmpfs.path())?;
                 if store == Store::Memory {
                     generator::fill(&self.cores, &server.url)?;
                 }
-                let durable = *policy == "normal";
-                let label = format!("{name}, {}{}", store_name(store), promise(durable));
-                self.iscsi(label, &server.url, server.pid(), durable, image);
+                let label = format!("{name}, {}{}", store_name(store), way.name);
+                self.iscsi(label, &server.url, server.pid(), way.durable, image);
+                if let (true, Some(contestant)) = (way.alone, self.contestants.last_mut()) {
+                    contestant.alone = true;
+                }
                 self.servers.push(server);
             }
         }
@@ -188,7 +191,7 @@ impl Field {
 
     fn iscsi(&mut self, label: String, url: &str, pid: u32, durable: bool, image: Option<PathBuf>) {
         let kind = Kind::Iscsi { url: url.to_owned(), pid };
-        self.contestants.push(Contestant { label, kind, durable, image });
+        self.contestants.push(Contestant { label, kind, durable, alone: false, image });
     }
 
     /// One tgtd for all images: LUN 1 on tmpfs, 2 and 3 on the file, with and without its cache.
@@ -230,7 +233,7 @@ impl Field {
     fn nbd(&mut self, label: String, server: Server, image: Option<&Path>) {
         let kind = Kind::Nbd { url: server.url.clone(), pid: server.pid() };
         let image = image.map(Path::to_owned);
-        self.contestants.push(Contestant { label, kind, durable: false, image });
+        self.contestants.push(Contestant { label, kind, durable: false, alone: false, image });
         self.servers.push(server);
     }
 
@@ -240,6 +243,7 @@ impl Field {
             label: label.to_owned(),
             kind: Kind::Local,
             durable,
+            alone: false,
             image: image.map(Path::to_owned),
         };
         if image.is_some() {
@@ -247,7 +251,14 @@ impl Field {
             self.contestants.push(local(true, "local fio, O_DIRECT, O_DSYNC"));
         }
         let label = "loopback, no protocol".to_owned();
-        self.contestants.push(Contestant { label, kind: Kind::Limit, durable: false, image: None });
+        let kind = Kind::Limit;
+        self.contestants.push(Contestant {
+            label,
+            kind,
+            durable: false,
+            alone: false,
+            image: None,
+        });
     }
 
     /// A file without holes, filled with what does not compress.
@@ -284,6 +295,41 @@ impl Drop for Field {
         self.servers.clear();
         self.tgt = None;
         let _ = fs::remove_dir_all(self.disk.path());
+    }
+}
+
+/// A way to start our target on a store.
+struct Way {
+    /// What the label adds.
+    name: &'static str,
+    arguments: &'static [&'static str],
+    durable: bool,
+    alone: bool,
+}
+
+/// Peers go through the page cache, and so does the way that is compared with them. The others are
+/// what the local disk is compared with.
+fn ways(store: Store) -> &'static [Way] {
+    const HIGH: Way =
+        Way { name: "", arguments: &["--write-policy", "high"], durable: false, alone: false };
+    const LOOKING: Way = Way {
+        name: ", busy polling",
+        arguments: &["--write-policy", "high", "--busy-poll-us", "100"],
+        alone: true,
+        ..HIGH
+    };
+    const CACHED: Way = Way { arguments: &["--write-policy", "high", "--page-cache"], ..HIGH };
+    const DIRECT: Way = Way { name: ", O_DIRECT", ..HIGH };
+    const DURABLE: Way = Way {
+        name: ", O_DIRECT, each write durable",
+        arguments: &["--write-policy", "normal"],
+        durable: true,
+        alone: false,
+    };
+    match store {
+        Store::Memory => &[HIGH, LOOKING],
+        Store::File => &[CACHED, DIRECT, DURABLE],
+        Store::Tmpfs => &[HIGH],
     }
 }
 

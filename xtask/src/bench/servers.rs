@@ -47,10 +47,8 @@ impl Ours {
     }
 
     /// A file, as it is.
-    pub(super) fn file(image: &Path, policy: &str) -> Self {
-        let policy = ["--write-policy".into(), policy.to_owned()];
-        let arguments = [&[image.display().to_string()], &policy[..]].concat();
-        Self { binary: None, arguments }
+    pub(super) fn file(image: &Path) -> Self {
+        Self { binary: None, arguments: vec![image.display().to_string()] }
     }
 
     /// Its log lies in `folder`.
