@@ -31,6 +31,7 @@ mod pool;
 mod probe;
 mod ring;
 mod slot;
+mod spot;
 mod survey;
 mod token;
 mod wake;

@@ -17,6 +17,7 @@ use rustix::net::Shutdown;
 
 use crate::probe::{self, RingError};
 use crate::slot::{Name, Prepared, Slots, Tenancy, Tenant};
+use crate::spot::Spot;
 use crate::survey::{Answer, Question, Surveyor};
 use crate::wake::{Bell, UringWaker};
 use crate::{Close, Completion, Descriptors, Done, Errno, Fd, Op, Ring, Token, Wake};
@@ -86,6 +87,7 @@ pub struct UringRing {
     in_flight: usize,
     bell: Bell,
     surveyor: Surveyor,
+    spot: Spot,
     busy_poll: Duration,
     /// Not `Send`.
     thread: PhantomData<*const ()>,
@@ -114,6 +116,7 @@ impl UringRing {
             in_flight: 0,
             bell,
             surveyor: Surveyor::new(),
+            spot: Spot::default(),
             busy_poll: config.busy_poll,
             thread: PhantomData,
         })
@@ -322,14 +325,20 @@ impl Ring for UringRing {
     type Waker = UringWaker;
 
     fn adopt(&mut self, handle: OwnedFd) -> Fd {
-        self.descriptors.adopt(handle)
+        let fd = self.descriptors.adopt(handle);
+        if let Some(handle) = self.descriptors.get(fd) {
+            self.spot.adopt(fd, handle);
+        }
+        fd
     }
 
     fn release(&mut self, fd: Fd) -> Option<OwnedFd> {
+        self.spot.forget(fd);
         self.descriptors.release(fd)
     }
 
     fn close(&mut self, fd: Fd) {
+        self.spot.forget(fd);
         if let Close::Deferred(socket) = self.descriptors.close(fd) {
             // Not a socket, or not connected: then there is nothing to shut down, and what is
             // in flight on a file ends by itself.
@@ -337,7 +346,7 @@ impl Ring for UringRing {
         }
     }
 
-    fn push(&mut self, token: Token, op: Op) -> Result<(), Op> {
+    fn push(&mut self, token: Token, mut op: Op) -> Result<(), Op> {
         op.assert_sound();
         if self.slots.free() == 0 && self.in_flight < self.slots.count() {
             // Some slots only wait for the answer to a request to cancel, and the kernel answers
@@ -349,10 +358,15 @@ impl Ring for UringRing {
             return self.survey(token, op);
         }
         let fd = op.fd();
+        let handle = self.descriptors.get(fd).filter(|_| self.slots.free() > 0);
+        let done = handle.and_then(|handle| self.spot.carry_out(&mut op, handle));
         let descriptor = self.descriptors.get(fd).map(AsRawFd::as_raw_fd);
         let on = descriptor.map(|_| fd);
         let tenant = self.slots.put(Tenancy { token, op, on })?;
-        if let Some(descriptor) = descriptor {
+        if let Some(result) = done {
+            self.descriptors.begin(fd);
+            self.reaped.push_back((tenant, result));
+        } else if let Some(descriptor) = descriptor {
             let prepared = self.slots.prepare(tenant, descriptor);
             // The next `wait` meets the same error, and returns it.
             if self.queue(&prepared).is_err() {
@@ -371,6 +385,7 @@ impl Ring for UringRing {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.spot.begin_turn();
         self.listen().or_else(unless_passing)?;
         self.enter(timeout)
     }

@@ -1,5 +1,5 @@
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::*;
 
@@ -168,4 +168,57 @@ fn a_survey_of_a_closed_file_fails() {
     ring.close(file);
     let op = Op::Survey { file, offset: 0, len: 4096, at_most: 1, found: Vec::new() };
     assert_eq!(run(&mut ring, op).0, Err(Errno::BADF));
+}
+
+/// How a read or write ended that is over when it was pushed.
+fn at_once(ring: &mut UringRing, op: Op) -> Option<Result<Done, Errno>> {
+    ring.push(Token(1), op).unwrap();
+    ring.next_completion().map(|completion| completion.result)
+}
+
+#[test]
+fn a_small_write_to_the_page_cache_is_done_when_it_is_pushed() {
+    let mut ring = ring_of(64);
+    let (file, outside) = file(&mut ring);
+    ring.wait(Some(Duration::ZERO)).unwrap();
+    let write = |len: usize, dsync| {
+        let buf = filled(len, 3);
+        Op::Write { file, offset: 7, buf, at: 0..len, dsync }
+    };
+    // One that was slow, as on a busy machine any may be, sends those after it through the ring.
+    let done = (0..1000).find_map(|_| {
+        let done = at_once(&mut ring, write(4 * KIB, false));
+        if done.is_none() {
+            assert!(next(&mut ring).result.is_ok());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        done
+    });
+    assert_eq!(done, Some(Ok(Done::Bytes(4096))));
+    let mut there = [0; 4 * KIB + 8];
+    outside.read_exact_at(&mut there, 0).unwrap();
+    assert_eq!((there[6], there[7], there[4 * KIB + 6], there[4 * KIB + 7]), (0xa5, 3, 3, 0xa5));
+    assert_eq!(at_once(&mut ring, write(4 * KIB, true)), None, "it waits for the device");
+    assert_eq!(at_once(&mut ring, write(128 * KIB, false)), None, "it takes long");
+    // So many that the others would wait, until the next turn.
+    let soon: Vec<_> = (0..20).map(|_| at_once(&mut ring, write(64 * KIB, false))).collect();
+    assert!(soon[..10].iter().flatten().all(|done| *done == Ok(Done::Bytes(65536))));
+    assert!(soon.contains(&None));
+    while ring.in_flight() > 0 {
+        assert!(next(&mut ring).result.is_ok());
+    }
+}
+
+#[test]
+fn tmpfs_is_read_when_it_is_asked_and_nothing_is_read_of_a_closed_file() {
+    let mut ring = ring_of(4);
+    let Ok(outside) = tempfile::tempfile_in("/dev/shm") else {
+        panic!("tests need /dev/shm");
+    };
+    outside.write_all_at(b"there", 0).unwrap();
+    let file = ring.adopt(outside.try_clone().unwrap().into());
+    let read = |at| Op::Read { file, offset: 0, buf: filled(4 * KIB, 0), at };
+    assert_eq!(at_once(&mut ring, read(0..4096)), Some(Ok(Done::Bytes(5))));
+    ring.close(file);
+    assert_eq!(at_once(&mut ring, read(0..4096)), Some(Err(Errno::BADF)));
 }
