@@ -5,22 +5,25 @@ use outband_protocol::initiator::Replay;
 use outband_protocol::scsi::Cdb;
 use outband_protocol::scsi::cdb::WriteAtomic;
 
+use crate::Error;
 use crate::disk::Disk;
 use crate::slots::Payload;
-use crate::{Error, Geometry};
 
 impl Disk {
     /// Writes `data` at `offset` as a whole: whoever reads, and whoever comes after a power cut,
-    /// finds all of it or nothing. A volume takes a bounded length that way, 128 KiB on our own
-    /// units; one that takes none says [`Error::Command`].
+    /// finds all of it or nothing. That takes no more than
+    /// [`Geometry::atomic_blocks_max`](crate::Geometry::atomic_blocks_max) blocks, on our own units
+    /// 128 KiB.
     pub async fn write_atomic(&self, offset: u64, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
-        let geometry @ Geometry { block_size, .. } = self.geometry();
-        let mut pieces = geometry.pieces(offset, data.len() as u64, u16::MAX.into())?;
-        let (Some(piece), None) = (pieces.next(), pieces.next()) else {
-            return if data.is_empty() { Ok(()) } else { Err(Error::Misaligned { block_size }) };
+        let geometry = self.geometry();
+        let Some(piece) = geometry.pieces(offset, data.len() as u64, u32::MAX)?.next() else {
+            return Ok(());
         };
-        let blocks = u16::try_from(piece.blocks).expect("a piece is at most as long as was asked");
+        let blocks = u16::try_from(piece.blocks)
+            .ok()
+            .filter(|blocks| u32::from(*blocks) <= geometry.atomic_blocks_max)
+            .ok_or(Error::Unsupported("WRITE ATOMIC of so many blocks"))?;
         let write = WriteAtomic { lba: piece.lba, blocks, ..WriteAtomic::default() };
         let cdb = Cdb::WriteAtomic16(write).build();
         let replay = Replay::Blocks { first: piece.lba, count: piece.blocks.into() };

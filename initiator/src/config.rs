@@ -22,8 +22,7 @@ pub struct Config {
     target: String,
     initiator: Option<String>,
     chap: Option<Credentials>,
-    algorithms: Vec<Algorithm>,
-    digests: DigestWish,
+    offer: Offer,
     pub(crate) lun: Lun,
     pub(crate) timing: Timing,
     pub(crate) command_timeout: Duration,
@@ -38,12 +37,12 @@ impl Config {
             target: target.into(),
             initiator: None,
             chap: None,
-            algorithms: Algorithm::ALL.to_vec(),
-            digests: DigestWish::Prefer,
+            offer: Offer::default(),
             lun: Lun::ZERO,
             timing: Timing::default(),
             command_timeout: Duration::from_secs(30),
         }
+        .digests(DigestWish::Prefer)
     }
 
     /// `iscsi://host[:port]/target/lun`, as `outband-target serve` prints it.
@@ -92,14 +91,23 @@ impl Config {
     /// Which CHAP algorithms the target may choose from, the most wanted first; all, if nothing is
     /// said. For targets that number them in another way than the standard: tgt takes 7 for SHA-1.
     #[must_use]
-    pub fn chap_algorithms(self, algorithms: &[Algorithm]) -> Self {
-        Self { algorithms: algorithms.to_vec(), ..self }
+    pub fn chap_algorithms(mut self, algorithms: &[Algorithm]) -> Self {
+        self.offer.chap_algorithms = algorithms.to_vec();
+        self
     }
 
     /// CRC32C over headers and data. Taken where the target agrees, unless told otherwise.
     #[must_use]
-    pub fn digests(self, wish: DigestWish) -> Self {
-        Self { digests: wish, ..self }
+    pub fn digests(mut self, wish: DigestWish) -> Self {
+        (self.offer.header_digest, self.offer.data_digest) = (wish, wish);
+        self
+    }
+
+    /// All that is proposed at login, key by key, for targets that do better with something else
+    /// than the default. Digests and CHAP algorithms are a part of it.
+    #[must_use]
+    pub fn offer(self, offer: Offer) -> Self {
+        Self { offer, ..self }
     }
 
     /// The logical unit; 0, if nothing is said.
@@ -120,12 +128,6 @@ impl Config {
         Self { timing, ..self }
     }
 
-    fn offer(&self) -> Offer {
-        let (header_digest, data_digest) = (self.digests, self.digests);
-        let chap_algorithms = self.algorithms.clone();
-        Offer { header_digest, data_digest, chap_algorithms, ..Offer::default() }
-    }
-
     /// What the session needs, with a name of its own.
     pub(crate) fn session(&self) -> Result<core::Config, Error> {
         let (isid, seed) = random_names()?;
@@ -134,7 +136,7 @@ impl Config {
                 self.initiator.as_deref(),
                 Some(&self.target),
                 self.chap.as_ref(),
-                self.offer(),
+                self.offer.clone(),
                 isid,
             )?,
             portals: self.portals.clone(),

@@ -237,9 +237,10 @@ async fn measure(handle: &Handle) -> Result<Geometry, Error> {
         physical_block_size: capacity.block_size.saturating_mul(1 << capacity.physical_exponent),
         unmap: capacity.provisioned && unmap_max > 0,
         unmapped_reads_zeros: capacity.unmapped_reads_zeros,
+        compare_and_write_blocks_max: limits.map_or(0, |limits| limits.compare_and_write_max),
+        atomic_blocks_max: limits.map_or(0, |limits| limits.atomic_max),
         transfer_blocks_max: Geometry::transfer_limit(capacity.block_size, transfer_max),
         unmap_blocks_max: unmap_max.clamp(1, UNMAP_BLOCKS),
-        compare_and_write_max: limits.map_or(0, |limits| limits.compare_and_write_max),
     })
 }
 

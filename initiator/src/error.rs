@@ -153,6 +153,8 @@ impl Error {
     fn of_sense(status: Status, sense: Sense, capacity: u64) -> Self {
         if sense.is(&sense::LBA_OUT_OF_RANGE) {
             Self::OutOfRange { capacity }
+        } else if sense.is(&sense::INVALID_OPCODE) {
+            Self::Unsupported("this command")
         } else if sense.is(&sense::SPACE_ALLOCATION_FAILED) {
             Self::NoSpace
         } else if sense.key == SenseKey::DataProtect {

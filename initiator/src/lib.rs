@@ -43,7 +43,7 @@ pub use discovery::{Discovery, discover};
 pub use disk::{Disk, Geometry};
 pub use error::Error;
 pub use outband_protocol::initiator::Timing;
-pub use outband_protocol::keys::{DigestWish, PortalAddress, TargetRecord};
+pub use outband_protocol::keys::{DigestWish, Offer, PortalAddress, TargetRecord};
 pub use outband_protocol::login::Algorithm;
 pub use outband_protocol::pdu::LoginStatus;
 pub use outband_protocol::scsi::Sense;

@@ -17,12 +17,14 @@ pub struct Geometry {
     pub unmap: bool,
     /// Unmapped blocks read as zeros.
     pub unmapped_reads_zeros: bool,
+    /// Most blocks in one COMPARE AND WRITE; none where it is not offered.
+    pub compare_and_write_blocks_max: u8,
+    /// Most blocks in one WRITE ATOMIC; none where it is not offered.
+    pub atomic_blocks_max: u32,
     /// Most blocks in one request.
     pub(crate) transfer_blocks_max: u32,
     /// Most blocks in one UNMAP.
     pub(crate) unmap_blocks_max: u32,
-    /// Most blocks in one COMPARE AND WRITE; none where it is not offered.
-    pub(crate) compare_and_write_max: u8,
 }
 
 /// A run of blocks of one request.
@@ -84,9 +86,10 @@ mod tests {
         physical_block_size: 4096,
         unmap: true,
         unmapped_reads_zeros: true,
+        compare_and_write_blocks_max: 1,
+        atomic_blocks_max: 8,
         transfer_blocks_max: 16,
         unmap_blocks_max: 64,
-        compare_and_write_max: 1,
     };
 
     fn pieces(offset: u64, len: u64) -> Result<Vec<(u64, u32)>, Error> {

@@ -24,8 +24,9 @@ pub enum Swap {
 
 impl Disk {
     /// Writes `new` at `offset` if the volume holds `expected` there, with nobody between the two.
-    /// Both are the same number of blocks, as many at most as the volume takes at once: at least
-    /// one, where it has the command at all. It is as durable as a write.
+    /// Both are the same number of blocks, at most
+    /// [`Geometry::compare_and_write_blocks_max`](crate::Geometry::compare_and_write_blocks_max).
+    /// It is as durable as a write.
     ///
     /// It is never done twice: when the connection is lost under it, it ends with
     /// [`Error::Unknown`] and may have been done. Who needs to know reads the blocks.
@@ -43,7 +44,7 @@ impl Disk {
         };
         let blocks = u8::try_from(piece.blocks)
             .ok()
-            .filter(|blocks| *blocks <= geometry.compare_and_write_max)
+            .filter(|blocks| *blocks <= geometry.compare_and_write_blocks_max)
             .ok_or(Error::Unsupported("COMPARE AND WRITE of so many blocks"))?;
         let mut data = BytesMut::with_capacity(2 * len);
         data.extend_from_slice(expected);

@@ -14,7 +14,6 @@ use outband_protocol::keys::{
     Offer, PortalAddress, SessionType, TargetRecord, TextQueue, send_targets,
 };
 use outband_protocol::login::target::{Demand, Event as LoginEvent, Login, Settings};
-use outband_protocol::login::{Credentials, Secret};
 use outband_protocol::pdu::TaskManagementResult;
 use outband_protocol::scsi::capacity::Capacity;
 use outband_protocol::scsi::inquiry::{self, BlockLimits, Designator, Name};
@@ -36,15 +35,8 @@ pub struct Mood {
     pub refuse: Option<LoginStatus>,
     /// Send every login elsewhere.
     pub redirect: Option<String>,
-    pub chap: Option<Credentials>,
-    /// Drop the connection after so many commands.
-    pub commands_per_connection: Option<usize>,
     /// Answer so many commands with BUSY first.
     pub busy: usize,
-    /// Take commands, other than the question who it is, and never answer.
-    pub mute: bool,
-    /// What the volume's name is made of.
-    pub name: u8,
     /// The sense for every READ.
     pub read_sense: Option<Sense>,
 }
@@ -52,8 +44,6 @@ pub struct Mood {
 pub struct Volume {
     pub bytes: Vec<u8>,
     pub mood: Mood,
-    pub logins: usize,
-    pub commands: usize,
 }
 
 /// A running target. It stops with the test.
@@ -68,7 +58,7 @@ impl Target {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bytes = vec![0; usize::try_from(BLOCKS).unwrap() * 512];
-        let volume = Arc::new(Mutex::new(Volume { bytes, mood, logins: 0, commands: 0 }));
+        let volume = Arc::new(Mutex::new(Volume { bytes, mood }));
         let target = Self { address, volume };
         let serving = target.clone();
         tokio::spawn(async move {
@@ -86,10 +76,6 @@ impl Target {
 
     pub fn mood(&self, change: impl FnOnce(&mut Mood)) {
         change(&mut self.volume.lock().unwrap().mood);
-    }
-
-    pub fn logins(&self) -> usize {
-        self.volume.lock().unwrap().logins
     }
 
     async fn serve(self, mut stream: TcpStream) {
@@ -110,16 +96,12 @@ impl Target {
             input.drain(..taken);
             let mood = self.volume.lock().unwrap().mood.clone();
             match event {
-                Some(LoginEvent::Identified(_)) => match (mood.refuse, mood.redirect, mood.chap) {
-                    (Some(status), ..) => login.refuse(status),
-                    (_, Some(address), _) => login.redirect(&address, false),
-                    (.., Some(credentials)) => {
-                        login.require(Demand::Chap { credentials, id: 1, challenge: vec![7; 16] });
-                    }
+                Some(LoginEvent::Identified(_)) => match (mood.refuse, mood.redirect) {
+                    (Some(status), _) => login.refuse(status),
+                    (_, Some(address)) => login.redirect(&address, false),
                     _ => login.require(Demand::None),
                 },
                 Some(LoginEvent::Ready(identity)) => {
-                    self.volume.lock().unwrap().logins += 1;
                     let discovery = identity.session == SessionType::Discovery;
                     let conn = Conn::new(login.admit(Tsih(1)));
                     return Some(Work::new(conn, self.clone(), discovery));
@@ -153,12 +135,11 @@ struct Work {
     data: HashMap<TaskId, (Command, Vec<u8>)>,
     fresh: bool,
     discovery: bool,
-    commands: usize,
 }
 
 impl Work {
     fn new(conn: Conn, target: Target, discovery: bool) -> Self {
-        Self { conn, target, data: HashMap::new(), fresh: true, discovery, commands: 0 }
+        Self { conn, target, data: HashMap::new(), fresh: true, discovery }
     }
 
     /// Sends what is due, then takes what comes. `None` when the connection is over.
@@ -169,7 +150,7 @@ impl Work {
         let mut rest = &input[..];
         while let Some(event) = self.conn.next_event(&mut rest).ok()? {
             match event {
-                Event::Command(command) => self.on_command(command)?,
+                Event::Command(command) => self.on_command(command),
                 Event::WriteData { task, offset, bytes } => {
                     let data = &mut self.data.get_mut(&task).unwrap().1;
                     data[offset as usize..][..bytes.len()].copy_from_slice(bytes);
@@ -217,18 +198,10 @@ impl Work {
         transmit.to_bytes(|_, _, _| vec![])
     }
 
-    fn on_command(&mut self, command: Command) -> Option<()> {
+    fn on_command(&mut self, command: Command) {
         let mut volume = self.target.volume.lock().unwrap();
-        volume.commands += 1;
-        if volume.mood.commands_per_connection.is_some_and(|most| self.commands >= most) {
-            return None;
-        }
-        self.commands += 1;
         let cdb = Cdb::parse(&command.cdb).ok();
-        let asked = matches!(cdb, Some(Cdb::Inquiry { .. }));
-        let (status, sense) = if volume.mood.mute && !asked {
-            return Some(());
-        } else if std::mem::take(&mut self.fresh) {
+        let (status, sense) = if std::mem::take(&mut self.fresh) {
             (Status::CheckCondition, Some(POWER_ON))
         } else if volume.mood.busy > 0 {
             volume.mood.busy -= 1;
@@ -238,11 +211,10 @@ impl Work {
         } else {
             drop(volume);
             self.execute(command, cdb);
-            return Some(());
+            return;
         };
         drop(volume);
         self.fail(command.task, status, sense);
-        Some(())
     }
 
     fn fail(&mut self, task: TaskId, status: Status, sense: Option<Sense>) {
@@ -283,11 +255,8 @@ impl Work {
                 self.reply(command, limits.page());
             }
             Some(Cdb::Inquiry { page: Some(inquiry::IDENTIFICATION), .. }) => {
-                let name = Name::Naa(vec![self.target.volume.lock().unwrap().mood.name; 16]);
+                let name = Name::Naa(vec![0; 16]);
                 self.reply(command, inquiry::designators(&[Designator::unit(name)]));
-            }
-            Some(Cdb::Inquiry { page: Some(inquiry::SERIAL_NUMBER), .. }) => {
-                self.reply(command, inquiry::serial_number("0123"));
             }
             Some(Cdb::SynchronizeCache10(_)) => self.reply(command, vec![]),
             _ => self.fail(task, Status::CheckCondition, Some(INVALID_FIELD_IN_CDB)),
@@ -329,12 +298,4 @@ fn range(lba: u64, blocks: u32) -> Option<std::ops::Range<usize>> {
     let end = lba.checked_add(blocks.into()).filter(|end| *end <= BLOCKS)?;
     let at = |block: u64| usize::try_from(block * 512).unwrap();
     Some(at(lba)..at(end))
-}
-
-pub fn credentials() -> Credentials {
-    Credentials {
-        user: "host".to_owned(),
-        secret: Secret::new(b"the host's secret".to_vec()),
-        mutual: Some(("unit".to_owned(), Secret::new(b"the unit's secret".to_vec()))),
-    }
 }
