@@ -4,6 +4,7 @@ mod discovery;
 mod guest;
 mod image;
 mod login;
+mod mutual;
 mod patterns;
 mod redirect;
 pub(crate) mod suite;
@@ -14,6 +15,7 @@ use std::fmt;
 use clap::ValueEnum;
 
 use crate::failure::Failure;
+use crate::record::Now;
 use login::Login;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -22,6 +24,8 @@ pub(crate) enum Part {
     Discovery,
     /// What they see through a redirected login.
     Redirect,
+    /// Both sides prove themselves to libiscsi, and impostors are not believed.
+    Mutual,
     /// libiscsi's smaller tools.
     Tools,
     /// libiscsi's `iscsi-test-cu`.
@@ -41,9 +45,10 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Discovery,
         Self::Redirect,
+        Self::Mutual,
         Self::Tools,
         Self::Suite,
         Self::Image,
@@ -58,6 +63,7 @@ impl Part {
         match self {
             Self::Discovery => discovery::run(),
             Self::Redirect => redirect::run(),
+            Self::Mutual => mutual::run(),
             Self::Tools => tools::run(),
             Self::Suite => suite::run(),
             Self::Image => image::run(Login::Plain),
@@ -77,11 +83,13 @@ impl fmt::Display for Part {
     }
 }
 
-/// Runs `parts`, or all of them.
+/// Runs `parts`, or all of them, and notes which have passed.
 pub(crate) fn run(parts: &[Part]) -> Result<(), Failure> {
     let parts = if parts.is_empty() { &Part::ALL[..] } else { parts };
+    let now = Now::find()?;
     parts.iter().try_for_each(|part| {
         println!("{part}:");
-        part.run()
+        part.run()?;
+        now.passed(&format!("clients {part}"))
     })
 }

@@ -3,7 +3,6 @@
 
 mod page;
 mod rfc;
-mod versions;
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +12,7 @@ use crate::clients::suite::{
 };
 use crate::failure::{Failure, root};
 use crate::process::kept;
+use crate::record;
 use crate::suite::{Outcome, Report, Subject, skips};
 use crate::target::folder;
 use crate::tgt::Tgt;
@@ -25,7 +25,11 @@ pub(crate) fn run() -> Result<(), Failure> {
     let runs = Runs::all(&kept)?;
     let rfc =
         fs::read_to_string(root().join(rfc::PAGE)).map_err(Failure::at(Path::new(rfc::PAGE)))?;
-    let page = Page { runs: &runs, rfc: &rfc::sections(&rfc), versions: &versions::found() };
+    let page = Page {
+        runs: &runs,
+        rfc: &rfc::sections(&rfc),
+        versions: [record::version("libiscsi-bin"), record::version("tgt")],
+    };
     fs::write(root().join(PAGE), page.to_string()).map_err(Failure::at(Path::new(PAGE)))?;
     println!("{PAGE} is written");
     let offences: Vec<_> = runs.ours().into_iter().flat_map(skips::offences).collect();

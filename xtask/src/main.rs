@@ -16,6 +16,7 @@ mod guest;
 mod interop;
 mod monitoring;
 mod process;
+mod record;
 mod sim;
 mod soak;
 mod steps;

@@ -136,6 +136,17 @@ impl Drop for Guard {
     }
 }
 
+/// The commit that this is a build of, marked where more than documents was changed since.
+pub(crate) fn commit() -> Result<String, Failure> {
+    let git = |arguments: &[&str]| {
+        captured(Command::new("git").args(arguments).current_dir(root()), Duration::from_secs(60))
+    };
+    let name = git(&["describe", "--always", "--exclude=*"])?;
+    let changes = git(&["status", "--porcelain", "--", ".", ":(exclude)docs", ":(exclude)qa"])?;
+    let mark = if changes.is_empty() { "" } else { "-dirty" };
+    Ok(format!("{}{mark}", name.trim()))
+}
+
 /// Where a program is. The administrator's folders are looked into too: a user's PATH often lacks
 /// them, and `mke2fs` and `debugfs` need no privilege.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::login::{Login, SECRET, USER, text};
+use super::login::{Login, SECRET, UNIT, UNIT_SECRET, USER, text};
 use super::patterns::qemu_io;
 use crate::boot_sector::{self, GOOD, HELLO, PATTERN, READS, Run, WRITES};
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub(super) fn disk() -> Result<(), Failure> {
 
 /// The guest's network card has iPXE in it, which gets a script by TFTP and logs in itself.
 pub(super) fn pxe() -> Result<(), Failure> {
-    for login in [Login::Plain, Login::Chap] {
+    for login in [Login::Plain, Login::Chap, Login::MutualChap] {
         println!("  {login:?}");
         booted(login, |target, folder| {
             fs::write(folder.join("boot.ipxe"), script(target, login))
@@ -52,6 +52,9 @@ fn script(target: &Target, login: Login) -> String {
     let mut script = "#!ipxe\nset initiator-iqn iqn.2026-11.local.outband:ipxe\n".to_owned();
     if login.chap() {
         script += &format!("set username {USER}\nset password {SECRET}\n");
+    }
+    if login == Login::MutualChap {
+        script += &format!("set reverse-username {UNIT}\nset reverse-password {UNIT_SECRET}\n");
     }
     script + &format!("sanboot iscsi:10.0.2.2::{port}:0:{}\n", target.name())
 }

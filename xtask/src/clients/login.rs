@@ -9,6 +9,9 @@ use crate::target::Target;
 
 pub(super) const USER: &str = "host-a";
 pub(super) const SECRET: &str = "not-so-secret-16";
+/// Who the target proves to be.
+pub(super) const UNIT: &str = "unit-a";
+pub(super) const UNIT_SECRET: &str = "nor-is-this-one-1";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Login {
@@ -19,11 +22,13 @@ pub(super) enum Login {
     Digests,
     /// Both.
     ChapAndDigests,
+    /// The target proves itself too.
+    MutualChap,
 }
 
 impl Login {
     pub(super) fn chap(self) -> bool {
-        matches!(self, Self::Chap | Self::ChapAndDigests)
+        matches!(self, Self::Chap | Self::ChapAndDigests | Self::MutualChap)
     }
 
     pub(super) fn digests(self) -> bool {
@@ -34,8 +39,13 @@ impl Login {
     pub(super) fn served(self, folder: &Path) -> Result<Vec<String>, Failure> {
         let mut words = vec!["--any-host".to_owned()];
         if self.chap() {
-            let secret = secret_file(folder)?;
+            let secret = secret_file(folder, "secret", SECRET)?;
             words.extend(["--chap-user", USER, "--chap-secret-file", &secret].map(str::to_owned));
+        }
+        if self == Self::MutualChap {
+            let secret = secret_file(folder, "unit-secret", UNIT_SECRET)?;
+            let mutual = ["--mutual-chap-user", UNIT, "--mutual-chap-secret-file", &secret];
+            words.extend(mutual.map(str::to_owned));
         }
         if self.digests() {
             words.push("--digests".to_owned());
@@ -79,9 +89,9 @@ impl Login {
     }
 }
 
-pub(super) fn secret_file(folder: &Path) -> Result<String, Failure> {
-    let path = folder.join("secret");
-    fs::write(&path, SECRET).map_err(Failure::at(&path))?;
+fn secret_file(folder: &Path, name: &str, secret: &str) -> Result<String, Failure> {
+    let path = folder.join(name);
+    fs::write(&path, secret).map_err(Failure::at(&path))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(Failure::at(&path))?;
     Ok(text(&path).to_owned())
 }

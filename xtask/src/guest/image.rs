@@ -6,13 +6,16 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
-use super::packages::Tree;
+use super::packages::{KERNEL, Tree};
 use super::{libraries, modules};
 use crate::failure::Failure;
 use crate::process::kept;
 
 /// Raised when what is in the image changes, so that one that was kept is not used.
-const EDITION: &str = "guest-2";
+const EDITION: &str = "guest-3";
+
+/// A line for each package, with its name and version.
+const VERSIONS: &str = "versions";
 
 const PROGRAMS: [&str; 13] = [
     "bin/busybox",
@@ -77,6 +80,8 @@ impl Image {
         }
         println!("  making the guest's image in {}", folder.display());
         let tree = Tree::download(&folder)?;
+        let versions = folder.join(VERSIONS);
+        fs::write(&versions, tree.versions()).map_err(Failure::at(&versions))?;
         fs::copy(tree.kernel()?, &image.kernel).map_err(Failure::at(&image.kernel))?;
         // Under its own name only when it is whole.
         let unfinished = folder.join("unfinished.cpio");
@@ -87,6 +92,13 @@ impl Image {
             fs::remove_dir_all(&folder).map_err(Failure::at(&folder))?;
         }
         Ok(image)
+    }
+
+    /// The version of `package` in the one that was kept, if it has it. Any kernel goes by the name
+    /// of the package that names the kernel of the day.
+    pub(crate) fn version(package: &str) -> Option<String> {
+        let versions = fs::read_to_string(kept(EDITION).ok()?.join(VERSIONS)).ok()?;
+        version_in(&versions, package)
     }
 
     /// The whole RAM disk of a guest that runs `scenario` with `variables` (shell lines).
@@ -108,6 +120,13 @@ impl Image {
         };
         write().map_err(Failure::at(path))
     }
+}
+
+fn version_in(versions: &str, package: &str) -> Option<String> {
+    let mut pairs = versions.lines().filter_map(|line| line.split_once('\t'));
+    let is_kernel = |name: &str| package == KERNEL && name.starts_with("linux-image-");
+    let found = pairs.find(|(name, _)| *name == package || is_kernel(name));
+    found.map(|(_, version)| version.to_owned())
 }
 
 fn fill(tree: &Tree, out: impl Write) -> Result<(), Failure> {
@@ -163,4 +182,17 @@ impl<W: Write> Filling<'_, W> {
 
 fn written(source: io::Error) -> Failure {
     Failure::Io { what: "writing the guest's image".into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_by_the_names_of_packages_and_of_any_kernel() {
+        let versions = "linux-image-6.1.0-56-amd64\t6.1.192-2\nopen-iscsi\t2.1.8-1\n";
+        assert_eq!(version_in(versions, "open-iscsi").as_deref(), Some("2.1.8-1"));
+        assert_eq!(version_in(versions, KERNEL).as_deref(), Some("6.1.192-2"));
+        assert_eq!(version_in(versions, "open"), None);
+    }
 }

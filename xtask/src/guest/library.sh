@@ -49,6 +49,14 @@ node.conn[0].timeo.noop_out_interval = 5
 node.conn[0].timeo.noop_out_timeout = 5
 node.session.scan = auto
 CONF
+    if [ -n "$UNIT_USER" ]; then
+        cat >>/etc/iscsi/iscsid.conf <<CONF
+node.session.auth.username_in = $UNIT_USER
+node.session.auth.password_in = $UNIT_SECRET
+discovery.sendtargets.auth.username_in = $UNIT_USER
+discovery.sendtargets.auth.password_in = $UNIT_SECRET
+CONF
+    fi
     iscsid -f &
     wait_for iscsiadm -m iface
     must iscsiadm -m discovery -t sendtargets -p "10.0.2.2:$PORT"

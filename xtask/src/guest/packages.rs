@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::process::{captured, tool, visible};
 
 /// Names the kernel's package of the day.
-const KERNEL: &str = "linux-image-amd64";
+pub(super) const KERNEL: &str = "linux-image-amd64";
 
 /// What the scenarios run, and the libraries it needs.
 const PACKAGES: [&str; 40] = [
@@ -62,6 +62,7 @@ const QUESTION: Duration = Duration::from_secs(60);
 pub(super) struct Tree {
     root: PathBuf,
     files: Vec<PathBuf>,
+    versions: String,
 }
 
 impl Tree {
@@ -79,14 +80,17 @@ impl Tree {
         download.args(["-o", "APT::Sandbox::User=root"]);
         download.args(["download", "--quiet=2", &kernel]).args(PACKAGES).current_dir(&packed);
         visible(&mut download)?;
+        let mut versions = String::new();
         for package in entries(&packed)? {
+            let mut show = Command::new(tool("dpkg-deb")?);
+            versions += &captured(show.arg("--show").arg(&package), QUESTION)?;
             let mut unpack = Command::new(tool("dpkg-deb")?);
             captured(unpack.arg("--extract").arg(&package).arg(&root), QUESTION)?;
         }
         let mut files = Vec::new();
         collect(&root, &mut files)?;
         files.sort();
-        Ok(Self { root, files })
+        Ok(Self { root, files, versions })
     }
 
     /// `path` in the guest's terms, if a package has it. Folders that were merged into `/usr` are
@@ -95,6 +99,11 @@ impl Tree {
         let found = [self.root.join(path), self.root.join("usr").join(path)];
         let found = found.into_iter().find(|path| path.exists());
         found.ok_or_else(|| Failure::wrong(format!("no package of the guest has {path}")))
+    }
+
+    /// A line for each package: name, tab, version.
+    pub(super) fn versions(&self) -> &str {
+        &self.versions
     }
 
     /// A shared library by its name.

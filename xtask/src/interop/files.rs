@@ -7,11 +7,13 @@ use crate::target::folder;
 
 const SCENARIO: &str = include_str!("files.sh");
 
-pub(super) fn run(image: &Image) -> Result<(), Failure> {
+/// With blocks of 4096 bytes the target proves itself too.
+pub(super) fn run(image: &Image, large_blocks: bool) -> Result<(), Failure> {
     let folder = folder()?;
-    let volume = Volume::new(folder.path())?;
+    let mut volume = Volume::new(folder.path())?;
+    (volume.large_blocks, volume.mutual) = (large_blocks, large_blocks);
     let target = volume.serve(&["127.0.0.1:0"], &[0])?;
-    let variables = Volume::variables(port_of(&target));
+    let variables = volume.variables(port_of(&target));
     let machine = Machine::start(image, folder.path(), &variables, SCENARIO)?;
     let ran = machine.run(|heard| {
         if let Heard::Ok(what) = heard {

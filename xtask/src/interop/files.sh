@@ -33,10 +33,24 @@ journey() {
     must umount /mnt
 }
 
+# A target that does not prove to know the right secret is not believed.
+no_impostor_is_believed() {
+    must iscsiadm -m node -o update -n node.session.auth.password_in -v another-secret-16
+    if iscsiadm -m node --login >/run/out 2>&1; then
+        fail "a target was believed that knows another secret"
+    fi
+    echo "guest: ok a target that does not know the secret is not believed"
+    must iscsiadm -m node -o update -n node.session.auth.password_in -v "$UNIT_SECRET"
+}
+
 REPLACEMENT_TIMEOUT=120
 start_iscsid
+if [ -n "$UNIT_USER" ]; then
+    no_impostor_is_believed
+fi
 must iscsiadm -m node --login
 wait_for test -b /dev/sda
+must grep -qx "$BLOCK_SIZE" /sys/block/sda/queue/logical_block_size
 must with_digests
 must /sbin/mke2fs -t ext4 -q /dev/sda
 journey ext4 "/sbin/e2fsck -f -n /dev/sda"

@@ -17,7 +17,7 @@ pub(super) fn run(image: &Image) -> Result<(), Failure> {
     let first = volume.serve(&["127.0.0.1:0"], &[0])?;
     let port = port_of(&first);
     let listen = format!("127.0.0.1:{port}");
-    let mut variables = Volume::variables(port);
+    let mut variables = volume.variables(port);
     variables.push(("RECORDS", RECORDS.to_string()));
     let machine = Machine::start(image, folder.path(), &variables, SCENARIO)?;
     let mut target = Some(first);

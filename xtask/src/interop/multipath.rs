@@ -20,7 +20,7 @@ pub(super) fn run(image: &Image) -> Result<(), Failure> {
     let mut path = Path::new(SocketAddr::from((Ipv4Addr::LOCALHOST, second)))?;
     let listen = ["127.0.0.1:0", &format!("127.0.0.1:{second}")];
     let target = volume.serve(&listen, &[0, path.port()])?;
-    let mut variables = Volume::variables(port_of(&target));
+    let mut variables = volume.variables(port_of(&target));
     variables.push(("RECORDS", RECORDS.to_string()));
     let machine = Machine::start(image, folder.path(), &variables, SCENARIO)?;
     let ran = machine.run(|heard| {

@@ -4,10 +4,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Failure, root};
+use crate::process::commit;
 
 const HEAD: &str = "unix_time,commit,tier,part,amount,seconds,result";
 
@@ -31,13 +31,10 @@ impl Entry {
         took: Duration,
         passed: bool,
     ) -> Result<Self, Failure> {
-        let mut git = Command::new("git");
-        git.args(["describe", "--always", "--dirty", "--exclude=*"]).current_dir(root());
-        let said = git.output().map_err(Failure::at(&root()))?.stdout;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             unix_time: since.as_secs(),
-            commit: String::from_utf8_lossy(&said).trim().to_owned(),
+            commit: commit()?,
             tier: tier.to_owned(),
             part: part.to_owned(),
             amount: amount.to_owned(),
