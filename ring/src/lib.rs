@@ -12,7 +12,8 @@
 //! kernel's, the simulator has its own. [`Op`] lists what can be asked for, [`Buf`] and [`Pool`]
 //! are the memory, [`Gather`] is one turn's outgoing bytes, [`Descriptors`] the table behind
 //! [`Fd`]. `probe.rs` says by name what a kernel lacks; `survey.rs` is the one thread beside a ring,
-//! for the one question that io_uring cannot be asked.
+//! for the one question that io_uring cannot be asked; `spot.rs` does what would cost the kernel a
+//! thread.
 //!
 //! **Deliberately absent**: retries, ordering between operations (no links, no drain: a flush is
 //! submitted after the writes it covers were reaped), continuing short transfers, timers,
@@ -79,7 +80,8 @@ pub trait Ring {
     /// A socket is shut down at once, so that they do complete. Unknown descriptors are ignored.
     fn close(&mut self, fd: Fd);
 
-    /// Queues an operation; the next `wait` hands it to the kernel. `Err` gives it back
+    /// Queues an operation; the next `wait` hands it to the kernel, unless it is carried out here and
+    /// now: then its completion is there already. `Err` gives it back
     /// unchanged: as many are in flight as the ring's bound allows. An operation on a closed or
     /// unknown descriptor completes with `EBADF`.
     ///
@@ -98,7 +100,8 @@ pub trait Ring {
     /// `Some(ZERO)` only submits and looks.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The next completion found by `wait`. Drain until `None`.
+    /// The next completion found by `wait` or brought about by `push`. While some are left, `wait`
+    /// returns at once.
     fn next_completion(&mut self) -> Option<Completion>;
 
     /// A handle for other threads.

@@ -166,7 +166,7 @@ impl UringRing {
             Some(Duration::ZERO) => self.look(),
             _ if self.finds_busily(timeout)? => Ok(0),
             Some(timeout) => {
-                let timeout = Timespec::from(timeout);
+                let timeout = Timespec::from(timeout.saturating_sub(self.busy_poll));
                 self.io.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
             }
             None => self.io.submit_and_wait(1),

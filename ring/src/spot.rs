@@ -1,6 +1,7 @@
 //! Reads and writes that are done on the spot: asked for through the ring, the kernel would wake a
 //! thread of its own for each, which costs more than they do.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -12,64 +13,96 @@ use crate::{Fd, Op};
 const LEN_MAX: usize = 64 * 1024;
 /// Bytes between two waits: the other connections of the shard have their turn.
 const MOVED_MAX: usize = 1 << 20;
-/// One that took so long has waited for the device, because too much of the page cache was dirty: the
-/// kernel makes writers wait for 10 ms and more, and a busy processor keeps a thread from running for less.
+/// And the time for them.
+const SPENT_MAX: Duration = Duration::from_millis(2);
+/// One that took so long has waited for something: for the device, because too much of the page cache
+/// is dirty, or for another operation on the file. A busy processor delays a thread by less.
 const SLOW: Duration = Duration::from_millis(5);
 /// So long nothing more is done on the spot then.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A part of a page that is not in the cache would be read from the device first.
+const PAGE: u64 = 4096;
 
 const TMPFS: u64 = 0x0102_1994;
+const EXT4: u64 = 0xef53;
 
 /// What holds the bytes of a file before any device does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cache {
-    /// tmpfs has no device. No file system of it offers the kernel to answer without waiting.
+    /// tmpfs, with or without O_DIRECT: there is no device, and no way to ask the kernel not to wait.
     Tmpfs,
-    /// The page cache. What is read from it the kernel answers without a thread anyway.
+    /// The page cache of ext4. What is read from it the ring answers without a thread; writes it does
+    /// not. Other file systems either do both, or may wait for a network.
     Pages,
+}
+
+impl Cache {
+    /// Of a file on a file system of this kind.
+    const fn of(magic: Option<u64>, is_direct: bool) -> Option<Self> {
+        match magic {
+            Some(TMPFS) => Some(Self::Tmpfs),
+            Some(EXT4) if !is_direct => Some(Self::Pages),
+            _ => None,
+        }
+    }
+
+    /// Whether that is done without waiting, as a rule, and not so by the ring.
+    const fn answers(self, writes: bool, offset: u64, len: usize) -> bool {
+        let whole_pages = offset.is_multiple_of(PAGE) && (len as u64).is_multiple_of(PAGE);
+        match self {
+            Self::Tmpfs => true,
+            Self::Pages => writes && whole_pages,
+        }
+    }
 }
 
 /// Which files, and how much may be done before the next wait.
 #[derive(Default)]
 pub(crate) struct Spot {
-    files: Vec<(Fd, Cache)>,
+    files: HashMap<Fd, Cache>,
     moved: usize,
+    spent: Duration,
     not_before: Option<Instant>,
 }
 
 impl Spot {
-    /// Takes note of `fd`, if it is a file that is not read and written around the page cache.
+    /// Takes note of `fd`, if it is a file for which this pays.
     pub(crate) fn adopt(&mut self, fd: Fd, handle: &OwnedFd) {
         let is_file = fstat(handle)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        let is_direct = fcntl_getfl(handle).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
-        if !is_file || is_direct {
+        if !is_file {
             return;
         }
-        let on_tmpfs = fstatfs(handle).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(TMPFS));
-        self.files.push((fd, if on_tmpfs { Cache::Tmpfs } else { Cache::Pages }));
+        let magic = fstatfs(handle).ok().and_then(|fs| u64::try_from(fs.f_type).ok());
+        let is_direct = fcntl_getfl(handle).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
+        if let Some(cache) = Cache::of(magic, is_direct) {
+            self.files.insert(fd, cache);
+        }
     }
 
     /// `fd` is closed.
     pub(crate) fn forget(&mut self, fd: Fd) {
-        self.files.retain(|(known, _)| *known != fd);
+        self.files.remove(&fd);
     }
 
     /// The ring waits: as much again may be moved before it does the next time.
     pub(crate) fn begin_turn(&mut self) {
         self.moved = 0;
+        self.spent = Duration::ZERO;
     }
 
     /// Carries `op` out, or leaves it to the ring. Says what a completion would.
     pub(crate) fn carry_out(&mut self, op: &mut Op, handle: &OwnedFd) -> Option<i32> {
-        let (file, len, writes) = match op {
-            Op::Write { file, at, dsync: false, .. } => (*file, at.len(), true),
-            Op::Read { file, at, .. } => (*file, at.len(), false),
+        let (file, offset, at, writes) = match op {
+            Op::Write { file, offset, at, dsync: false, .. } => (file, *offset, at, true),
+            Op::Read { file, offset, at, .. } => (file, *offset, at, false),
             _ => return None,
         };
-        let (_, cache) = self.files.iter().find(|(known, _)| *known == file)?;
-        let pays = writes || *cache == Cache::Tmpfs;
-        if !pays || len > LEN_MAX || self.moved + len > MOVED_MAX {
+        let len = at.len();
+        if len > LEN_MAX || self.moved + len > MOVED_MAX || self.spent > SPENT_MAX {
+            return None;
+        }
+        if !self.files.get(file)?.answers(writes, offset, len) {
             return None;
         }
         let began = Instant::now();
@@ -86,10 +119,31 @@ impl Spot {
             }
             _ => return None,
         };
-        self.not_before = (began.elapsed() > SLOW).then(|| began + PAUSE);
+        let ended = Instant::now();
+        self.spent += ended - began;
+        self.not_before = (ended - began > SLOW).then(|| ended + PAUSE);
         Some(match result {
             Ok(count) => i32::try_from(count).expect("no buffer is longer than BUF_LEN_MAX"),
             Err(errno) => -errno.raw_os_error(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_ring_would_wake_a_thread_for_is_done_on_the_spot() {
+        const XFS: u64 = 0x5846_5342;
+        assert_eq!(Cache::of(Some(EXT4), false), Some(Cache::Pages));
+        assert_eq!(Cache::of(Some(EXT4), true), None);
+        assert_eq!(Cache::of(Some(TMPFS), true), Some(Cache::Tmpfs));
+        assert_eq!((Cache::of(Some(XFS), false), Cache::of(None, false)), (None, None));
+        assert!(Cache::Tmpfs.answers(false, 1, 1));
+        assert!(Cache::Pages.answers(true, 4096, 8192));
+        for (writes, offset, len) in [(false, 4096, 4096), (true, 512, 4096), (true, 4096, 512)] {
+            assert!(!Cache::Pages.answers(writes, offset, len), "{writes} {offset} {len}");
+        }
     }
 }

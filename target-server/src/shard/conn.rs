@@ -138,7 +138,8 @@ impl Conn {
         input: &mut &[u8],
         desk: &mut Desk<R>,
     ) -> Result<Progress, Ending> {
-        while !desk.is_full() {
+        // Of no bytes comes only what was held back, and that this was all.
+        while !desk.is_full() || input.is_empty() {
             let Some(event) = self.core.next_event(input)? else {
                 return Ok(Progress::Through);
             };

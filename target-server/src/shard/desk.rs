@@ -50,7 +50,7 @@ struct Active {
 const MOVED_MAX: u64 = 1 << 20;
 /// I/O of at most so many bytes never waits for a turn.
 const SMALL_LEN: u64 = 64 << 10;
-/// Reads that end in one turn before what they have read is sent, when one session alone is at work:
+/// Reads that memory answers in one go before the answers are sent, when one session alone is at work:
 /// its initiator has something to do while the shard goes on. With several there is always one that
 /// has (docs/performance.md).
 const READY_MAX: u64 = 16;
@@ -271,8 +271,10 @@ impl<R: Ring> Desk<R> {
         // Memory answers on the spot, and then nothing needs to be remembered.
         match active.io.step(&mut self.volumes[active.volume].layers) {
             Step::Done(done) => {
+                let before = self.counts.reads;
                 self.moved += active.len();
                 self.end(&mut active, done);
+                self.ready += self.counts.reads - before;
             }
             Step::Submit(op) => {
                 let key = self.ios.insert(active);
@@ -303,7 +305,7 @@ impl<R: Ring> Desk<R> {
         self.ready >= READY_MAX && !self.crowded
     }
 
-    /// As much again may be read in this turn, for others.
+    /// As much again may be read in this turn.
     pub(crate) fn make_room(&mut self) {
         self.ready = 0;
     }
@@ -370,9 +372,7 @@ impl<R: Ring> Desk<R> {
             Err(error) => tracing::error!(volume = %volume.id, %error, "I/O error"),
             Ok(()) => {}
         }
-        let before = self.counts.reads;
         active.io.count(&mut self.counts);
-        self.ready += self.counts.reads - before;
         self.ended.push_back((active.owner, done));
     }
 

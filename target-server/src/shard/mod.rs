@@ -1,5 +1,5 @@
-//! One core of the target. Read [`Shard::turn`] first: wait, hand each completion to its owner, do
-//! what was left over, flush every connection that was touched, and submit once.
+//! One core of the target. Read [`Shard::turn`] first: wait, hand completions to their owners until
+//! the turn is full, do what was left over, flush every connection that was touched, and submit once.
 //!
 //! A request's way is in `conn.rs`. There is no lock anywhere below: a volume lives on one shard,
 //! and what others want of it comes as a [`Message`].
@@ -159,6 +159,8 @@ impl<R: Ring> Shard<R> {
         self.desk.begin_turn();
         self.read_mailbox();
         let put_off = self.unread.len();
+        // What has begun above must not keep the turn from hearing of others.
+        self.desk.make_room();
         self.cut_short = true;
         while !self.desk.is_full() {
             let Some(completion) = self.desk.ring.next_completion() else {

@@ -309,7 +309,9 @@ fn a_ring_that_looks_before_it_sleeps_finds_what_comes_and_keeps_to_its_timeout(
     let mut ring = UringRing::new(config).unwrap();
     let before = Instant::now();
     ring.wait(Some(Duration::from_millis(5))).unwrap();
-    assert!(before.elapsed() >= Duration::from_millis(5));
+    let looked = before.elapsed();
+    // Not the timeout and then the timeout again; a busy machine may take its time.
+    assert!(looked >= Duration::from_millis(5) && looked < Duration::from_secs(60));
 
     // Nothing but the looking can find these: it does not sleep for an hour.
     let (socket, mut outside) = connected(&mut ring);
