@@ -84,9 +84,8 @@ impl fmt::Display for Part {
 }
 
 /// Runs `parts`, or all of them, and notes which have passed.
-pub(crate) fn run(parts: &[Part]) -> Result<(), Failure> {
+pub(crate) fn run(parts: &[Part], now: &Now) -> Result<(), Failure> {
     let parts = if parts.is_empty() { &Part::ALL[..] } else { parts };
-    let now = Now::find()?;
     parts.iter().try_for_each(|part| {
         println!("{part}:");
         part.run()?;

@@ -46,9 +46,8 @@ impl fmt::Display for Scenario {
 }
 
 /// Runs `scenarios`, or all of them, and notes which have passed.
-pub(crate) fn run(scenarios: &[Scenario]) -> Result<(), Failure> {
+pub(crate) fn run(scenarios: &[Scenario], now: &Now) -> Result<(), Failure> {
     let scenarios = if scenarios.is_empty() { &Scenario::ALL[..] } else { scenarios };
-    let now = Now::find()?;
     let image = OnceCell::new();
     let image = || match image.get() {
         Some(image) => Ok(image),

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
+use record::Now;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development commands of Outband")]
@@ -56,7 +57,7 @@ enum Command {
     Clients {
         /// Only these parts.
         parts: Vec<clients::Part>,
-        /// Use the binaries as they are.
+        /// Use the binaries as they are, and note nothing.
         #[arg(long)]
         no_build: bool,
     },
@@ -72,7 +73,7 @@ enum Command {
     Interop {
         /// Only these scenarios.
         scenarios: Vec<interop::Scenario>,
-        /// Use the binaries as they are.
+        /// Use the binaries as they are, and note nothing.
         #[arg(long)]
         no_build: bool,
     },
@@ -139,11 +140,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tools => tools::ensure(),
         Command::Clients { parts, no_build } => {
             ready(no_build)?;
-            clients::run(&parts)
+            clients::run(&parts, &Now::find(no_build)?)
         }
         Command::Interop { scenarios, no_build } => {
             ready(no_build)?;
-            interop::run(&scenarios)
+            interop::run(&scenarios, &Now::find(no_build)?)
         }
         Command::Conformance { no_build } => {
             ready(no_build)?;

@@ -112,43 +112,56 @@ const CLIENTS: [Client; 16] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Now {
     date: String,
-    commit: String,
+    /// `None` when the binaries may be of another one; then nothing is noted.
+    commit: Option<String>,
 }
 
 impl Now {
-    pub(crate) fn find() -> Result<Self, Failure> {
+    pub(crate) fn find(no_build: bool) -> Result<Self, Failure> {
         let date = captured(Command::new("date").args(["-u", "+%F"]), QUESTION)?;
-        Ok(Self { date: date.trim().to_owned(), commit: commit()? })
+        Ok(Self {
+            date: date.trim().to_owned(),
+            commit: if no_build { None } else { Some(commit()?) },
+        })
     }
 
     /// Notes that `command`, without the `cargo xtask` before it, has passed.
     pub(crate) fn passed(&self, command: &str) -> Result<(), Failure> {
+        let Some(commit) = &self.commit else {
+            return Ok(());
+        };
         let path = root().join(PAGE);
         // The first run finds no page.
         let old = fs::read_to_string(&path).unwrap_or_default();
-        fs::write(&path, self.page(&old, command, version)).map_err(Failure::at(&path))
+        fs::write(&path, page(&old, command, &self.date, commit, version))
+            .map_err(Failure::at(&path))
     }
+}
 
-    /// The page with the rows of `command` made anew; those of the others are as in `old`.
-    fn page(&self, old: &str, command: &str, version: impl Fn(&str) -> String) -> String {
-        let mut page = HEAD.to_owned();
-        for Client { what, packages, command: of } in &CLIENTS {
-            let start = format!("| {what} | ");
-            let same = |line: &&str| line.starts_with(&start);
-            if *of == command {
-                let versions = packages.iter().map(|name| format!("{name} {}", version(name)));
-                let versions = versions.collect::<Vec<_>>().join(", ");
-                let Self { date, commit } = self;
-                // Writing to text does not fail.
-                let _ = writeln!(page, "{start}{versions} | {of} | {date} | {commit} |");
-            } else if let Some(line) = old.lines().find(same) {
-                let _ = writeln!(page, "{line}");
-            } else {
-                let _ = writeln!(page, "{start}{} | {of} | not noted yet | |", packages.join(", "));
-            }
+/// The page with the rows of `command` made anew; those of the others are as in `old`.
+fn page(
+    old: &str,
+    command: &str,
+    date: &str,
+    commit: &str,
+    version: impl Fn(&str) -> String,
+) -> String {
+    let mut page = HEAD.to_owned();
+    for Client { what, packages, command: of } in &CLIENTS {
+        let start = format!("| {what} | ");
+        let same = |line: &&str| line.starts_with(&start);
+        if *of == command {
+            let versions = packages.iter().map(|name| format!("{name} {}", version(name)));
+            let versions = versions.collect::<Vec<_>>().join(", ");
+            // Writing to text does not fail.
+            let _ = writeln!(page, "{start}{versions} | {of} | {date} | {commit} |");
+        } else if let Some(line) = old.lines().find(same) {
+            let _ = writeln!(page, "{line}");
+        } else {
+            let _ = writeln!(page, "{start}{} | {of} | not noted yet | |", packages.join(", "));
         }
-        page
     }
+    page
 }
 
 const QUESTION: Duration = Duration::from_secs(60);
@@ -170,10 +183,9 @@ mod tests {
 
     #[test]
     fn a_run_renews_its_own_rows_and_keeps_those_of_others() {
-        let on = |date: &str| Now { date: date.to_owned(), commit: "abc".to_owned() };
-        let first = on("2026-01-01").page("", "interop kill", |_| "1".to_owned());
-        let second = on("2026-01-02").page(&first, "clients pxe", |_| "2".to_owned());
-        let third = on("2026-01-03").page(&second, "clients pxe", |_| "3".to_owned());
+        let first = page("", "interop kill", "2026-01-01", "abc", |_| "1".to_owned());
+        let second = page(&first, "clients pxe", "2026-01-02", "abc", |_| "2".to_owned());
+        let third = page(&second, "clients pxe", "2026-01-03", "abc", |_| "3".to_owned());
         for line in [
             "| linux-image-amd64 1, open-iscsi 1 | interop kill | 2026-01-01 | abc |",
             "| ipxe-qemu 3 | clients pxe | 2026-01-03 | abc |",
