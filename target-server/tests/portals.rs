@@ -113,7 +113,7 @@ async fn one_isid_by_two_portal_groups_is_two_sessions_and_by_one_it_is_reinstat
     assert_eq!(target.server.sessions().await.len(), 2);
     // The same portal group by its other portal: the older session ends (§6.3.5).
     let mut again = Raw::to(portals[2], &name, "a", 5);
-    assert_eq!(again.attentions(), ["02 6/2900"]);
+    assert_eq!(again.attentions(), ["02 6/2907"]);
     assert!(blue.hear().is_none());
     red.is_silent();
     assert_eq!(target.server.sessions().await.len(), 2);

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use common::Target;
 use common::raw::{Raw, config, log_in};
-use outband_protocol::ids::{Cid, Itt, Lun, Tsih};
+use outband_protocol::ids::{Cid, Itt, Tsih};
 use outband_protocol::login::initiator::{Config, Event};
 use outband_protocol::pdu::TaskAttribute::Simple;
-use outband_protocol::pdu::{LoginStatus, NopOut, Request, Response, TaskManagementFunction};
+use outband_protocol::pdu::{LoginStatus, Response, TaskManagementFunction};
 use outband_protocol::serial::Sn;
 
 const NAME: &str = "iqn.2026-11.local.outband:test:v";
@@ -49,9 +49,37 @@ async fn a_login_with_the_same_isid_ends_the_older_session_and_is_a_new_nexus() 
     let mut newer = Raw::to(target.portal, NAME, "a", 1);
     assert_ne!(newer.login.tsih, older.login.tsih);
     assert!(older.hear().is_none());
-    assert_eq!(newer.attentions(), ["02 6/2900"]);
-    other.is_silent();
+    assert_eq!(newer.attentions(), ["02 6/2907"]);
+    assert_eq!(other.attentions(), [""; 0]);
     assert_eq!(target.server.sessions().await.len(), 2);
+}
+
+/// SAM-5 §5.14, §6.3.4: by logout, by a lost connection, and by a newer session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nexus_that_was_lost_is_told_so_when_it_is_back_and_no_other_is() {
+    let target = target(Duration::from_secs(60)).await;
+    let mut other = Raw::to(target.portal, NAME, "a", 2);
+    assert_eq!(other.attentions(), ["02 6/2900"]);
+    let mut session = Raw::to(target.portal, NAME, "a", 1);
+    assert_eq!(session.attentions(), ["02 6/2900"]);
+    let losses: [fn(&mut Raw); 3] = [
+        |session| {
+            session.logout();
+            assert!(matches!(session.said().response, Response::Logout(_)));
+            assert!(session.hear().is_none());
+        },
+        Raw::hang_up,
+        |_| (),
+    ];
+    for lose in losses {
+        lose(&mut session);
+        session = Raw::to(target.portal, NAME, "a", 1);
+        assert_eq!(session.attentions(), ["02 6/2907"]);
+        assert_eq!(other.attentions(), [""; 0]);
+    }
+    // Who was never told of the power on is told of that.
+    drop(Raw::to(target.portal, NAME, "a", 3));
+    assert_eq!(Raw::to(target.portal, NAME, "a", 3).attentions(), ["02 6/2900"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +124,7 @@ async fn a_connection_is_reinstated_in_its_session_and_its_tasks_are_gone() {
         .await;
     refused(&target, again, unknown);
     let mut fresh = Raw::to(target.portal, NAME, "a", 1);
-    assert_eq!(fresh.attentions(), ["02 6/2900"]);
+    assert_eq!(fresh.attentions(), ["02 6/2907"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,9 +140,7 @@ async fn a_quiet_initiator_is_pinged_and_one_that_does_not_answer_is_dropped() {
     while !dead.is_finished() {
         let Response::NopIn(ping) = alive.said().response else { panic!("no ping") };
         assert_eq!(ping.itt, Itt::NONE);
-        let (order, lun) = (alive.order(true), Lun::ZERO);
-        let answer = NopOut { order, lun, itt: Itt::NONE, ttt: ping.ttt };
-        alive.send(Request::NopOut(answer), &[]);
+        alive.answer_ping(ping.ttt);
     }
     assert!(dead.join().unwrap().is_none(), "it has said nothing since");
     common::eventually("one is left", async || target.server.sessions().await.len() == 1).await;

@@ -265,10 +265,11 @@ impl LogicalUnit {
     }
 
     /// A session began: of this initiator port, by portal group `group`, which is a target port of its
-    /// own. It is told so with its first command.
+    /// own. It is told so with its first command, or that its nexus was lost if it was here before.
     pub fn attach(&mut self, nexus: NexusId, port: InitiatorPort, group: u16) {
-        self.attentions.attach(nexus);
-        self.reservations.attach(nexus, port, self.config.port.of_group(group).relative);
+        let target_port = self.config.port.of_group(group).relative;
+        self.attentions.attach(nexus, (port.clone(), target_port));
+        self.reservations.attach(nexus, port, target_port);
     }
 
     /// A session ended.

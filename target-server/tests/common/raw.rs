@@ -279,12 +279,29 @@ impl Raw {
 
     /// Asserts that the target has nothing to say: a ping is answered before anything else.
     pub(crate) fn is_silent(&mut self) {
-        let (order, itt) = (self.order(true), self.itt());
-        self.send(Request::NopOut(NopOut { order, lun: Lun::ZERO, itt, ttt: Ttt::NONE }), &[]);
+        let itt = self.ping();
         match self.said().response {
             Response::NopIn(nop) => assert_eq!(nop.itt, itt),
             other => panic!("it is not silent: {other:?}"),
         }
+    }
+
+    /// Closes the connection without a word.
+    pub(crate) fn hang_up(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
+    /// A ping, which is answered with its tag.
+    pub(crate) fn ping(&mut self) -> Itt {
+        let (order, itt) = (self.order(true), self.itt());
+        self.send(Request::NopOut(NopOut { order, lun: Lun::ZERO, itt, ttt: Ttt::NONE }), &[]);
+        itt
+    }
+
+    /// The answer to a ping of the target's.
+    pub(crate) fn answer_ping(&mut self, ttt: Ttt) {
+        let order = self.order(true);
+        self.send(Request::NopOut(NopOut { order, lun: Lun::ZERO, itt: Itt::NONE, ttt }), &[]);
     }
 
     /// The R2T of a write.

@@ -21,6 +21,57 @@ fn a_new_session_is_told_once_and_its_command_does_not_run() {
 }
 
 #[test]
+fn who_comes_back_is_told_of_the_loss_unless_there_is_more_to_tell() {
+    check(
+        disk(),
+        |talk| {
+            let back = |talk: &mut Talk| {
+                talk.join(A);
+                talk.send(A, Cdb::TestUnitReady);
+                talk.send(A, Cdb::TestUnitReady);
+            };
+            talk.unit.detach(A);
+            back(talk);
+            // A reset that it has not been told of, of before it went and of after.
+            talk.unit.reset();
+            talk.unit.detach(A);
+            back(talk);
+            talk.unit.detach(A);
+            talk.unit.reset();
+            back(talk);
+            // A power on likewise.
+            talk.join(B);
+            talk.unit.detach(B);
+            talk.join(B);
+            talk.send(B, Cdb::TestUnitReady);
+        },
+        "
+        UnitAttention 29/07
+        Good
+        UnitAttention 29/00
+        Good
+        UnitAttention 29/00
+        Good
+        UnitAttention 29/00
+        ",
+    );
+}
+
+#[test]
+fn as_many_lost_nexuses_are_remembered_as_there_is_room_for() {
+    let mut talk = Talk::new(disk());
+    for id in 100..165 {
+        talk.join(NexusId(id));
+        talk.unit.attentions.take(NexusId(id));
+        talk.unit.detach(NexusId(id));
+    }
+    for (id, told) in [(100, "UnitAttention 29/00"), (101, "UnitAttention 29/07")] {
+        talk.join(NexusId(id));
+        assert_eq!(describe(&talk.send(NexusId(id), Cdb::TestUnitReady)), told);
+    }
+}
+
+#[test]
 fn asking_who_is_there_neither_gets_nor_settles_an_attention() {
     check(
         disk(),
