@@ -12,6 +12,7 @@ mod value;
 pub use negotiate::{
     By, Choice, Flag, Number, Row, Rule, Scope, TABLE, Used, and, choice, maximum, minimum, or,
 };
+pub(crate) use negotiation::is_answer;
 pub use negotiation::{Negotiation, NegotiationError, Role};
 pub use params::{DigestWish, Offer, Params, SessionType};
 pub use send_targets::{

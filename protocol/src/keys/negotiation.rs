@@ -22,6 +22,9 @@ pub enum NegotiationError {
     /// A key that was settled came again (§6.2).
     #[error("key {0} was negotiated already")]
     Again(&'static str),
+    /// An operational key in the security stage (§12).
+    #[error("key {0} has no place in the security stage")]
+    WrongStage(&'static str),
     /// A reserved answer to a key that was never offered.
     #[error("an answer to key {0}, which was not offered")]
     NotOffered(String),
@@ -126,6 +129,11 @@ impl Negotiation {
         match &row.rule {
             Rule::Declared if self.may_send(row) => return Ok(()),
             Rule::Security if stage == Stage::Security => return Ok(()),
+            // Targets have their habits; what they say early is no harm.
+            Rule::Declared => {}
+            _ if stage == Stage::Security && self.role == Role::Target => {
+                return Err(NegotiationError::WrongStage(row.name));
+            }
             _ => {}
         }
         let bit = 1 << place;
@@ -284,6 +292,6 @@ fn clamped(rule: &negotiate::Number, offer: &Offer) -> u32 {
 }
 
 /// Values that only an answer can have.
-fn is_answer(value: &str) -> bool {
+pub(crate) fn is_answer(value: &str) -> bool {
     [REJECT, IRRELEVANT, NOT_UNDERSTOOD].contains(&value)
 }

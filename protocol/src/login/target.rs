@@ -350,15 +350,14 @@ impl Login {
         if let (Some(alias), Some(identity)) = (pairs.value("InitiatorAlias"), &mut self.identity) {
             identity.alias = Some(alias.to_owned());
         }
+        let leaving = self.request().transit.is_some();
         let proved = match self.stage {
-            Stage::Security => {
-                let leaving = self.request().transit.is_some();
-                self.auth.take(pairs, leaving, &mut self.answer)
-            }
-            _ => self.auth.is_passed(),
+            Stage::Security => self.auth.take(pairs, leaving, &mut self.answer),
+            _ if self.auth.is_passed() => Ok(()),
+            _ => Err(LoginStatus::AUTHENTICATION_FAILURE),
         };
-        if !proved {
-            return self.refuse(LoginStatus::AUTHENTICATION_FAILURE);
+        if let Err(status) = proved {
+            return self.refuse(status);
         }
         if self.stage == Stage::Operational {
             self.negotiation.declare(&mut self.answer);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::outbox::Reply;
 use super::{Conn, Event, PeerError, Reading, Targets};
 use crate::ids::{Itt, Ttt};
-use crate::keys::{self, Asked, Pairs, Row, Rule, TextBuffer, TextQueue, Used, reserved};
+use crate::keys::{self, Asked, By, Pairs, Row, Rule, TextBuffer, TextQueue, Used, reserved};
 use crate::limits::PAIRS_MAX;
 use crate::pdu::TextRequest;
 
@@ -201,6 +201,10 @@ impl Conn {
             if self.exchange.said.len() >= PAIRS_MAX {
                 return Err(PeerError::TextTooLong);
             }
+            // We have offered nothing that this could answer (§6.2).
+            if keys::is_answer(pair.value) {
+                return Err(PeerError::Text);
+            }
             self.exchange.said.push(pair.key.to_owned());
             let Some((_, row)) = Row::find(pair.key) else {
                 out.write(pair.key, reserved::NOT_UNDERSTOOD);
@@ -217,7 +221,7 @@ impl Conn {
                     }
                     _ => out.write(pair.key, reserved::REJECT),
                 },
-                Rule::Declared if row.used == Used::Any => {}
+                Rule::Declared if row.used == Used::Any && row.by == By::Initiator => {}
                 // All others are for the login only (§13).
                 _ => out.write(pair.key, reserved::REJECT),
             }

@@ -1,8 +1,9 @@
 //! Text, pings, and what the target says of its own accord.
 
 use outband_protocol::ids::{Itt, Ttt};
+use outband_protocol::keys::{Rule, TABLE};
 
-use crate::world::{check, digests, discovery, op, session};
+use crate::world::{World, check, digests, discovery, op, session};
 
 #[test]
 fn a_discovery_session_learns_the_targets() {
@@ -243,26 +244,57 @@ fn a_text_negotiation_comes_into_force_at_its_end_or_not_at_all() {
 
 #[test]
 fn every_key_of_the_login_is_rejected_after_it_and_bad_values_are_too() {
-    use outband_protocol::keys::{Rule, TABLE, Used};
     for row in &TABLE {
-        let (value, answer) = match (&row.rule, row.used) {
-            (Rule::SendTargets, _) => ("everything", "Reject"),
-            (Rule::ReceiveLimit(_), _) => ("511", "Reject"),
-            (Rule::Declared, Used::Any) => continue,
-            _ => ("1", "Reject"),
+        let value = match &row.rule {
+            Rule::SendTargets => "everything",
+            Rule::ReceiveLimit(_) => "511",
+            _ => "1",
         };
-        let mut world = crate::world::World::new(&session(|_| ()), false, usize::MAX);
+        let mut world = World::new(&session(|_| ()), false, usize::MAX);
         world.text(Itt(5), Ttt::NONE, true, false, &format!("{}={value}\0", row.name));
         world.settle();
-        let line = format!("< text 5 F=1 C=0 {}={answer}|", row.name);
+        let line = match row.name {
+            // Declared, at any time (§13.7).
+            "InitiatorAlias" => "< text 5 F=1".to_owned(),
+            name => format!("< text 5 F=1 C=0 {name}=Reject|"),
+        };
         assert_eq!(world.lines(&line), 1, "{}", row.name);
+        let answers = usize::from(row.name != "InitiatorAlias");
+        assert_eq!(world.lines("< text 5 F=1 C=0"), answers, "{}", row.name);
     }
     for text in ["A=1\0A=2\0", "=1\0", "A\0", "a b=1\0", "A=\u{1b}\0"] {
-        let mut world = crate::world::World::new(&session(|_| ()), false, usize::MAX);
+        let mut world = World::new(&session(|_| ()), false, usize::MAX);
         world.text(Itt(5), Ttt::NONE, true, false, text);
         world.plain(op::NOTHING);
         world.settle();
         assert_eq!(world.lines("< reject ProtocolError"), 1, "{text:?}");
         assert_eq!(world.lines("< response 1 00"), 1, "the session goes on");
+    }
+}
+
+/// §6.2: a key comes once in a negotiation, and an answer only to what was offered.
+#[test]
+fn a_key_said_twice_after_the_login_and_an_answer_to_nothing_are_rejected() {
+    let names = TABLE.iter().map(|row| row.name).chain(["X-com.example.a"]);
+    for name in names {
+        let value = if name == "MaxRecvDataSegmentLength" { "512" } else { "1" };
+        let one = format!("{name}={value}\0");
+        let (empty, twice) = (String::new(), format!("{one}{one}"));
+        let mut texts = vec![(twice, empty.clone()), (one.clone(), one)];
+        for answer in ["Reject", "Irrelevant", "NotUnderstood"] {
+            texts.push((format!("{name}={answer}\0"), empty.clone()));
+        }
+        for (first, second) in texts {
+            let mut world = World::new(&session(|_| ()), false, usize::MAX);
+            world.text(Itt(5), Ttt::NONE, false, false, &first);
+            world.settle();
+            if !second.is_empty() {
+                world.text(Itt(5), world.last_ttt, true, false, &second);
+            }
+            world.plain(op::NOTHING);
+            world.settle();
+            assert_eq!(world.lines("< reject ProtocolError"), 1, "{first} {second}");
+            assert_eq!(world.lines("< response 1 00"), 1, "the session goes on");
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::Demand;
 use crate::keys::reserved::NONE;
-use crate::keys::{Hex, Pairs, TextQueue, binary, list};
+use crate::keys::{Hex, Pairs, Rule, TABLE, TextQueue, binary, list};
 use crate::limits::{BINARY_LEN_MAX, CHALLENGE_LEN_MIN};
 use crate::login::chap::{self, Algorithm, Credentials};
+use crate::pdu::LoginStatus;
 
 const CHAP: &str = "CHAP";
 
@@ -47,66 +48,74 @@ impl Auth {
         matches!(self, Self::Free | Self::Passed)
     }
 
-    /// Takes the keys of one text of the security stage and writes the answers. False when
-    /// authentication has failed; nobody is told in what. `leaving` says that the initiator asks to go
-    /// on to the next stage.
+    /// Takes the keys of one text of the security stage and writes the answers. `leaving` says that the
+    /// initiator asks to go on to the next stage. Keys and values that do not belong into the step have
+    /// a status of their own; of a proof that is wrong nobody is told in what (§9.2).
     pub(super) fn take(
         &mut self,
         pairs: &Pairs<'_>,
         leaving: bool,
         answer: &mut TextQueue,
-    ) -> bool {
+    ) -> Result<(), LoginStatus> {
         let state = std::mem::replace(self, Self::Passed);
-        match state.step(pairs, leaving, answer) {
-            Some(next) => {
-                *self = next;
-                true
-            }
-            None => false,
+        *self = state.step(pairs, leaving, answer)?;
+        Ok(())
+    }
+
+    /// The security keys that may come in this state.
+    const fn due(&self) -> &'static [&'static str] {
+        match self {
+            Self::Free | Self::Method(_) => &["AuthMethod"],
+            Self::Algorithm(_) => &["CHAP_A"],
+            Self::Response(..) => &["CHAP_N", "CHAP_R", "CHAP_I", "CHAP_C"],
+            Self::Passed => &[],
         }
     }
 
-    fn step(self, pairs: &Pairs<'_>, leaving: bool, answer: &mut TextQueue) -> Option<Self> {
-        let method = pairs.value("AuthMethod");
-        if let (Self::Algorithm(_) | Self::Response(..) | Self::Passed, Some(_)) = (&self, method) {
-            return None;
+    fn step(
+        self,
+        pairs: &Pairs<'_>,
+        leaving: bool,
+        answer: &mut TextQueue,
+    ) -> Result<Self, LoginStatus> {
+        let mut security = TABLE.iter().filter(|row| matches!(row.rule, Rule::Security));
+        let due = self.due();
+        if security.any(|row| pairs.value(row.name).is_some() && !due.contains(&row.name)) {
+            return Err(LoginStatus::INITIATOR_ERROR);
         }
+        let says_nothing = pairs.iter().next().is_none();
         match self {
-            Self::Free => match method {
-                Some(offered) if !offers(offered, NONE) => None,
+            Self::Free => match pairs.value("AuthMethod") {
+                Some(offered) if !offers(offered, NONE) => Err(LoginStatus::AUTHENTICATION_FAILURE),
                 Some(_) => {
                     answer.write("AuthMethod", NONE);
-                    Some(Self::Free)
+                    Ok(Self::Passed)
                 }
-                None => Some(Self::Free),
+                None => Ok(Self::Free),
             },
-            Self::Method(question) => match method {
+            Self::Method(question) => match pairs.value("AuthMethod") {
                 Some(offered) if offers(offered, CHAP) => {
                     answer.write("AuthMethod", CHAP);
-                    Some(Self::Algorithm(question)).filter(|_| pairs.value("CHAP_A").is_none())
+                    Ok(Self::Algorithm(question))
                 }
-                Some(_) => None,
                 // Who asks to leave the stage without a word of a method means to prove nothing.
-                None => (!leaving).then_some(Self::Method(question)),
+                None if !leaving => Ok(Self::Method(question)),
+                _ => Err(LoginStatus::AUTHENTICATION_FAILURE),
             },
+            Self::Algorithm(_) | Self::Response(..) if says_nothing => Ok(self),
             Self::Algorithm(question) => {
-                let Some(offered) = pairs.value("CHAP_A") else {
-                    return Some(Self::Algorithm(question));
-                };
-                let algorithm = Algorithm::choose(offered)?;
+                let offered = pairs.value("CHAP_A").ok_or(LoginStatus::MISSING_PARAMETER)?;
+                let algorithm =
+                    Algorithm::choose(offered).ok_or(LoginStatus::AUTHENTICATION_FAILURE)?;
                 answer.write("CHAP_A", algorithm.number());
                 answer.write("CHAP_I", question.id);
                 answer.write("CHAP_C", Hex(&question.challenge));
-                Some(Self::Response(question, algorithm))
+                Ok(Self::Response(question, algorithm))
             }
             Self::Response(question, algorithm) => {
-                let keys = (pairs.value("CHAP_N"), pairs.value("CHAP_R"));
-                if keys == (None, None) {
-                    return Some(Self::Response(question, algorithm));
-                }
-                verify(&question, algorithm, pairs, answer).then_some(Self::Passed)
+                verify(&question, algorithm, pairs, answer).map(|()| Self::Passed)
             }
-            Self::Passed => Some(Self::Passed),
+            Self::Passed => Ok(Self::Passed),
         }
     }
 }
@@ -121,17 +130,17 @@ fn verify(
     algorithm: Algorithm,
     pairs: &Pairs<'_>,
     answer: &mut TextQueue,
-) -> bool {
+) -> Result<(), LoginStatus> {
     let (Some(name), Some(response)) = (pairs.value("CHAP_N"), pairs.value("CHAP_R")) else {
-        return false;
+        return Err(LoginStatus::MISSING_PARAMETER);
     };
-    let Some(response) = algorithm.read_response(response) else {
-        return false;
-    };
+    let response = algorithm.read_response(response).ok_or(LoginStatus::INITIATOR_ERROR)?;
     let Credentials { user, secret, .. } = &question.credentials;
     let got = (name, &response[..]);
-    algorithm.proves((user, secret), got, question.id, &question.challenge)
-        && answer_mutual(question, algorithm, pairs, answer)
+    if !algorithm.proves((user, secret), got, question.id, &question.challenge) {
+        return Err(LoginStatus::AUTHENTICATION_FAILURE);
+    }
+    answer_mutual(question, algorithm, pairs, answer)
 }
 
 fn answer_mutual(
@@ -139,23 +148,23 @@ fn answer_mutual(
     algorithm: Algorithm,
     pairs: &Pairs<'_>,
     answer: &mut TextQueue,
-) -> bool {
+) -> Result<(), LoginStatus> {
     let (id, challenge) = match (pairs.value("CHAP_I"), pairs.value("CHAP_C")) {
-        (None, None) => return true,
+        (None, None) => return Ok(()),
         (Some(id), Some(challenge)) => (id, challenge),
-        _ => return false,
+        _ => return Err(LoginStatus::MISSING_PARAMETER),
     };
     let (Some(id), Some(challenge)) = (chap::read_id(id), binary(challenge, BINARY_LEN_MAX)) else {
-        return false;
+        return Err(LoginStatus::INITIATOR_ERROR);
     };
     let Some((user, secret)) = &question.credentials.mutual else {
-        return false;
+        return Err(LoginStatus::AUTHENTICATION_FAILURE);
     };
     // Our own question sent back: the answer would be one that the initiator can replay to us.
     if challenge == question.challenge || question.credentials.has_same_secrets() {
-        return false;
+        return Err(LoginStatus::AUTHENTICATION_FAILURE);
     }
     answer.write("CHAP_N", user);
     answer.write("CHAP_R", Hex(&algorithm.response(id, secret, &challenge)));
-    true
+    Ok(())
 }

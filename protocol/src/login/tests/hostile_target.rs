@@ -125,6 +125,18 @@ fn fields_that_do_not_follow_from_the_request_end_the_login() {
 }
 
 #[test]
+fn nothing_but_a_login_response_is_heard_in_a_login() {
+    // §4.2.4, and §11.2.1.2: no opcode of an initiator's either.
+    for opcode in (0..=0x3f).filter(|opcode| *opcode != 0x23) {
+        let mut login = Login::new(config());
+        while login.poll_transmit().is_some() {}
+        let mut bhs = response("SO", 0).build();
+        bhs.0[0] = opcode;
+        assert!(login.next_event(&mut &bhs.0[..]).is_err(), "{opcode:#x}");
+    }
+}
+
+#[test]
 fn values_outside_of_the_offer_end_the_login() {
     for (key, value) in [
         ("MaxBurstLength", "1048577"),

@@ -1,5 +1,6 @@
 //! Every text key said wrongly in a login, and what the initiator hears of it.
 
+use super::chap;
 use super::odd_initiator::Odd;
 use crate::keys::{By, Row, Rule, TABLE};
 use crate::login::target::Demand;
@@ -12,6 +13,13 @@ fn say(text: &str) -> String {
         .replace("TargetPortalGroupTag=1 MaxRecvDataSegmentLength=262144", "")
         .trim_end()
         .to_owned()
+}
+
+/// Says each of `said` in the security stage, and returns the last answer, without what is always said.
+fn say_early(demand: &Demand, said: &[&str]) -> String {
+    let mut odd = Odd::new(demand.clone());
+    let answers = said.iter().map(|text| odd.say("S", text));
+    answers.last().unwrap().replace(" TargetPortalGroupTag=1", "")
 }
 
 /// Keys that the target answers, with a good value and bad ones.
@@ -101,6 +109,69 @@ fn a_key_in_the_wrong_stage_or_from_the_wrong_side_is_rejected() {
         if rejected {
             assert_eq!(say(&format!("{}=1", row.name)), format!("< O  {}=Reject", row.name));
         }
+    }
+}
+
+/// §12: the keys of the security stage, and no others; §12.1.3: each in its step.
+#[test]
+fn each_key_in_the_security_stage_has_its_place_or_its_status() {
+    for row in &TABLE {
+        let one = format!("{}=1", row.name);
+        let early = say_early(&Demand::None, &[&format!("@ {one}")]);
+        let chosen = ["@ AuthMethod=CHAP", &one];
+        let later = say_early(&chap(false), &chosen);
+        let rejected = format!("< S {}=Reject", row.name);
+        let (first, then) = match (&row.rule, row.name) {
+            // What each says is in `chap_that_breaks_the_rules_is_refused_without_a_hint`.
+            (Rule::Security, "AuthMethod") => ("< S 0201", "< S 0200"),
+            (Rule::Security, "CHAP_A") => ("< S 0200", "< S 0201"),
+            (Rule::Security, _) => ("< S 0200", "< S 0200"),
+            // The names may be repeated as they are, and are said once in a text.
+            (Rule::Declared, "InitiatorName" | "TargetName") => ("< S 0200", "< S 0200"),
+            (Rule::Declared, "SessionType") => ("< S 0209", "< S 0200"),
+            (Rule::Declared, "InitiatorAlias") => ("< S", "< S 0207"),
+            // The target's to say.
+            (Rule::Declared, _) => (&*rejected, "< S 0207"),
+            _ => ("< S 0200", "< S 0207"),
+        };
+        assert_eq!((&*early, &*later), (first, then), "{}", row.name);
+    }
+    assert_eq!(
+        say_early(&Demand::None, &["@ X-com.example.a=1"]),
+        "< S X-com.example.a=NotUnderstood"
+    );
+}
+
+#[test]
+fn a_key_said_twice_in_the_security_stage_ends_the_login() {
+    for row in &TABLE {
+        let twice = format!("@ {0}=1 {0}=1", row.name);
+        assert_eq!(say_early(&Demand::None, &[&twice]), "< S 0200", "{twice}");
+    }
+    for key in ["AuthMethod=None", "TargetAlias=1", "TargetAddress=1", "TargetPortalGroupTag=1"] {
+        assert_eq!(say_early(&Demand::None, &[&format!("@ {key}"), key]), "< S 0200", "{key}");
+    }
+    let again: [&[&str]; 2] =
+        [&["@ AuthMethod=CHAP", "AuthMethod=CHAP"], &["@ AuthMethod=CHAP", "CHAP_A=5", "CHAP_A=5"]];
+    for said in again {
+        assert_eq!(say_early(&chap(false), said), "< S 0200", "{said:?}");
+    }
+}
+
+#[test]
+fn text_that_is_none_ends_the_login_in_the_security_stage_too() {
+    for text in ["novalue", "=1", "a\u{e4}=1", "AuthMethod", "Auth Method=None", "CHAP_N=\u{7}"] {
+        assert_eq!(say_early(&Demand::None, &[&format!("@ {text}")]), "< S 0200", "{text:?}");
+        assert_eq!(say_early(&chap(false), &["@ AuthMethod=CHAP", text]), "< S 0200", "{text:?}");
+    }
+    for (offered, answer) in [
+        ("CHAP,None", "< S AuthMethod=None"),
+        ("none", "< S 0201"),
+        ("", "< S 0201"),
+        ("Reject", "< S 0201"),
+    ] {
+        let said = format!("@ AuthMethod={offered}");
+        assert_eq!(say_early(&Demand::None, &[&said]), answer, "{said}");
     }
 }
 

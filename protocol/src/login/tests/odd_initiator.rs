@@ -135,11 +135,6 @@ fn habits_of_known_initiators_are_understood() {
         ),
         // Asks to move on with nothing said, and again.
         (vec![("S", "@"), ("S", ""), ("SO", "")], "< SO"),
-        // Operational keys too early are settled all the same.
-        (
-            vec![("SO", "@ AuthMethod=None InitialR2T=Yes")],
-            "< SO TargetPortalGroupTag=1 AuthMethod=None InitialR2T=Yes",
-        ),
         // A long text over three requests.
         (
             vec![("O+", "@ Max"), ("O+", "BurstLength=16"), ("OF", "384")],
@@ -193,22 +188,31 @@ fn md5_makes_the_response_that_rfc_1994_describes() {
 
 #[test]
 fn chap_that_breaks_the_rules_is_refused_without_a_hint() {
+    // §9.2: what is not according to the step is 0200 or 0207, a wrong proof 0201.
     let challenge = Hex(&[0xc2; 16]).to_string();
     let right = Algorithm::Md5.response(7, &credentials(false).secret, &[0xc2; 16]);
     let right = format!("CHAP_N=host CHAP_R={}", Hex(&right));
+    let wrong = format!("CHAP_N=host CHAP_R=0x{}", "ab".repeat(16));
     let too_long = format!("CHAP_N=host CHAP_R=0x{}", "ab".repeat(17));
-    for (mutual, algorithms, last) in [
-        (false, "CHAP_A=1,56", ""),
-        (false, "CHAP_A=5", "CHAP_N=host"),
-        (false, "CHAP_A=5", "CHAP_R=0x00"),
-        (false, "CHAP_A=5", "CHAP_N=host CHAP_R=0x"),
-        (false, "CHAP_A=5", "CHAP_N=host CHAP_R=0xzz"),
-        (false, "CHAP_A=5", too_long.as_str()),
-        (false, "CHAP_A=5", "AuthMethod=None"),
-        (false, "CHAP_A=5", &format!("{right} CHAP_I=1 CHAP_C=0xaabbccdd")),
-        (true, "CHAP_A=5", &format!("{right} CHAP_I=256 CHAP_C=0xaabbccdd")),
-        (true, "CHAP_A=5", &format!("{right} CHAP_C=0xaabbccdd")),
-        (true, "CHAP_A=5", &format!("{right} CHAP_I=7 CHAP_C={challenge}")),
+    for (mutual, algorithms, last, status) in [
+        (false, "CHAP_A=1,56", "", "0201"),
+        (false, "InitiatorAlias=a", "", "0207"),
+        (false, "CHAP_A=5", "CHAP_N=host", "0207"),
+        (false, "CHAP_A=5", "CHAP_R=0x00", "0207"),
+        (false, "CHAP_A=5", "InitiatorAlias=a", "0207"),
+        (false, "CHAP_A=5", "CHAP_N=host CHAP_R=0x", "0200"),
+        (false, "CHAP_A=5", "CHAP_N=host CHAP_R=0xzz", "0200"),
+        (false, "CHAP_A=5", too_long.as_str(), "0200"),
+        (false, "CHAP_A=5", "AuthMethod=None", "0200"),
+        (false, "CHAP_A=5", wrong.as_str(), "0201"),
+        (false, "CHAP_A=5", &wrong.replace("host", "guest"), "0201"),
+        (false, "CHAP_A=5", &right.replace("host", "guest"), "0201"),
+        (false, "CHAP_A=5", &format!("{right} CHAP_I=1 CHAP_C=0xaabbccdd"), "0201"),
+        (true, "CHAP_A=5", &format!("{right} CHAP_I=256 CHAP_C=0xaabbccdd"), "0200"),
+        (true, "CHAP_A=5", &format!("{right} CHAP_I=1 CHAP_C=aabb"), "0200"),
+        (true, "CHAP_A=5", &format!("{right} CHAP_I=1"), "0207"),
+        (true, "CHAP_A=5", &format!("{right} CHAP_C=0xaabbccdd"), "0207"),
+        (true, "CHAP_A=5", &format!("{right} CHAP_I=7 CHAP_C={challenge}"), "0201"),
     ] {
         let mut odd = Odd::new(chap(mutual));
         odd.say("S", "@ AuthMethod=CHAP");
@@ -217,7 +221,7 @@ fn chap_that_breaks_the_rules_is_refused_without_a_hint() {
             assert!(answer.starts_with("< S CHAP_A=5"), "{answer}");
             answer = odd.say("SO", last);
         }
-        assert_eq!(answer, "< S 0201", "{algorithms} {last}");
+        assert_eq!(answer, format!("< S {status}"), "{algorithms} {last}");
     }
     assert!(binary(&format!("0x{}", "00".repeat(BINARY_LEN_MAX + 1)), BINARY_LEN_MAX).is_none());
 }
@@ -238,9 +242,7 @@ fn chap_values_may_have_1024_bytes_and_no_more() {
             let right = Algorithm::Sha256.response(7, &credentials(true).secret, &[0xc2; 16]);
             let proof = format!("CHAP_N=host CHAP_R={} CHAP_I=255 CHAP_C={spelled}", Hex(&right));
             let answer = odd.say("SO", &proof);
-            // Longer text is none; longer binary is no challenge.
-            let refused = if base64 { "< S 0201" } else { "< S 0200" };
-            let expected = if good { "< SO CHAP_N=unit CHAP_R=0x…" } else { refused };
+            let expected = if good { "< SO CHAP_N=unit CHAP_R=0x…" } else { "< S 0200" };
             assert_eq!(answer, expected, "{len} bytes, base64: {base64}");
         }
     }
