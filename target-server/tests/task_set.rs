@@ -101,26 +101,55 @@ async fn an_aca_command_without_the_condition_is_refused() {
 async fn abort_task_set_ends_the_tasks_of_its_own_session_only() {
     let (_target, [mut a, mut b]) = sessions().await;
     let (mine, other) = (a.write(0, Simple, &[]), b.write(1, Simple, &[]));
-    a.r2t(mine);
-    let ttt = b.r2t(other);
+    let (own, theirs) = (a.r2t(mine), b.r2t(other));
     let function = a.manage(Function::AbortTaskSet, Itt::NONE);
+    // The data that was asked for comes first (§4.2.3.3).
+    a.is_silent();
+    a.data_out(mine, own, &[1; 512]);
     a.managed(function);
-    b.data_out(other, ttt, &[1; 512]);
+    b.data_out(other, theirs, &[1; 512]);
     b.ends(other, "00");
     assert_eq!(a.attentions(), [""; 0]);
     assert_eq!(b.attentions(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_function_does_not_wait_for_ever_for_data_that_was_asked_for() {
+    let (_target, [mut a, mut b]) = sessions().await;
+    let held = a.write(0, Simple, &[]);
+    let ttt = a.r2t(held);
+    let behind = b.read(0, Ordered);
+    let function = a.manage(Function::AbortTaskSet, Itt::NONE);
+    a.managed(function);
+    b.ends(behind, "00");
+    // Too late: it is dropped.
+    a.data_out(held, ttt, &[1; 512]);
+    assert_eq!(a.attentions(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_for_a_task_set_waits_until_earlier_ones_are_acknowledged() {
+    let (_target, [mut a]) = sessions().await;
+    let asked = a.ping();
+    let function = a.manage(Function::ClearTaskSet, Itt::NONE);
+    let Response::NopIn(echo) = a.said().response else { panic!("no echo") };
+    assert_eq!(echo.itt, asked);
+    let Response::NopIn(ping) = a.said().response else { panic!("it is answered too early") };
+    assert_eq!(ping.itt, Itt::NONE);
+    a.answer_ping(ping.ttt);
+    a.managed(function);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clear_task_set_ends_the_tasks_of_all_and_tells_those_whose_it_ended() {
     let (_target, [mut a, mut b, mut idle]) = sessions().await;
     let (mine, other) = (a.write(0, Simple, &[]), b.write(1, Simple, &[]));
-    a.r2t(mine);
-    let ttt = b.r2t(other);
+    let (own, theirs) = (a.r2t(mine), b.r2t(other));
     let function = a.manage(Function::ClearTaskSet, Itt::NONE);
+    a.data_out(mine, own, &[1; 512]);
     a.managed(function);
     // Data that is late for it is dropped, as §11.7.1 has it.
-    b.data_out(other, ttt, &[1; 512]);
+    b.data_out(other, theirs, &[1; 512]);
     b.is_silent();
     assert_eq!(a.attentions(), [""; 0]);
     assert_eq!(b.attentions(), ["02 6/2f00"]);
@@ -132,15 +161,16 @@ async fn resets_end_the_tasks_of_all_and_tell_every_nexus() {
     for function in [Function::LogicalUnitReset, Function::TargetWarmReset] {
         let (_target, [mut a, mut b, mut idle]) = sessions().await;
         let (mine, other) = (a.write(0, Simple, &[]), b.write(1, Ordered, &[]));
-        a.r2t(mine);
+        let ttt = a.r2t(mine);
         b.is_silent();
         let reset = a.manage(function, Itt::NONE);
+        a.data_out(mine, ttt, &[1; 512]);
         a.managed(reset);
         b.is_silent();
         assert_ne!(other, Itt::NONE);
-        for session in [&mut b, &mut idle] {
-            let told = session.attentions();
-            assert!(told.len() == 1 && told[0].starts_with("02 6/29"), "{function:?}: {told:?}");
+        // Whoever asked is told as well (SAM-5 §6.3.3).
+        for session in [&mut a, &mut b, &mut idle] {
+            assert_eq!(session.attentions(), ["02 6/2903"], "{function:?}");
         }
         assert_eq!(a.read(0, Simple), a.end().0, "and the target goes on");
     }
@@ -158,8 +188,11 @@ async fn a_cold_reset_is_answered_and_ends_every_session() {
         assert_eq!(message.event, AsyncEvent::SessionDropped);
         assert!(session.hear().is_none());
     }
-    let mut again = Raw::with(target.portal, config(Some(NAME), "a", 0));
-    assert_eq!(again.attentions(), ["02 6/2900"]);
+    // As after a power on, and not as after the loss of a nexus.
+    for isid in [0, 1] {
+        let mut again = Raw::with(target.portal, config(Some(NAME), "a", isid));
+        assert_eq!(again.attentions(), ["02 6/2900"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

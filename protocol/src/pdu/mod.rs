@@ -129,6 +129,11 @@ impl Bhs {
         u32::from_be_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
     }
 
+    /// ExpStatSN, which every initiator PDU has in this place.
+    pub(crate) fn exp_stat_sn(&self) -> Sn {
+        self.sn(28)
+    }
+
     fn sn(&self, at: usize) -> Sn {
         Sn(self.u32(at))
     }

@@ -32,8 +32,9 @@ pub enum Event<'b> {
         /// Why.
         fault: DataFault,
     },
-    /// Task management. The shell drains the tasks, does what else the function asks for, and says
-    /// `answer_management`.
+    /// Task management, once the data that its tasks have asked for is here (§4.2.3.3), for which
+    /// `waits_for_peer` and `wait_no_longer` are. The shell drains the tasks, does what else the
+    /// function asks for, and says `answer_management`.
     Manage(Manage),
     /// Which targets are there? To be answered with `answer_targets`.
     SendTargets {

@@ -191,6 +191,7 @@ impl Conn {
     /// Leave granted: the response is the last thing to be sent, then comes [`Event::Ended`].
     pub fn answer_logout(&mut self, itt: Itt) {
         if self.phase == Phase::LoggingOut(itt) {
+            self.managing.wait_no_longer();
             self.outbox.answer(Reply::Logout { itt, result: LogoutResult::Closed });
         }
     }
@@ -203,6 +204,7 @@ impl Conn {
     /// Says that the target drops this connection, or the whole session, for a reason of its own
     /// (§11.9.1, events 2 and 3). The shell closes once that is sent.
     pub fn announce_drop(&mut self, whole_session: bool) {
+        self.managing.wait_no_longer();
         self.outbox.answer(Reply::Dropping { whole_session });
     }
 
@@ -224,7 +226,8 @@ impl Conn {
         self.tsih
     }
 
-    /// Tasks that still owe a [`complete`](Self::complete), aborted ones among them.
+    /// Tasks that still owe a [`complete`](Self::complete), aborted ones among them, or data that their
+    /// answers wait for.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.tasks.unfinished()
@@ -242,7 +245,8 @@ impl Conn {
         })
     }
 
-    /// What did not come with the input just now: writes of nothing, and commands that were early.
+    /// What did not come with the input just now: writes of nothing, functions that have waited, and
+    /// commands that were early.
     fn waiting_event(&mut self) -> Result<Option<Event<'static>>, PeerError> {
         while let Some(task) = self.ready.pop_front() {
             if self.tasks.receiving(task).is_some() {
@@ -251,9 +255,18 @@ impl Conn {
                 return Ok(Some(Event::WriteReady(task)));
             }
         }
-        while matches!(self.reading, Reading::Between)
-            && let Some(header) = self.window.take_early()
-        {
+        loop {
+            if self.managing.is_waiting()
+                && let Some(manage) = self.next_function()
+            {
+                return Ok(Some(Event::Manage(manage)));
+            }
+            if !matches!(self.reading, Reading::Between) {
+                return Ok(None);
+            }
+            let Some(header) = self.window.take_early() else {
+                return Ok(None);
+            };
             // Only commands without data are held, so each is whole.
             let event = match self.on_header(header)? {
                 Some(event) => Some(event),
@@ -264,7 +277,6 @@ impl Conn {
                 return Ok(event);
             }
         }
-        Ok(None)
     }
 
     fn on_data<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<Event<'b>>, PeerError> {

@@ -108,6 +108,14 @@ impl Conn {
                     self.outbox.pop();
                     self.response(task, status, residual, sense)
                 }
+                // An answer that must not leave before all earlier ones are acknowledged holds back
+                // what is behind it, too (§11.6.1, §4.2.3.3 d). Any header tells ExpStatSN.
+                Due::Reply(Reply::Managed { itt, .. })
+                    if self.managing.is_fenced(*itt)
+                        && self.stat_sn.after(self.header.exp_stat_sn()) =>
+                {
+                    return self.ask_for_acknowledgement();
+                }
                 Due::Reply(_) => self.poll_reply(),
             };
             if transmit.is_some() {
@@ -213,10 +221,7 @@ impl Conn {
                     LogoutResponse { result, itt, sequence, time_to_wait: 0, time_to_retain: 0 };
                 self.bare(pdu.build())
             }
-            Reply::Ping(ttt) => {
-                let sequence = Sequence { stat_sn: self.stat_sn, ..self.sequence(false) };
-                self.bare(NopIn { lun: Lun::ZERO, itt: Itt::NONE, ttt, sequence }.build())
-            }
+            Reply::Ping(ttt) => self.ping_pdu(ttt),
             Reply::LogoutWanted { within_secs } => {
                 self.event(AsyncEvent::LogoutRequested, [0, 0, within_secs])
             }
@@ -232,6 +237,17 @@ impl Conn {
                 }
             }
         })
+    }
+
+    /// A ping, whose answer brings ExpStatSN (§4.2.2.3.3 b); `None` while one is under way.
+    fn ask_for_acknowledgement(&mut self) -> Option<Transmit> {
+        let ttt = self.pings.begin()?;
+        Some(self.ping_pdu(ttt))
+    }
+
+    fn ping_pdu(&mut self, ttt: Ttt) -> Transmit {
+        let sequence = Sequence { stat_sn: self.stat_sn, ..self.sequence(false) };
+        self.bare(NopIn { lun: Lun::ZERO, itt: Itt::NONE, ttt, sequence }.build())
     }
 
     fn event(&mut self, event: AsyncEvent, parameters: [u16; 3]) -> Transmit {

@@ -16,6 +16,17 @@ pub(super) struct Pings {
 }
 
 impl Pings {
+    /// A name for a ping of ours. One is under way at a time.
+    pub(super) fn begin(&mut self) -> Option<Ttt> {
+        if self.open.is_some() {
+            return None;
+        }
+        self.names_given = self.names_given.wrapping_add(1);
+        // Apart from the names of R2Ts and texts, and never NONE.
+        self.open = Some(Ttt(0xfd00_0000 | u32::from(self.names_given)));
+        self.open
+    }
+
     /// More of the peer's ping; what is beyond the bounds is not echoed.
     pub(super) fn extend(&mut self, bytes: &[u8], peer_segment_len_max: u32) {
         let most = peer_segment_len_max.min(PING_LEN_MAX) as usize;
@@ -28,11 +39,7 @@ impl Conn {
     /// Sends a ping; [`Event::Pong`] is its answer. One is under way at a time: while it is not
     /// answered, this does nothing.
     pub fn ping(&mut self) {
-        if self.pings.open.is_none() {
-            self.pings.names_given = self.pings.names_given.wrapping_add(1);
-            // Apart from the names of R2Ts and texts, and never NONE.
-            let ttt = Ttt(0xfd00_0000 | u32::from(self.pings.names_given));
-            self.pings.open = Some(ttt);
+        if let Some(ttt) = self.pings.begin() {
             self.outbox.answer(Reply::Ping(ttt));
         }
     }

@@ -2,6 +2,7 @@
 //! good (§11.7.3) and by itself otherwise.
 
 use super::tasks::State;
+use super::write::Held;
 use super::{Conn, Due, Outcome, Terms};
 use crate::ids::{Itt, Lun, TaskId, Ttt};
 use crate::pdu::{DataIn, Residual, Sequence};
@@ -71,21 +72,28 @@ impl Conn {
         }
     }
 
-    /// Ends a task: sends what read data is left, and the status. Of an aborted task nothing is
+    /// Ends a task: sends what read data is left, and the status, which waits for data of a write that
+    /// is still on its way. Of an aborted task nothing is
     /// sent; its slot is free again. A task that has ended already is left alone.
     pub fn complete(&mut self, task: TaskId, outcome: Outcome) {
-        let Some(entry) = self.tasks.get(task) else {
+        let Some(entry) = self.tasks.get_mut(task) else {
             return;
         };
-        let sent = match entry.state {
-            State::Draining => return self.tasks.free(task),
-            State::Executing { sent } => sent,
-            State::Receiving(_) | State::Failing(_) => 0,
-            State::Free | State::Answering => return,
-        };
         let Outcome { status, sense, data_in, wanted } = outcome;
-        let end = data_in.min(entry.readable());
         let residual = Residual::between(entry.expected_len, wanted);
+        let (sent, rest) = match &mut entry.state {
+            State::Draining => return self.tasks.free(task),
+            State::Executing { sent } => (*sent, None),
+            State::Receiving(write) => (0, Some(write.expected())),
+            State::Failing(rest) | State::Ending(rest) => (0, Some(rest.clone())),
+            State::Free | State::Answering | State::Holding(_) => return,
+        };
+        // The initiator is heard out first (§11.4.2).
+        if let Some(rest) = rest.filter(|rest| !rest.is_over()) {
+            entry.state = State::Holding(Box::new(Held { rest, status, residual, sense }));
+            return;
+        }
+        let end = data_in.min(entry.readable());
         self.tasks.answering(task);
         let with_data = end > sent && status == GOOD && sense.is_none();
         if end > sent {

@@ -154,7 +154,7 @@ impl Conn {
             self.outbox.reply(Reply::Logout { itt, result })?;
             return Ok(None);
         }
-        self.abort_all(|_| true);
+        self.abort_all();
         self.phase = Phase::LoggingOut(itt);
         Ok(Some(Event::Logout { itt }))
     }

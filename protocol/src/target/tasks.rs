@@ -1,6 +1,6 @@
 //! The task table: slots used again and again, found by Initiator Task Tag without an allocation.
 
-use super::write::{Rest, Write};
+use super::write::{Held, Rest, Write};
 use crate::ids::{Itt, Lun, TaskId};
 use crate::limits::{IMMEDIATE_MAX, TASKS_MAX};
 
@@ -42,6 +42,10 @@ pub(super) enum State {
     Receiving(Write),
     /// A write whose data was damaged: the answer waits for what is still on its way.
     Failing(Rest),
+    /// A write that a function on its task set ends, as soon as what was asked for has come.
+    Ending(Rest),
+    /// Completed, but its answer waits for the last of the data that is still on its way (§11.4.2).
+    Holding(Box<Held>),
     /// The shell works on it. The read data below `sent` is on its way.
     Executing { sent: u32 },
     /// Completed; the answer waits in the outbox.
@@ -137,16 +141,39 @@ impl Tasks {
     }
 
     /// The shell has said how it ended; its slot is kept until the answer is sent.
-    pub(super) fn answering(&mut self, id: TaskId) {
-        if let Some(task) = self.get_mut(id) {
-            task.state = State::Answering;
-            self.answering += 1;
+    /// Returns what it was before.
+    pub(super) fn answering(&mut self, id: TaskId) -> Option<State> {
+        let before = std::mem::replace(&mut self.get_mut(id)?.state, State::Answering);
+        self.answering += 1;
+        Some(before)
+    }
+
+    /// Asks for nothing more for a write that is to end, and lets what was asked for come.
+    pub(super) fn end(&mut self, id: TaskId) {
+        if let Some(task) = self.get_mut(id)
+            && let State::Receiving(write) = &mut task.state
+        {
+            task.state = State::Ending(write.asked_for());
         }
     }
 
-    /// Marks a task of the shell's as aborted. False when it was none: answered or unknown.
+    /// Whether data of `id` that was asked for is still to come.
+    pub(super) fn is_owed_data(&self, id: TaskId) -> bool {
+        match self.get(id).map(|task| &task.state) {
+            Some(State::Ending(rest) | State::Failing(rest)) => rest.is_asked_for(),
+            Some(State::Holding(held)) => held.rest.is_asked_for(),
+            _ => false,
+        }
+    }
+
+    /// Marks a task of the shell's as aborted. False when it was none: answered or unknown, or free
+    /// now because the shell has completed it.
     pub(super) fn abort(&mut self, id: TaskId) -> bool {
         match self.get_mut(id) {
+            Some(Task { state: State::Holding(_), .. }) => {
+                self.free(id);
+                false
+            }
             Some(task) if !matches!(task.state, State::Answering) => {
                 task.state = State::Draining;
                 true
@@ -184,7 +211,7 @@ impl Tasks {
         self.immediate
     }
 
-    /// The tasks that the shell has not completed yet.
+    /// The tasks that have no answer in the outbox yet.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, &Task)> {
         (0u16..).zip(&self.slots).filter_map(|(slot, task)| {
             let open = !matches!(task.state, State::Free | State::Answering);

@@ -3,11 +3,13 @@
 //! DataPDUInOrder and DataSequenceInOrder are always Yes, so the data of a task is one growing
 //! prefix: `due` says how much of it is here.
 
+use bytes::Bytes;
+
 use super::tasks::State;
 use super::{Conn, DataFault, Due, Event, PeerError, Reading, Terms};
 use crate::ids::{TaskId, Ttt};
 use crate::limits::OUTSTANDING_R2T_MAX;
-use crate::pdu::DataOut;
+use crate::pdu::{DataOut, Residual};
 use crate::seeded::{self, Bug};
 use crate::serial::Sn;
 
@@ -36,7 +38,7 @@ enum Source {
 }
 
 /// The R2Ts that are out; they adjoin each other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bursts {
     /// Everything below has been asked for or has come unasked.
     asked: u32,
@@ -71,17 +73,31 @@ impl Bursts {
     }
 }
 
-/// Sequences of a damaged write that are still on their way. Its task is answered when each has had
-/// its last PDU (§11.17.1).
-#[derive(Debug)]
+/// Sequences of a write without a future that are still on their way. Its task is answered, or ended,
+/// when each has had its last PDU (§11.4.2, §11.17.1, §4.2.3.3).
+#[derive(Clone, Debug)]
 pub(super) struct Rest {
     unsolicited: bool,
     bursts: Bursts,
 }
 
 impl Rest {
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         !self.unsolicited && self.bursts.count == 0
+    }
+
+    /// The sequence that is under way has had its last PDU.
+    fn end(&mut self) {
+        if self.unsolicited {
+            self.unsolicited = false;
+        } else if self.bursts.count > 0 {
+            self.bursts.pop();
+        }
+    }
+
+    /// Whether an R2T of it is out.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.bursts.count > 0
     }
 
     /// Takes note of a Data-Out. True when nothing more is to come behind it.
@@ -93,6 +109,15 @@ impl Rest {
         }
         self.is_over()
     }
+}
+
+/// How a task has ended whose data is still on its way.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) rest: Rest,
+    pub(super) status: u8,
+    pub(super) residual: Residual,
+    pub(super) sense: Option<Bytes>,
 }
 
 /// What the end of a data PDU brings about.
@@ -178,6 +203,16 @@ impl Write {
         Step { ready: last && self.due == self.accepted, ask: self.may_ask() }
     }
 
+    /// What R2Ts have asked for and is still to come.
+    pub(super) fn asked_for(&mut self) -> Rest {
+        Rest { unsolicited: false, ..self.rest(false) }
+    }
+
+    /// What is still to come, unasked or asked for.
+    pub(super) fn expected(&mut self) -> Rest {
+        self.rest(false)
+    }
+
     /// What is still to come when a PDU, the `last` of its sequence or not, was damaged.
     fn rest(&mut self, last: bool) -> Rest {
         match &mut self.source {
@@ -256,6 +291,15 @@ impl Conn {
                     self.reading = Reading::Unwanted { task, fault: DataFault::Digest };
                 }
             }
+            State::Ending(rest) => {
+                rest.take(task, data);
+            }
+            State::Holding(held) => {
+                let over = held.rest.take(task, data);
+                if over {
+                    self.reading = Reading::Unwanted { task, fault: DataFault::Amount };
+                }
+            }
             // With a tag goes the logical unit of its R2T (§4.2.5.3, §11.7.4).
             State::Receiving(_) if data.ttt != Ttt::NONE && data.lun != entry.lun => {
                 return Err(PeerError::Data { task, fault: DataFault::Unexpected });
@@ -289,6 +333,7 @@ impl Conn {
     pub(super) fn on_write_end(&mut self, task: TaskId, last: bool) -> Option<Event<'static>> {
         let entry = self.tasks.get_mut(task)?;
         let State::Receiving(write) = &mut entry.state else {
+            self.on_held_end(task, last);
             return None;
         };
         let step = write.end(last);
@@ -304,7 +349,11 @@ impl Conn {
     /// A PDU with data of `task` was damaged. The shell is told when the last of what is still to
     /// come for it has come.
     pub(super) fn on_damaged_write(&mut self, task: TaskId, last: bool) -> Option<Event<'static>> {
-        let rest = self.tasks.receiving(task)?.rest(last);
+        let Some(write) = self.tasks.receiving(task) else {
+            self.on_held_end(task, last);
+            return None;
+        };
+        let rest = write.rest(last);
         let is_over = rest.is_over();
         self.tasks.get_mut(task)?.state = State::Failing(rest);
         if is_over { self.fail_data(task, DataFault::Digest) } else { None }
@@ -313,10 +362,35 @@ impl Conn {
     /// The data of `task` is no use: what still comes is dropped, and the shell is told.
     pub(super) fn fail_data(&mut self, task: TaskId, fault: DataFault) -> Option<Event<'static>> {
         let entry = self.tasks.get_mut(task)?;
-        let (State::Receiving(_) | State::Failing(_)) = entry.state else {
-            return None;
-        };
+        match entry.state {
+            State::Receiving(_) | State::Failing(_) => {}
+            State::Holding(_) => {
+                self.release(task);
+                return None;
+            }
+            _ => return None,
+        }
         entry.state = State::Executing { sent: 0 };
         Some(Event::DataFailed { task, fault })
+    }
+
+    /// A PDU that was under way when the shell completed its task is over.
+    fn on_held_end(&mut self, task: TaskId, last: bool) {
+        if let Some(State::Holding(held)) = self.tasks.get_mut(task).map(|entry| &mut entry.state)
+            && last
+        {
+            held.rest.end();
+            if held.rest.is_over() {
+                self.release(task);
+            }
+        }
+    }
+
+    /// Nothing more is to come for a task: its answer is due.
+    fn release(&mut self, task: TaskId) {
+        if let Some(State::Holding(held)) = self.tasks.answering(task) {
+            let Held { status, residual, sense, .. } = *held;
+            self.outbox.push(Due::Status { task, status, residual, sense });
+        }
     }
 }

@@ -5,9 +5,11 @@
 mod allocations;
 mod clauses;
 mod manage;
+mod numbers;
 mod offences;
 mod read;
 mod text;
+mod waits;
 mod window;
 mod world;
 mod write;

@@ -31,6 +31,8 @@ pub(crate) struct Peer {
     pub(crate) heard: Instant,
     /// When we asked whether it is still there, if it has not said anything since.
     pub(crate) pinged: Option<Instant>,
+    /// Since when task management waits for the initiator.
+    pub(crate) held: Option<Instant>,
     /// It has something to flush this turn.
     pub(crate) touched: bool,
 }
@@ -144,7 +146,8 @@ pub(crate) struct Session {
 impl Peer {
     /// A connection that has just been accepted.
     pub(crate) fn new(key: ConnKey, wire: Wire, group: u16, phase: Phase, now: Instant) -> Self {
-        Self { key, wire, group, phase, opened: now, heard: now, pinged: None, touched: false }
+        let (opened, heard, pinged, held, touched) = (now, now, None, None, false);
+        Self { key, wire, group, phase, opened, heard, pinged, held, touched }
     }
 
     /// Closes the socket. What the kernel and the media have of it is waited for.

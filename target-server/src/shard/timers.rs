@@ -16,6 +16,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// a minute; to lose the session would cost them what they had reserved.
 const PATIENCE: u32 = 4;
 
+/// Task management waits this long for data that R2Ts have asked for, and for acknowledgements (RFC
+/// 7143 §4.2.3.3, §11.6.1). Initiators that send nothing more for tasks which they end, as Linux by
+/// default, would be waited for in vain; they give a function up after 15 seconds and more.
+const FUNCTION_WAIT: Duration = Duration::from_secs(2);
+
 /// When the next look is due.
 #[derive(Debug)]
 pub(crate) struct Timers {
@@ -51,7 +56,31 @@ impl<R: Ring> Shard<R> {
         self.sanitize_on();
         for key in self.peers.keys().collect::<Vec<_>>() {
             self.check_entrance(key, now);
+            self.check_functions(key, now);
             self.check_session(key, now);
+        }
+    }
+
+    /// Carries out the functions of an initiator that leaves them waiting for too long.
+    fn check_functions(&mut self, key: ConnKey, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let Phase::Inside(conn) = &mut peer.phase else {
+            return;
+        };
+        if !conn.core.waits_for_peer() {
+            peer.held = None;
+            return;
+        }
+        let waited = now.duration_since(*peer.held.get_or_insert(now));
+        if waited >= FUNCTION_WAIT && !self.desk.is_full() {
+            conn.core.wait_no_longer();
+            let mut nothing: &[u8] = &[];
+            if let Err(ending) = conn.on_bytes(&mut nothing, &mut self.desk) {
+                peer.leave(&ending, &mut self.desk);
+            }
+            self.touch(key);
         }
     }
 
