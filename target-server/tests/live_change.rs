@@ -14,7 +14,9 @@ use outband_control::access::{Epoch, Redirect};
 use outband_protocol::ids::Itt;
 use outband_protocol::pdu::TaskAttribute::Simple;
 use outband_protocol::pdu::{AsyncEvent, LogoutResult, Response};
-use outband_target_server::media::{Media, Piece, VolumeSpec, WritePolicy, ZeroWith};
+use outband_target_server::media::{
+    Media, PartitionSpec, Piece, VolumeSpec, WritePolicy, ZeroWith,
+};
 use uuid::Uuid;
 
 const NAME: &str = "iqn.2026-11.local.outband:test:v";
@@ -92,7 +94,9 @@ async fn another_write_policy_is_told_to_every_session_and_seen_in_the_caching_p
             assert_eq!(write_cache(session), cached);
         }
         target.server.attach(&spec).await.unwrap();
-        assert_eq!(a.attentions(), [""; 0], "the same again is no change");
+        for session in [&mut a, &mut b] {
+            assert_eq!(session.attentions(), [""; 0], "the same again is no change");
+        }
         let write = a.write(1, Simple, &[5; 512]);
         a.ends(write, "00");
     }
@@ -116,6 +120,39 @@ async fn a_revoked_grant_ends_the_tasks_says_so_and_closes() {
         assert!(session.hear().is_none());
     }
     assert!(target.server.sessions().await.is_empty());
+}
+
+/// A volume has one host at a time, its partitions have theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_grant_leaves_another_host_of_the_volume_and_its_tasks_undisturbed() {
+    let mut target = Target::start(|_| {});
+    let mut spec = common::memory("v", 4);
+    for number in [1, 2] {
+        let start = u64::from(number - 1) * 2048;
+        spec.partitions.push(PartitionSpec { number, id: Uuid::new_v4(), start, blocks: 2048 });
+    }
+    target.server.attach(&spec).await.unwrap();
+    let mut open = async |volume: &str, to: &str, epoch| {
+        target.grant(volume, to, epoch).await;
+        let name = format!("iqn.2026-11.local.outband:test:{volume}");
+        let mut session = Raw::to(target.portal, &name, to, 1);
+        assert_eq!(session.attentions(), ["02 6/2900"]);
+        (name, session)
+    };
+    let (name, mut revoked) = open("v.p1", "a", 1).await;
+    let (_, mut other) = open("v.p2", "c", 2).await;
+    let (lost, kept) = (revoked.write(0, Simple, &[]), other.write(1, Simple, &[]));
+    revoked.r2t(lost);
+    let ttt = other.r2t(kept);
+    target.server.close_gate(name.clone(), Some(host("a")), Epoch(1)).await;
+    target.server.drain(name, Some(host("a")), Epoch(1)).await;
+    assert_eq!(message(revoked.said()).0, AsyncEvent::SessionDropped);
+    assert!(revoked.hear().is_none());
+    other.data_out(kept, ttt, &[7; 512]);
+    other.ends(kept, "00");
+    assert_eq!(other.attentions(), [""; 0]);
+    other.is_silent();
+    assert_eq!(target.server.sessions().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +197,7 @@ async fn a_volume_that_moves_away_asks_for_a_logout_and_sends_the_next_login_on(
     use common::raw::{config, log_in};
     use outband_protocol::login::initiator::Event;
 
-    let (mut target, _, mut a, _b) = two().await;
+    let (mut target, _, mut a, mut b) = two().await;
     let address = "192.0.2.7:3261";
     for permanent in [false, true] {
         let redirect = Redirect { address: address.parse().unwrap(), permanent };
@@ -170,9 +207,12 @@ async fn a_volume_that_moves_away_asks_for_a_logout_and_sends_the_next_login_on(
         let address = address.parse().unwrap();
         assert_eq!(sent, Event::Redirect { address, permanent });
     }
-    assert_eq!(message(a.said()), (AsyncEvent::LogoutRequested, [0, 0, 1]));
-    a.logout();
-    assert!(matches!(a.said().response, Response::Logout(_)));
+    for session in [&mut a, &mut b] {
+        assert_eq!(message(session.said()), (AsyncEvent::LogoutRequested, [0, 0, 1]));
+        session.logout();
+        assert!(matches!(session.said().response, Response::Logout(_)));
+        assert!(session.hear().is_none());
+    }
     // Who has no grant on it hears what everybody hears.
     target.grant("w", "b", 1).await;
     let (_, stranger) = log_in(target.portal, config(Some(NAME), "b", 3));

@@ -366,11 +366,13 @@ async fn lio_and_tgt_aborts_while_a_write_waits_for_its_data() {
     // After the command; after its R2T; after a part of its data; with the connection cut behind it.
     for phase in 0..4 {
         let mut stream = scene.logged_in();
-        carry_out(&mut stream, 1, &[0; 6], &[]);
-        stream.write_all(&command(5, WRITE, 4096, &write)).unwrap();
+        // The number that is due, and the tag.
+        let number = carry_out(&mut stream, 1, &[0; 6], &[])[31];
+        stream.write_all(&command(number, WRITE, 4096, &write)).unwrap();
         if phase > 0 {
             let (r2t, _) = hear(&mut stream);
-            if phase > 1 && r2t[0] == 0x31 {
+            assert_eq!(r2t[0], 0x31);
+            if phase > 1 {
                 let mut part = data_out(&r2t, &[0xaa; 512]);
                 part[1] = 0;
                 stream.write_all(&part).unwrap();
@@ -380,9 +382,9 @@ async fn lio_and_tgt_aborts_while_a_write_waits_for_its_data() {
         abort[0] = 0x42;
         abort[1] = 0x81;
         abort[19] = 0x77;
-        abort[23] = 5;
-        abort[27] = 6;
-        abort[35] = 5;
+        abort[23] = number;
+        abort[27] = number + 1;
+        abort[35] = number;
         stream.write_all(&abort).unwrap();
         if phase < 3 {
             while hear(&mut stream).0[0] != 0x22 {}
