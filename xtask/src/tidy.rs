@@ -5,6 +5,7 @@ mod leftovers;
 mod length;
 mod modules;
 mod places;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -64,6 +65,7 @@ fn findings(tree: &Tree) -> Vec<Finding> {
     }
     modules::check(tree, &mut findings);
     documents::check(tree, &mut findings);
+    rows::check(tree, &mut findings);
     places::check_paths(tree, &mut findings);
     findings.sort();
     findings

@@ -1,6 +1,7 @@
 //! Conversations of one connection with a target that we play, cut anywhere.
 
 mod data;
+mod numbers;
 mod offences;
 
 use super::*;

@@ -31,13 +31,18 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
                     find(format!("the link leads nowhere: {target}"));
                 }
             }
-            for span in line.split('`').skip(1).step_by(2) {
+            for span in spans(line) {
                 if let Err(what) = check_span(tree, span) {
                     find(what);
                 }
             }
         }
     }
+}
+
+/// What stands in backquotes.
+pub(super) fn spans(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
 }
 
 /// The targets of `[text](target)`.

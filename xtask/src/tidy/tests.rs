@@ -108,6 +108,24 @@ fn names_in_documents_must_be_defined_where_they_say() {
 }
 
 #[test]
+fn what_a_row_calls_a_test_must_be_one() {
+    let code = "#[test]\nfn plain() {}\n#[tokio::test(flavor = \"f\")]\nasync fn later() {}\n\
+                #[cfg(test)]\nfn helper() {}\n\
+                proptest! {\n    #[test]\n    fn any(a in 0..1) {}\n    fn inner() {}\n}\n";
+    let page = "`a/src/lib.rs::helper` outside of a table\n\n\
+                | rule | where | test |\n|---|---|---|\n\
+                | a | `a/src/lib.rs::helper` | `a/src/lib.rs::plain`, `a/src/lib.rs::later` |\n\
+                | b | | `a/src/lib.rs::any` |\n\
+                | c | | `a/src/lib.rs::helper` |\n\
+                | d | | `a/src/lib.rs::inner` |\n\n\
+                | rule | where |\n|---|---|\n| e | `a/src/lib.rs::helper` |\n";
+    check(
+        &[("docs/rules.md", page), ("a/src/lib.rs", code)],
+        &[("docs/rules.md:7", "helper is no test"), ("docs/rules.md:8", "inner is no test")],
+    );
+}
+
+#[test]
 fn a_path_of_one_machine_is_told() {
     let text = concat!("a net", "/wo", "rk is fine, //wo", "rkbench too\n", "cp /t", "mp/x y\n");
     check(&[("notes.txt", text)], &[("notes.txt:2", "one machine")]);

@@ -308,6 +308,16 @@ fn mode_sense_refuses_what_is_not_there() {
 }
 
 #[test]
+fn the_transport_has_no_mode_pages_of_its_own() {
+    // RFC 7143 §5: neither 18h nor 19h, with which other transports set up themselves.
+    for page in [0x18, 0x19] {
+        let mut talk = Talk::new(disk());
+        let plan = talk.send(A, Cdb::ModeSense10(ModeSense { page, ..SENSE }));
+        assert_eq!(describe(&plan), "IllegalRequest 24/00 at 2.5");
+    }
+}
+
+#[test]
 fn the_header_tells_the_truth_about_writing_and_size() {
     for (read_only, specific) in [(false, 0x10), (true, 0x90)] {
         let mut talk = Talk::new(LuConfig { read_only, ..disk() });
