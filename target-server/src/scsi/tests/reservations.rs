@@ -338,7 +338,8 @@ fn a_registration_outlives_its_session_and_belongs_to_the_port() {
     talk.unit.attach(again, port(A), DEFAULT_GROUP);
     let second = InitiatorPort { isid: Isid([0x80, 0, 0, 0, 0, 9]), ..port(A) };
     talk.unit.attach(other, second, DEFAULT_GROUP);
-    assert_eq!([again, other].map(|nexus| talk.told(nexus)), ["UnitAttention 29/00"; 2]);
+    let told = [again, other].map(|nexus| talk.told(nexus));
+    assert_eq!(told, ["UnitAttention 29/07", "UnitAttention 29/00"]);
     assert_eq!(talk.access(again), (true, true));
     assert_eq!(talk.access(other), (false, false));
     talk.unit.reset();
