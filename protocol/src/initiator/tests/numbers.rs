@@ -57,7 +57,7 @@ fn commands_are_numbered_one_by_one_and_immediate_requests_take_no_number() {
             }
         }
         assert_eq!(acknowledged, Sn(1001), "the one status that has come");
-        assert_eq!(tags.len(), 7);
+        assert_eq!(tags.len(), 8);
         assert_eq!(tags.iter().filter(|itt| **itt == Itt::NONE).count(), 1);
     });
 }
