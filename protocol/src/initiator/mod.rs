@@ -441,17 +441,29 @@ impl Conn {
         Some(self.transmit(&Pdu::Logout(request), Body::None))
     }
 
+    /// The number of the next command to be sent: those that wait have theirs already, and numbers
+    /// only rise on a connection (§4.2.2.1).
     fn immediate(&self) -> Order {
-        Order { immediate: true, cmd_sn: self.window.next(), exp_stat_sn: self.exp_stat_sn }
+        let waiting = self.commands.iter().find_map(|outgoing| match outgoing {
+            Outgoing::Command { command, .. } => Some(command.order.cmd_sn),
+            Outgoing::Unsolicited(_) | Outgoing::Abort { .. } => None,
+        });
+        let cmd_sn = waiting.unwrap_or_else(|| self.window.next());
+        Order { immediate: true, cmd_sn, exp_stat_sn: self.exp_stat_sn }
     }
 
-    /// Puts in how far the statuses have come by now.
+    /// Puts in how far statuses and commands have come by now.
     fn transmit(&self, pdu: &Pdu, body: Body) -> Transmit {
         let mut pdu = *pdu;
         match &mut pdu {
-            Pdu::NopOut(NopOut { order, .. })
-            | Pdu::Command(ScsiCommand { order, .. })
-            | Pdu::Text(TextRequest { order, .. }) => order.exp_stat_sn = self.exp_stat_sn,
+            Pdu::NopOut(NopOut { order, .. }) | Pdu::Text(TextRequest { order, .. })
+                if order.immediate =>
+            {
+                *order = self.immediate();
+            }
+            Pdu::NopOut(NopOut { order, .. }) | Pdu::Command(ScsiCommand { order, .. }) => {
+                order.exp_stat_sn = self.exp_stat_sn;
+            }
             _ => {}
         }
         Transmit::new(pdu.build(), body, self.terms.digests)
