@@ -1,8 +1,11 @@
 //! Pools for tests, made without a unit or a socket.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use outband_control::machine::{self, Machine, Os};
 use outband_pool_api::{HostRequest, JobState, Secret, WritePolicy};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::app::{Caller, Heard, Policy, Station};
@@ -141,5 +144,51 @@ fn done(id: Uuid, volume: &str, host: &str) -> JobRecord {
         task: Some(task),
         retry_of: None,
         part_of: None,
+    }
+}
+
+/// A clock that the test puts forward by hand; nothing else lets time pass.
+#[derive(Debug)]
+pub(crate) struct Clock(watch::Sender<Instant>);
+
+impl Clock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(watch::Sender::new(Instant::now())))
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.0.send_modify(|now| *now += time);
+    }
+}
+
+impl Machine for Clock {
+    fn now(&self) -> Instant {
+        *self.0.borrow()
+    }
+
+    fn since_1970(&self) -> Duration {
+        Os.since_1970()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        Os.fill(bytes);
+    }
+
+    fn sleep_until(&self, at: Instant) -> machine::Task {
+        let mut clock = self.0.subscribe();
+        Box::pin(async move {
+            // A clock that is gone shows no later time.
+            if clock.wait_for(|now| *now >= at).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+
+    fn spawn(&self, task: machine::Task) {
+        Os.spawn(task);
+    }
+
+    fn block(&self, work: Box<dyn FnOnce() + Send>) -> machine::Task {
+        Os.block(work)
     }
 }

@@ -2,8 +2,8 @@
 //! its volumes to rest; and a clerk who starts workers, judges health and tidies up.
 //!
 //! Workers are woken by changes in the store that concern their unit, and look again by themselves
-//! now and then, so that a change nobody told of is found too. All changes to one unit go through its
-//! one worker.
+//! now and then; the clerk lists all there is now and then, so that a change nobody told of is found
+//! too. All changes to one unit go through its one worker.
 
 mod homes;
 mod worker;
@@ -40,6 +40,8 @@ pub trait Connect: Send + Sync + 'static {
 
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 const CAPACITY_EVERY: u32 = 20;
+/// All is listed anew so often, whatever the watch has told.
+const LIST_EVERY: u32 = 120;
 const TIDY_EVERY: u32 = 600;
 
 /// Runs until `stop` turns true.
@@ -59,19 +61,22 @@ pub async fn run<C: Connect>(
         tokio::select! {
             biased;
             () = stopped(&mut stop) => break,
-            () = machine.sleep_until(next) => {
-                next = machine.now() + HEALTH_EVERY;
-                count = count.wrapping_add(1);
-                if changes.is_none() {
-                    changes = clerk.begin().await;
-                }
-                clerk.tick(count).await;
-            }
             Some(id) = ended.recv() => clerk.bury(id).await,
             changed = news(&mut changes) => match changed {
                 Ok(changed) => clerk.take(&changed),
                 Err(_) => changes = clerk.begin().await,
             },
+            () = machine.sleep_until(next) => {}
+        }
+        // Neither holds up the other: a tick that is due comes behind at most one piece of news, and
+        // behind a tick, however long, all that it has kept waiting comes first.
+        if machine.now() >= next {
+            count = count.wrapping_add(1);
+            if changes.is_none() || count.is_multiple_of(LIST_EVERY) {
+                changes = clerk.begin().await;
+            }
+            clerk.tick(count).await;
+            next = machine.now() + HEALTH_EVERY;
         }
     }
     // Workers are cut short wherever they are: the next start goes on from there.
@@ -146,7 +151,11 @@ impl<C: Connect> Clerk<C> {
         match load::<UnitRecord>(&self.station.store, &unit_key(id)).await {
             Ok(Some(_)) => self.wake(id),
             Ok(None) => {}
-            Err(error) => tell(&error),
+            // The worker itself asks until the store answers.
+            Err(error) => {
+                tell(&error);
+                self.wake(id);
+            }
         }
     }
 
@@ -198,3 +207,6 @@ impl<C: Connect> Clerk<C> {
 fn tell(error: &StoreError) {
     tracing::error!(error = error as &dyn std::error::Error, "the store failed");
 }
+
+#[cfg(test)]
+mod tests;
