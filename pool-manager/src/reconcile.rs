@@ -187,7 +187,7 @@ pub fn taken_back(record: &VolumeRecord, problem: Problem) -> Option<VolumeRecor
 pub enum Rest {
     /// The unit reports what is wanted.
     Settled,
-    /// There is no such record (any more).
+    /// There is no such record of this unit (any more).
     Gone,
     /// The unit does not report the volume.
     Lost,
@@ -210,18 +210,20 @@ pub enum Halt {
 /// written down, delete, forget) takes eight.
 const ROUNDS: u32 = 12;
 
-/// Carries one volume to rest. `view` is what the unit reported last, and is kept fresh; `told` hears
-/// of each new report before anything is written that rests on it.
+/// Carries one volume of the unit `home` to rest. `view` is what the unit reported last, and is kept
+/// fresh; `told` hears of each new report before anything is written that rests on it.
 pub async fn settle<U: UnitApi>(
     machine: &dyn Machine,
     store: &Shared,
-    unit: &U,
+    (home, unit): (Uuid, &U),
     view: &mut UnitView,
     told: &(dyn Fn(&UnitView) + Sync),
     name: &str,
 ) -> Result<Rest, Halt> {
     for _ in 0..ROUNDS {
-        let Some(stored) = load::<VolumeRecord>(store, &volume_key(name)).await? else {
+        let stored = load::<VolumeRecord>(store, &volume_key(name)).await?;
+        // Made anew meanwhile, it may be another unit's.
+        let Some(stored) = stored.filter(|stored| stored.record.unit == home) else {
             return Ok(Rest::Gone);
         };
         let mut work = Work { machine, store, unit, stored, touched: false };

@@ -172,7 +172,7 @@ impl<C: Connect> Worker<C> {
         for volume in volumes {
             let name = &volume.record.name;
             let Station { machine, store, .. } = &*self.station;
-            match settle(&**machine, store, api, view, &told, name).await {
+            match settle(&**machine, store, (self.id, api), view, &told, name).await {
                 Ok(Rest::Waiting) => pause = WAITING,
                 Ok(rest) => self.tell_rest(&volume.record, rest).await?,
                 Err(error) => {

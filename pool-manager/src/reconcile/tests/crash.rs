@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::super::{Rest, settle};
 use super::model::{Fuse, MIB, Model, StoppableStore};
 use crate::app::{Caller, Heard, Policy, Station};
-use crate::records::{VOLUMES, VolumeRecord, Wish, load, load_all, volume_key};
+use crate::records::{VOLUMES, VolumeRecord, Wish, encode, load, load_all, volume_key};
+use crate::store::Transaction;
 use crate::store::memory::MemoryStore;
 use crate::unit::UnitApi;
 
@@ -171,7 +172,7 @@ impl World {
         };
         for volume in volumes {
             let name = &volume.record.name;
-            match settle(&Os, &store, &self.unit, &mut view, &|_| (), name).await {
+            match settle(&Os, &store, (UNIT, &self.unit), &mut view, &|_| (), name).await {
                 Ok(Rest::Settled) => self.must_be_so(name).await,
                 Ok(Rest::Gone) => {}
                 Ok(rest) => panic!("{name} is left {rest:?}"),
@@ -458,4 +459,18 @@ fn a_delete_that_is_cancelled_in_time_erases_nothing() {
 #[test]
 fn a_move_that_is_cancelled_leaves_the_volume_where_it_was() {
     check_cancelled(Ask::Move("data", "b"), Some("iqn.a"), Some("iqn.b"));
+}
+
+#[tokio::test]
+async fn a_volume_made_anew_on_another_unit_is_not_made_here() {
+    let mut world = World::new(None, None).await;
+    world.ask(Ask::Request("data", 16), 0).await;
+    let stored = load::<VolumeRecord>(&world.station.store, &volume_key("data")).await.unwrap();
+    let elsewhere = VolumeRecord { unit: Uuid::from_u128(2), ..stored.unwrap().record };
+    let put = Transaction::new().put(volume_key("data"), encode(&elsewhere));
+    world.station.store.commit(put).await.unwrap();
+    let (mut view, store) = (world.unit.inventory().await.unwrap(), &world.station.store);
+    let rest = settle(&Os, store, (UNIT, &world.unit), &mut view, &|_| (), "data").await.unwrap();
+    assert_eq!(rest, Rest::Gone);
+    assert_eq!(world.unit.sizes().get("data"), None);
 }
