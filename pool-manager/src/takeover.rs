@@ -10,7 +10,8 @@ use crate::records::{JobRecord, VolumeRecord, Wish};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// Give these volumes to the spare, each by a job of its own.
+    /// Give these volumes to the spare, each by a job of its own; as many of them as there is time for,
+    /// from the first on.
     Move(Vec<String>),
     /// Look again when something has changed.
     Wait,
@@ -30,8 +31,10 @@ pub fn step(failed: &str, volumes: &[VolumeRecord], parts: &[JobRecord]) -> Step
     let left: Vec<&VolumeRecord> = volumes.iter().filter(held).collect();
     let fresh: Vec<&&VolumeRecord> =
         left.iter().filter(|volume| !tried.contains(volume.name.as_str())).collect();
-    let ready = fresh.iter().filter(|volume| volume.settled).map(|volume| volume.name.clone());
-    let ready: Vec<String> = ready.collect();
+    let mut ready: Vec<&&&VolumeRecord> = fresh.iter().filter(|volume| volume.settled).collect();
+    // Last those that nobody moves until their units are heard: they hold up no other.
+    ready.sort_by_key(|volume| volume.restored);
+    let ready: Vec<String> = ready.into_iter().map(|volume| volume.name.clone()).collect();
     match () {
         () if !ready.is_empty() => Step::Move(ready),
         // Another job changes them still.

@@ -2,7 +2,7 @@
 
 mod cancel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use outband_pool_api::{Job, JobKind, JobState, Phase, Problem, Size};
@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::read::Read;
 use super::{Action, Caller, Station, view};
 use crate::records::{
-    JOBS, JobRecord, REQUESTS, RequestRecord, Task, VolumeRecord, deadline_key, encode, job_key,
-    load, load_all, volume_key,
+    JOBS, JobRecord, REQUESTS, RequestRecord, Stored, Task, VolumeRecord, deadline_key, encode,
+    job_key, load, load_all, volume_key,
 };
 use crate::store::{Compare, Shared, StoreError, Transaction};
 use crate::{problems, random};
@@ -92,6 +92,12 @@ impl<'a> Begun<'a> {
         self.job.id
     }
 
+    /// It has ended before it could begin, and only tells why.
+    pub(super) fn refused(mut self, why: Problem, transaction: Transaction) -> Transaction {
+        let transaction = self.job.end(Some(why), self.job.created, transaction);
+        transaction.put(job_key(self.job.id), encode(&self.job))
+    }
+
     pub(super) fn write(&self, transaction: Transaction) -> Transaction {
         let mut transaction = transaction.put(job_key(self.job.id), encode(&self.job));
         if let Some(deadline) = self.job.deadline {
@@ -168,6 +174,16 @@ impl Station {
         Ok(parts)
     }
 
+    /// A job that has not ended.
+    pub(super) async fn running_job(&self, id: Uuid) -> Result<Stored<JobRecord>, Problem> {
+        let job = load::<JobRecord>(&self.store, &job_key(id)).await?;
+        let job = job.ok_or_else(|| problems::not_found("job", &id.to_string()))?;
+        match job.record.state {
+            JobState::Running => Ok(job),
+            ended => Err(problems::job_ended(ended)),
+        }
+    }
+
     async fn job_record(&self, who: &Caller, id: Uuid) -> Result<JobRecord, Problem> {
         who.must(Action::SeeJobs)?;
         let job = load::<JobRecord>(&self.store, &job_key(id)).await?;
@@ -233,7 +249,12 @@ impl Station {
     /// Keeps the list of jobs bounded.
     pub async fn forget_old_jobs(&self) -> Result<(), StoreError> {
         let mut jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
-        jobs.retain(|job| job.record.state != JobState::Running);
+        let runs = |job: &JobRecord| job.state == JobState::Running;
+        let running: BTreeSet<Uuid> =
+            jobs.iter().filter(|job| runs(&job.record)).map(|job| job.record.id).collect();
+        // What a takeover has tried it does not try again, as long as that is remembered.
+        let needed = |job: &JobRecord| job.part_of.is_some_and(|whole| running.contains(&whole));
+        jobs.retain(|job| !runs(&job.record) && !needed(&job.record));
         let surplus = jobs.len().saturating_sub(ENDED_KEPT);
         jobs.sort_by_key(|job| age(&job.record));
         for job in jobs.into_iter().take(surplus) {
@@ -250,4 +271,31 @@ impl Station {
 /// The oldest is the least. Many jobs begin within one second.
 fn age(job: &JobRecord) -> (u64, u64, Uuid) {
     (job.created, job.sequence, job.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[tokio::test]
+    async fn what_a_takeover_has_tried_is_remembered_as_long_as_it_runs() {
+        let station = sample::station().await;
+        for host in ["failed", "spare"] {
+            sample::host(&station, host).await;
+        }
+        let whole = station.take_over(&Caller::ADMIN, "failed", "spare").await.unwrap();
+        let mut job = station.running_job(whole).await.unwrap().record;
+        (job.part_of, job.state) = (Some(whole), JobState::Failed);
+        for number in 0..=ENDED_KEPT {
+            job.id = Uuid::from_u128(number as u128);
+            let put = Transaction::new().put(job_key(job.id), encode(&job));
+            station.store.commit(put).await.unwrap();
+        }
+        station.forget_old_jobs().await.unwrap();
+        assert_eq!(station.parts_of(whole).await.unwrap().len(), ENDED_KEPT + 1);
+        station.cancel_job(&Caller::ADMIN, whole).await.unwrap();
+        station.forget_old_jobs().await.unwrap();
+        assert!(station.parts_of(whole).await.unwrap().len() <= ENDED_KEPT);
+    }
 }

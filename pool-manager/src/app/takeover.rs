@@ -12,11 +12,14 @@ use super::{Action, Caller, Station};
 use crate::problems;
 use crate::records::{
     ATTEMPTS, HostRecord, JOBS, JobRecord, PLACEMENTS, Stored, Task, VOLUMES, VolumeRecord, encode,
-    host_key, job_key, load, load_all, takeover_key,
+    host_key, job_key, load, load_all, takeover_key, update, volume_key,
 };
-use crate::store::{StoreError, Transaction};
+use crate::store::{Outcome, StoreError, Transaction};
 use crate::takeover::{Step, step};
 use crate::visits::visit;
+
+/// Moves that all takeovers together begin at once: the station has other work, too.
+const MOVES_MAX: usize = 16;
 
 impl Station {
     /// From now on the failed host gets nothing new; its volumes go to the spare one by one, each
@@ -102,6 +105,7 @@ impl Station {
                 parts.entry(whole).or_default().push(record);
             }
         }
+        let share = (MOVES_MAX / takeovers.len()).max(1);
         for id in takeovers {
             let job = load::<JobRecord>(&self.store, &job_key(id)).await?;
             let running = job.filter(|job| job.record.state == JobState::Running);
@@ -112,15 +116,23 @@ impl Station {
             let failed = job.record.host.as_deref().unwrap_or_default();
             let held = held.get(failed).map(Vec::as_slice).unwrap_or_default();
             let parts = parts.get(&id).map(Vec::as_slice).unwrap_or_default();
-            self.advance(&job, step(failed, held, parts)).await?;
+            self.advance(&job, step(failed, held, parts), share).await?;
         }
         Ok(())
     }
 
-    async fn advance(&self, job: &Stored<JobRecord>, step: Step) -> Result<(), StoreError> {
+    async fn advance(
+        &self,
+        job: &Stored<JobRecord>,
+        step: Step,
+        share: usize,
+    ) -> Result<(), StoreError> {
         match step {
             Step::Wait => Ok(()),
-            Step::Move(names) => self.move_each(&job.record, &names).await,
+            Step::Move(mut names) => {
+                names.truncate(share);
+                self.move_each(&job.record, &names).await
+            }
             Step::End(problem) => {
                 let transaction =
                     Transaction::new().when(job.unchanged()).delete(takeover_key(job.record.id));
@@ -132,17 +144,86 @@ impl Station {
         }
     }
 
-    async fn move_each(&self, job: &JobRecord, names: &[String]) -> Result<(), StoreError> {
-        let Some(Task::Takeover { spare }) = &job.task else {
+    /// The names are from a picture of the pool that may be old by now: each is looked at anew.
+    async fn move_each(&self, whole: &JobRecord, names: &[String]) -> Result<(), StoreError> {
+        let (Some(Task::Takeover { spare }), Some(failed)) = (&whole.task, &whole.host) else {
             return Ok(());
         };
-        let who = &Caller::behind(job);
+        let who = &Caller::behind(whole);
+        let mut trouble = None;
         for name in names {
-            // Refused, most likely because somebody else has just changed it: the next look says more.
-            if let Err(problem) = self.move_volume(who, name, spare).await {
-                tracing::debug!(volume = name, detail = problem.detail, "not taken over yet");
+            let Some(volume) = load::<VolumeRecord>(&self.store, &volume_key(name)).await? else {
+                continue;
+            };
+            let Err(problem) = self.move_volume_from(who, name, (failed, spare)).await else {
+                continue;
+            };
+            match problem.kind() {
+                // Cancelled meanwhile, it takes nothing more.
+                "job-ended" => return Ok(()),
+                // Somebody else has just changed it: the next look says more.
+                "busy" => {}
+                kind if is_lasting(kind) => {
+                    self.give_up(whole, &volume, spare, problem.clone()).await?;
+                    trouble = Some(problem);
+                }
+                _ => trouble = trouble.or(Some(problem)),
             }
+        }
+        self.tell_trouble(whole.id, trouble).await
+    }
+
+    /// Writes down that a volume is not moved, so that it is not tried for ever. Nothing, if it or the
+    /// takeover is not any more as it was when it was refused.
+    async fn give_up(
+        &self,
+        whole: &JobRecord,
+        volume: &Stored<VolumeRecord>,
+        spare: &str,
+        why: Problem,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
+        let placed = placements(&self.store).await?;
+        let Ok(whole) = self.running_job(whole.id).await else {
+            return Ok(());
+        };
+        let about = About {
+            task: Task::Move { host: spare.to_owned() },
+            volume: &volume.record.name,
+            host: whole.record.host.as_deref(),
+            phase: "refused",
+            sequence: placed.sequence,
+        };
+        let text = format!("move: {}", why.detail);
+        let part = Begun::new(self, &Caller::behind(&whole.record), about, None);
+        let transaction = Transaction::new()
+            .when(whole.unchanged())
+            .when(volume.unchanged())
+            .when(placed.compare)
+            .put(PLACEMENTS, placed.next);
+        let written = self.store.commit(part.refused(why, transaction)).await?;
+        if written != Outcome::Conflict {
+            self.events.add("job-failed", &volume.record.name, text);
         }
         Ok(())
     }
+
+    /// On a takeover that runs, what last stood in its way.
+    async fn tell_trouble(&self, id: Uuid, trouble: Option<Problem>) -> Result<(), StoreError> {
+        let tell = |job: &mut JobRecord| {
+            let news = job.state == JobState::Running && job.error != trouble;
+            job.error.clone_from(&trouble);
+            news
+        };
+        update::<JobRecord>(&self.store, &job_key(id), tell).await.map(drop)
+    }
 }
+
+/// Whether asking again changes nothing until somebody does something about it: the spare is gone, has
+/// itself been replaced, or may not have so much; or who began the takeover may do it no more.
+fn is_lasting(kind: &str) -> bool {
+    matches!(kind, "quota-exceeded" | "conflict" | "not-found" | "forbidden")
+}
+
+#[cfg(test)]
+mod tests;

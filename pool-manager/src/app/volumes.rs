@@ -129,6 +129,26 @@ impl Station {
         .await
     }
 
+    /// As [`Self::move_volume`], but only what the host `from` still has.
+    pub(super) async fn move_volume_from(
+        &self,
+        who: &Caller,
+        name: &str,
+        (from, to): (&str, &str),
+    ) -> Result<Uuid, Problem> {
+        who.must(Action::GiveVolumes)?;
+        self.change(who, name, Task::Move { host: to.to_owned() }, |station, seen| {
+            let record = seen.record;
+            match (record.wish, record.settled, &record.holder) {
+                (Wish::Granted, true, Some(before)) if before.host == from => {
+                    station.given(seen, Undo::Return(before.clone())).map(Some)
+                }
+                _ => Err(problems::busy(&record.name)),
+            }
+        })
+        .await
+    }
+
     /// The record once the host that is to have the volume has it.
     fn given(&self, seen: &Seen<'_>, undo: Undo) -> Result<VolumeRecord, Problem> {
         let (record, host) = (seen.record, seen.receiver);
@@ -163,12 +183,18 @@ impl Station {
             if record.restored {
                 return Err(problems::not_recognised(name));
             }
-            let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-            let room = self.room_beside(&record, &volumes).await?;
             let receiver = match &task {
                 Task::Assign { host } | Task::Move { host } => Some(self.registered(host).await?),
                 _ => None,
             };
+            // What else the pool holds is read only where it decides.
+            let grows = matches!(task, Task::Grow { .. });
+            let counts = grows || receiver.as_ref().is_some_and(|host| host.quota.is_some());
+            let volumes = match counts {
+                true => load_all::<VolumeRecord>(&self.store, VOLUMES).await?,
+                false => Vec::new(),
+            };
+            let room = if grows { self.room_beside(&record, &volumes).await? } else { 0 };
             let holder = match &record.holder {
                 Some(holder) => self.registered(&holder.host).await.ok(),
                 None => None,
@@ -194,6 +220,9 @@ impl Station {
                 .when(placed.compare)
                 .put(PLACEMENTS, placed.next)
                 .put(volume_key(name), encode(&changed));
+            if let Some(whole) = who.part_of {
+                transaction = transaction.when(self.running_job(whole).await?.unchanged());
+            }
             let now = self.seconds();
             transaction = jobs::supersede(&self.store, record.job, now, transaction).await?;
             transaction = begun.write(transaction);
@@ -290,8 +319,9 @@ type Decision = Result<Option<VolumeRecord>, Problem>;
 /// What a change to a volume is decided by.
 struct Seen<'a> {
     record: &'a VolumeRecord,
-    /// Free space of its unit.
+    /// Free space of its unit; read for who is to grow.
     room: u64,
+    /// All of the pool, where a quota or the room decides; else none.
     volumes: &'a [Stored<VolumeRecord>],
     /// The host that has it or had it last.
     holder: Option<&'a HostRecord>,
