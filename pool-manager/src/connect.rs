@@ -1,5 +1,6 @@
 //! Units as they are: the unit API's client behind [`UnitApi`], and what its words mean here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use outband_control::access::{BadSubject, Chap, Epoch, Grant, Mutual, Subject};
@@ -181,11 +182,13 @@ fn view(inventory: Inventory) -> UnitView {
         volatile: device.volatile,
         healthy: !device.faulted,
     });
-    let grants = &inventory.grants;
+    let mut grants: BTreeMap<String, Vec<GrantView>> = BTreeMap::new();
+    for grant in inventory.grants {
+        let own = grants.entry(grant.subject.to_string()).or_default();
+        own.push(GrantView { iqn: grant.host, epoch: grant.epoch.0 });
+    }
     let volumes = inventory.storage.volumes.into_iter().map(|volume| {
-        let own = grants.iter().filter(|grant| grant.subject.to_string() == volume.name);
-        let own = own.map(|grant| GrantView { iqn: grant.host.clone(), epoch: grant.epoch.0 });
-        let own = own.collect();
+        let own = grants.remove(&volume.name).unwrap_or_default();
         volume_view(volume, own)
     });
     UnitView { volumes: volumes.collect(), devices: devices.collect() }

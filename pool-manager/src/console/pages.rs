@@ -212,8 +212,10 @@ pub(super) async fn units(
 /// `own`: the volumes that are there.
 fn unit_row(unit: Unit, own: &[&Volume]) -> UnitRow {
     let mut from = 0;
+    // Of all its media: volumes of memory are among them, and they are no part of its total.
+    let whole = unit.devices.iter().map(|device| u128::from(device.total.0)).sum::<u128>().max(1);
     let blocks = own.iter().inspect(|volume| visit(**volume)).map(|volume| {
-        let part = u128::from(volume.size.0) * 1000 / u128::from(unit.total.0.max(1));
+        let part = u128::from(volume.size.0) * 1000 / whole;
         let width = u64::try_from(part).unwrap_or(1000).clamp(2, 1000);
         let (name, path) = (volume.name.clone(), volume_path(&volume.name));
         let block = Block { name, path, size: volume.size, from, width };

@@ -69,13 +69,18 @@ fn going_on(
     after: u64,
 ) -> impl Stream<Item = Result<sse::Event, Infallible>> + Send + 'static {
     let until = station.machine.now() + STREAM_MAX;
+    // What is ready is told even when the station stops, but nobody reads on for ever: work that is ready
+    // is done before a time that is over is seen.
     stream::unfold((station, after), move |(station, after)| async move {
         let left = until.saturating_duration_since(station.machine.now());
+        if left.is_zero() {
+            return None;
+        }
         let next = async {
             tokio::select! {
                 biased;
-                () = station.ended() => None,
                 next = station.events.next(after) => Some(next),
+                () = station.ended() => None,
             }
         };
         let next = station.machine.timeout(left, next).await??;
@@ -91,7 +96,42 @@ fn shown(event: &Event, start: u64) -> sse::Event {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use futures_util::StreamExt;
+    use outband_control::machine::SharedMachine;
+
     use super::*;
+    use crate::app::{Policy, Station};
+    use crate::sample::{self, Clock};
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn what_has_happened_is_told_before_a_stream_ends_with_the_station() {
+        let station = sample::station().await;
+        let before = station.events.last();
+        for text in ["one", "two"] {
+            station.events.add("test", "subject", text);
+        }
+        station.end();
+        assert_eq!(going_on(station, before).count().await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_in_time_even_for_a_reader_that_lags() {
+        let clock = Clock::new();
+        let machine: SharedMachine = Arc::<Clock>::clone(&clock);
+        let store = Arc::new(MemoryStore::default());
+        let station = Station::open_on(machine, store, "main", Policy::Auto).await.unwrap();
+        for text in ["one", "two"] {
+            station.events.add("test", "subject", text);
+        }
+        let mut stream = pin!(going_on(Arc::new(station), 0));
+        assert!(stream.next().await.is_some());
+        clock.pass(STREAM_MAX);
+        assert!(stream.next().await.is_none());
+    }
 
     #[test]
     fn a_stream_goes_on_behind_the_last_event_of_the_same_start() {
