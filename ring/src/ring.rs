@@ -164,7 +164,7 @@ impl UringRing {
         let entered = match timeout {
             _ if !self.reaped.is_empty() => self.look(),
             Some(Duration::ZERO) => self.look(),
-            _ if self.finds_busily(timeout)? => Ok(0),
+            _ if self.busy_polls(timeout)? => Ok(0),
             Some(timeout) => {
                 let timeout = Timespec::from(timeout.saturating_sub(self.busy_poll));
                 self.io.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
@@ -176,7 +176,7 @@ impl UringRing {
     }
 
     /// Looks for completions without sleeping, for as long as the ring may.
-    fn finds_busily(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    fn busy_polls(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         if self.busy_poll.is_zero() {
             return Ok(false);
         }
