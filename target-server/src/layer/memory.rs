@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use outband_ring::Stretch;
+use outband_ring::{Buf, Stretch};
 
 /// Bytes that are kept or given back together. Small beside what a volume holds, large beside what
 /// it costs to look one up.
@@ -13,8 +13,10 @@ const CHUNK_LEN: usize = 256 * 1024;
 /// The bytes of one piece of a volume.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// By their number from the start; those that are not here read as zeros.
-    chunks: BTreeMap<u64, Box<[u8]>>,
+    /// By their number from the start; those that are not here read as zeros. Each starts with a page,
+    /// as the buffers of tasks do: a copy to 16 bytes past where its source lies in a page takes
+    /// several times as long on some processors (docs/performance.md).
+    chunks: BTreeMap<u64, Buf>,
 }
 
 /// What an access means to one chunk.
@@ -42,8 +44,7 @@ impl Memory {
     /// Puts `bytes` at `at`.
     pub(crate) fn write(&mut self, at: u64, bytes: &[u8]) {
         for part in parts(at, bytes.len()) {
-            let fresh = || vec![0; CHUNK_LEN].into_boxed_slice();
-            let chunk = self.chunks.entry(part.chunk).or_insert_with(fresh);
+            let chunk = self.chunks.entry(part.chunk).or_insert_with(|| Buf::zeroed(CHUNK_LEN));
             chunk[part.within].copy_from_slice(&bytes[part.of]);
         }
     }
