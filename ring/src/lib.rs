@@ -31,6 +31,7 @@ mod op;
 mod pool;
 mod probe;
 mod ring;
+mod sleeps;
 mod slot;
 mod spot;
 mod survey;

@@ -209,7 +209,10 @@ impl UringRing {
         assert_eq!(completion.overflow(), 0, "the completion queue has room for all there can be");
         for entry in completion {
             match Name::unpack(entry.user_data()) {
-                Name::Op(tenant) => self.reaped.push_back((tenant, entry.result())),
+                Name::Op(tenant) => {
+                    self.spot.ended(self.slots.op_mut(tenant));
+                    self.reaped.push_back((tenant, entry.result()));
+                }
                 Name::Cancel(tenant) => self.slots.cancel_answered(tenant),
                 Name::Wake => self.bell.heard(),
             }
@@ -367,10 +370,13 @@ impl Ring for UringRing {
             self.descriptors.begin(fd);
             self.reaped.push_back((tenant, result));
         } else if let Some(descriptor) = descriptor {
+            self.spot.handed_over(self.slots.op_mut(tenant));
             let prepared = self.slots.prepare(tenant, descriptor);
             // The next `wait` meets the same error, and returns it.
             if self.queue(&prepared).is_err() {
-                return Err(self.slots.take(tenant).op);
+                let op = self.slots.take(tenant).op;
+                self.spot.ended(&op);
+                return Err(op);
             }
             self.descriptors.begin(fd);
         } else {

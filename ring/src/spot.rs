@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, fstatfs};
 
-use crate::{Fd, Op};
+use crate::{Fd, Op, sleeps};
 
 /// Longer ones are worth a thread.
 const LEN_MAX: usize = 64 * 1024;
@@ -16,7 +16,7 @@ const MOVED_MAX: usize = 1 << 20;
 /// And the time for them.
 const SPENT_MAX: Duration = Duration::from_millis(2);
 /// One that took so long has waited for something: for the device, because too much of the page cache
-/// is dirty, or for another operation on the file. A busy processor delays a thread by less.
+/// is dirty, or for another operation on the file; unless somebody else had the processor.
 const SLOW: Duration = Duration::from_millis(5);
 /// So long nothing more is done on the spot then.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -56,12 +56,22 @@ impl Cache {
     }
 }
 
+/// A file for which this may pay.
+#[derive(Debug)]
+struct File {
+    cache: Cache,
+    /// Operations with the kernel that have the file's lock for long: a write would wait for it.
+    locking: u32,
+}
+
 /// Which files, and how much may be done before the next wait.
 #[derive(Default)]
 pub(crate) struct Spot {
-    files: HashMap<Fd, Cache>,
+    files: HashMap<Fd, File>,
     moved: usize,
     spent: Duration,
+    /// How often the thread had waited when the turn's first operation began.
+    waits: Option<i64>,
     not_before: Option<Instant>,
 }
 
@@ -76,7 +86,7 @@ impl Spot {
         let magic = fstatfs(handle).ok().and_then(|fs| u64::try_from(fs.f_type).ok());
         let is_direct = fcntl_getfl(handle).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
         if let Some(cache) = Cache::of(magic, is_direct) {
-            self.files.insert(fd, cache);
+            self.files.insert(fd, File { cache, locking: 0 });
         }
     }
 
@@ -89,6 +99,30 @@ impl Spot {
     pub(crate) fn begin_turn(&mut self) {
         self.moved = 0;
         self.spent = Duration::ZERO;
+        self.waits = None;
+    }
+
+    /// The kernel has `op` from now on.
+    pub(crate) fn handed_over(&mut self, op: &Op) {
+        if let Some(file) = self.locked_by(op) {
+            file.locking += 1;
+        }
+    }
+
+    /// The kernel has ended `op`.
+    pub(crate) fn ended(&mut self, op: &Op) {
+        if let Some(file) = self.locked_by(op) {
+            file.locking = file.locking.saturating_sub(1);
+        }
+    }
+
+    fn locked_by(&mut self, op: &Op) -> Option<&mut File> {
+        let file = match op {
+            Op::Zero { file, .. } => file,
+            Op::Write { file, at, .. } if at.len() > LEN_MAX => file,
+            _ => return None,
+        };
+        self.files.get_mut(file)
     }
 
     /// Carries `op` out, or leaves it to the ring. Says what a completion would.
@@ -102,7 +136,8 @@ impl Spot {
         if len > LEN_MAX || self.moved + len > MOVED_MAX || self.spent > SPENT_MAX {
             return None;
         }
-        if !self.files.get(file)?.answers(writes, offset, len) {
+        let File { cache, locking } = self.files.get(file)?;
+        if (writes && *locking > 0) || !cache.answers(writes, offset, len) {
             return None;
         }
         let began = Instant::now();
@@ -110,6 +145,7 @@ impl Spot {
             return None;
         }
         self.moved += len;
+        let waits = *self.waits.get_or_insert_with(sleeps::voluntary);
         let result = match op {
             Op::Write { offset, buf, at, .. } => {
                 rustix::io::pwrite(handle, &buf[at.clone()], *offset)
@@ -121,7 +157,8 @@ impl Spot {
         };
         let ended = Instant::now();
         self.spent += ended - began;
-        self.not_before = (ended - began > SLOW).then(|| ended + PAUSE);
+        let has_waited = ended - began > SLOW && sleeps::voluntary() > waits;
+        self.not_before = has_waited.then(|| ended + PAUSE);
         Some(match result {
             Ok(count) => i32::try_from(count).expect("no buffer is longer than BUF_LEN_MAX"),
             Err(errno) => -errno.raw_os_error(),
@@ -144,6 +181,32 @@ mod tests {
         assert!(Cache::Pages.answers(true, 4096, 8192));
         for (writes, offset, len) in [(false, 4096, 4096), (true, 512, 4096), (true, 4096, 512)] {
             assert!(!Cache::Pages.answers(writes, offset, len), "{writes} {offset} {len}");
+        }
+    }
+
+    #[test]
+    fn no_write_waits_for_one_that_has_the_file_for_long() {
+        let mut descriptors = crate::Descriptors::<OwnedFd>::new();
+        let fd = descriptors.adopt(tempfile::tempfile().unwrap().into());
+        let handle = descriptors.get(fd).unwrap();
+        let mut spot = Spot::default();
+        spot.files.insert(fd, File { cache: Cache::Pages, locking: 0 });
+        let write = |len| Op::Write {
+            file: fd,
+            offset: 0,
+            buf: crate::Buf::zeroed(len),
+            at: 0..len,
+            dsync: false,
+        };
+        assert_eq!(spot.carry_out(&mut write(4096), handle), Some(4096));
+        let zero = Op::Zero { file: fd, offset: 0, len: 1 << 30, how: crate::Zero::Punch };
+        for long in [zero, write(2 * LEN_MAX)] {
+            spot.handed_over(&long);
+            spot.handed_over(&write(4096));
+            assert_eq!(spot.carry_out(&mut write(4096), handle), None, "{long:?}");
+            spot.ended(&write(4096));
+            spot.ended(&long);
+            assert_eq!(spot.carry_out(&mut write(4096), handle), Some(4096));
         }
     }
 }

@@ -138,6 +138,7 @@ const ANYWHERE: &[c_long] = &[
     libc::SYS_getgid,
     libc::SYS_getpid,
     libc::SYS_getppid,
+    libc::SYS_getrusage,
     libc::SYS_getrandom,
     libc::SYS_getrusage,
     libc::SYS_gettid,
