@@ -20,6 +20,8 @@ struct Pending {
     held: Option<Manage>,
     /// Not answered before all earlier answers are acknowledged (§11.6.1).
     fenced: bool,
+    /// A ping has asked for them.
+    asked: bool,
     /// Waits for the initiator as long as that takes.
     patient: bool,
 }
@@ -37,6 +39,13 @@ impl Managing {
     /// Whether the answer to `itt` waits for acknowledgements.
     pub(super) fn is_fenced(&self, itt: Itt) -> bool {
         self.pending.iter().any(|pending| pending.itt == itt && pending.fenced && pending.patient)
+    }
+
+    /// Whether the initiator is still to be asked for the acknowledgements that `itt` waits for; once is
+    /// enough, as the answer to a ping that came behind them acknowledges them.
+    pub(super) fn begin_asking(&mut self, itt: Itt) -> bool {
+        let pending = self.pending.iter_mut().find(|pending| pending.itt == itt);
+        pending.is_some_and(|pending| !std::mem::replace(&mut pending.asked, true))
     }
 
     pub(super) fn wait_no_longer(&mut self) {
@@ -98,7 +107,7 @@ impl Conn {
         let of_task_set = function == TaskManagementFunction::AbortTaskSet
             || function == TaskManagementFunction::ClearTaskSet;
         let (answered, held, fenced, patient) = (false, None, of_task_set, true);
-        self.managing.pending.push(Pending { itt, answered, held, fenced, patient });
+        self.managing.pending.push(Pending { itt, answered, held, fenced, asked: false, patient });
         match self.affected(request) {
             Ok(tasks) => {
                 let held = Some(Manage { itt, function, lun, tasks });

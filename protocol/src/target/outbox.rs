@@ -114,7 +114,8 @@ impl Conn {
                     if self.managing.is_fenced(*itt)
                         && self.stat_sn.after(self.header.exp_stat_sn()) =>
                 {
-                    return self.ask_for_acknowledgement();
+                    let itt = *itt;
+                    return self.ask_for_acknowledgement(itt);
                 }
                 Due::Reply(_) => self.poll_reply(),
             };
@@ -239,8 +240,12 @@ impl Conn {
         })
     }
 
-    /// A ping, whose answer brings ExpStatSN (§4.2.2.3.3 b); `None` while one is under way.
-    fn ask_for_acknowledgement(&mut self) -> Option<Transmit> {
+    /// A ping, whose answer brings ExpStatSN (§4.2.2.3.3 b); `None` while one is under way, and for a
+    /// function that has had its own.
+    fn ask_for_acknowledgement(&mut self, itt: Itt) -> Option<Transmit> {
+        if self.pings.is_open() || !self.managing.begin_asking(itt) {
+            return None;
+        }
         let ttt = self.pings.begin()?;
         Some(self.ping_pdu(ttt))
     }

@@ -302,6 +302,34 @@ fn an_initiator_that_acknowledges_nothing_is_answered_when_the_shell_gives_up() 
 }
 
 #[test]
+fn an_answer_that_acknowledges_less_than_came_before_the_ping_brings_no_other_ping() {
+    check(
+        session(|_| ()),
+        |world| {
+            answered_late(world, Function::AbortTaskSet);
+            let (ttt, heard) = (world.last_ttt, world.exp_stat_sn);
+            world.exp_stat_sn = Sn(heard.0.wrapping_sub(1));
+            world.nop(true, Itt::NONE, ttt, b"");
+            world.settle();
+            assert!(world.conn.waits_for_peer());
+            world.exp_stat_sn = heard;
+            world.conn.wait_no_longer();
+        },
+        "
+        > command 1
+        > manage 2 AbortTaskSet 4294967295
+        = command 1
+        = manage AbortTaskSet []
+        < response 1 00
+        < ping
+        > nop 0 bytes
+        = pong
+        < managed 2 Complete
+        ",
+    );
+}
+
+#[test]
 fn a_reset_is_answered_without_acknowledgements() {
     check(
         session(|_| ()),

@@ -30,6 +30,8 @@ pub(super) enum Auth {
     Response(Question, Algorithm),
     /// The initiator has proved its name.
     Passed,
+    /// It has failed to, or the step is being taken: nothing comes of it.
+    Failed,
 }
 
 impl Auth {
@@ -57,7 +59,7 @@ impl Auth {
         leaving: bool,
         answer: &mut TextQueue,
     ) -> Result<(), LoginStatus> {
-        let state = std::mem::replace(self, Self::Passed);
+        let state = std::mem::replace(self, Self::Failed);
         *self = state.step(pairs, leaving, answer)?;
         Ok(())
     }
@@ -68,7 +70,7 @@ impl Auth {
             Self::Free | Self::Method(_) => &["AuthMethod"],
             Self::Algorithm(_) => &["CHAP_A"],
             Self::Response(..) => &["CHAP_N", "CHAP_R", "CHAP_I", "CHAP_C"],
-            Self::Passed => &[],
+            Self::Passed | Self::Failed => &[],
         }
     }
 
@@ -116,6 +118,7 @@ impl Auth {
                 verify(&question, algorithm, pairs, answer).map(|()| Self::Passed)
             }
             Self::Passed => Ok(Self::Passed),
+            Self::Failed => Err(LoginStatus::AUTHENTICATION_FAILURE),
         }
     }
 }

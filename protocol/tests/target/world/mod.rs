@@ -153,7 +153,7 @@ pub(crate) struct World {
     /// Answered by hand.
     pub(crate) keeps_r2ts: bool,
     pub(crate) cmd_sn: Sn,
-    exp_stat_sn: Sn,
+    pub(crate) exp_stat_sn: Sn,
     pub(crate) max_cmd_sn: Sn,
     next_itt: u32,
     pub(crate) closed: bool,
