@@ -20,7 +20,9 @@ use common::{Target, host, memory};
 use outband_control::access::Epoch;
 use outband_protocol::ids::{Itt, Lun, Ttt};
 use outband_protocol::pdu::TaskAttribute::Simple;
-use outband_protocol::pdu::{NopOut, Request, Response, ScsiCommand};
+use outband_protocol::pdu::{
+    NopOut, Request, Response, ScsiCommand, TaskManagementFunction as Function,
+};
 use outband_protocol::scsi::Cdb;
 use outband_protocol::scsi::cdb::ReserveOutAction as Action;
 use outband_protocol::scsi::reserve::{Kind, List};
@@ -153,6 +155,28 @@ async fn a_fence_is_answered_when_the_medium_has_done_with_the_fenced() {
     drop((a, b));
     target.server.stop().await;
     medium.has_nothing_more();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_the_tasks_of_others_is_answered_when_the_medium_has_done_with_them() {
+    use Function::{ClearTaskSet, LogicalUnitReset, TargetColdReset, TargetWarmReset};
+    for function in [ClearTaskSet, LogicalUnitReset, TargetWarmReset, TargetColdReset] {
+        let (target, mut medium, mut a, mut b) = slow().await;
+        write_under_way(&mut a, &mut medium);
+        let asked = b.manage(function, Itt::NONE);
+        b.is_silent();
+        b.is_silent();
+        medium.take(LEN - 1);
+        if function == ClearTaskSet {
+            // Nothing has acknowledged the answer to the last ping yet.
+            let Response::NopIn(ping) = b.said().response else { panic!("no ping") };
+            b.answer_ping(ping.ttt);
+        }
+        b.managed(asked);
+        drop((a, b));
+        target.server.stop().await;
+        medium.has_nothing_more();
+    }
 }
 
 /// Blocks that the loser writes at once.

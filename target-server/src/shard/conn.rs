@@ -12,8 +12,10 @@ mod place;
 mod reserve;
 mod sanitize;
 mod series;
+mod share;
 mod turn;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -61,6 +63,12 @@ pub(crate) struct Conn {
     tasks: Vec<Option<Task>>,
     /// Slots of tasks whose buffers are attached to the gather of this turn.
     attached: Vec<u16>,
+    /// The task whose buffer is with the kernel for a receive.
+    lender: Option<TaskId>,
+    /// Bytes of buffers that are with the kernel to be sent.
+    sending: usize,
+    /// Tasks that wait for a buffer until the session holds fewer, in the order in which they came.
+    surplus: VecDeque<TaskId>,
     /// Aborted tasks that the medium still has.
     draining: u32,
     /// Task management that waits for them.
@@ -121,6 +129,9 @@ impl Conn {
             credit: TASKS_INITIAL,
             tasks: Vec::new(),
             attached: Vec::new(),
+            lender: None,
+            sending: 0,
+            surplus: VecDeque::new(),
             draining: 0,
             managing: Vec::new(),
             goes_on: false,
@@ -263,11 +274,13 @@ impl Conn {
     pub(crate) fn feed<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
         let key = self.key;
         let task = self.task_at(slot);
-        let due = task.burst_len();
-        let block_up = (due as usize).next_multiple_of(4096);
+        let (due, room) = (task.burst_len(), task.room());
         let has_buffer = task.ahead != Ahead::No;
-        if task.buf.is_none() && !has_buffer {
-            task.buf = desk.buffers.take(block_up);
+        let needs_one = task.buf.is_none() && !has_buffer;
+        let is_within_share = !needs_one || self.is_within_share(room, desk);
+        let task = self.task_at(slot);
+        if needs_one && is_within_share {
+            task.buf = desk.buffers.take(room);
         }
         if task.buf.is_none() && !has_buffer {
             // What comes unasked cannot wait; what must be asked for can (design.md, rule 8).
@@ -276,9 +289,14 @@ impl Conn {
             }
             let waits = task.command.write && task.stage != Stage::Hungry;
             task.stage = Stage::Hungry;
-            let hungry = (key, task.id);
+            let id = task.id;
             self.counts.r2t_waits += u64::from(waits);
-            return desk.hungry.push_back(hungry);
+            if is_within_share {
+                desk.hungry.push_back((key, id));
+            } else {
+                self.surplus.push_back(id);
+            }
+            return;
         }
         task.bound = task.base + due;
         match task.work {
@@ -351,10 +369,11 @@ impl Conn {
         match &task.work {
             Work::Write { durable } => {
                 let durable = *durable;
-                if let Some(buf) = task.buf.take() {
-                    let work = store::Work::Write { buf, durable };
-                    self.store(slot, Io::new(work, at, u64::from(len)), desk);
-                }
+                let Some(buf) = task.buf.take() else {
+                    return self.lost_buffer(slot, desk);
+                };
+                let work = store::Work::Write { buf, durable };
+                self.store(slot, Io::new(work, at, u64::from(len)), desk);
             }
             Work::Atomic => self.prepare_atomic(slot, desk),
             Work::Compare => self.read_beside(slot, at, len, desk),
@@ -496,6 +515,7 @@ impl Conn {
 
     /// A buffer is wholly in the socket's hands.
     pub(crate) fn on_body_sent<R: Ring>(&mut self, tag: u64, buf: Buf, desk: &mut Desk<R>) {
+        self.sending -= buf.len();
         let id = Task::from_tag(tag);
         match self.task(id) {
             Some(task) if task.stage == Stage::Sending && task.body.is_none() => {
@@ -508,6 +528,7 @@ impl Conn {
 
     /// Everything due goes into one send.
     pub(crate) fn flush<R: Ring>(&mut self, wire: &mut Wire, desk: &mut Desk<R>) {
+        self.feed_surplus(desk);
         while let Some(transmit) = self.core.poll_transmit() {
             wire.out().head(transmit.head());
             match &transmit.body {
@@ -525,6 +546,7 @@ impl Conn {
                     let at = from..from + *len as usize;
                     if task.payload.is_empty() {
                         if let Some(buf) = task.buf.take() {
+                            self.sending += buf.len();
                             task.body = Some(wire.out().attach(Task::tag(*id), buf));
                             self.attached.push(id.slot);
                         }

@@ -123,8 +123,9 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) exports: Arc<Exports>,
     /// Every shard's mailbox, this one's too.
     pub(crate) shards: Vec<Address<R::Handle, R::Waker>>,
-    /// What is left to the shard.
-    pub(crate) errands: Vec<Errand>,
+    /// What is left to the shard, in the order in which it came up: that tasks are to end stands before the
+    /// look at whether they have.
+    pub(crate) errands: VecDeque<Errand>,
     /// Ended I/O, for its connections.
     pub(crate) ended: VecDeque<(Whose, IoDone)>,
     /// Commands whose turn has come.
@@ -194,7 +195,7 @@ impl<R: Ring> Desk<R> {
             exports,
             shards,
             on_fault: None,
-            errands: Vec::new(),
+            errands: VecDeque::new(),
             ended: VecDeque::new(),
             released: VecDeque::new(),
             hungry: VecDeque::new(),

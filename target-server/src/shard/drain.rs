@@ -79,6 +79,10 @@ impl<R: Ring> Shard<R> {
                     desk.targets[target].lu.commands_cleared(conn.nexus);
                 }
             }
+            // Its own function may have waited for the data of those tasks.
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.look_again(&mut self.desk);
+            }
             self.touch(key);
         }
     }

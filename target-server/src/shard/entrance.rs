@@ -77,7 +77,7 @@ impl Peer {
         });
         if home == desk.settings.index {
             self.phase = Phase::Waiting(knock);
-            desk.errands.push(Errand::Admit(self.key));
+            desk.errands.push_back(Errand::Admit(self.key));
         } else {
             self.phase = Phase::Moving(knock);
         }
@@ -407,7 +407,7 @@ impl<R: Ring> Shard<R> {
             && (seeded::is(Bug::NoDrainAtLogin)
                 || !knock.replaces.iter().any(|older| self.peers.contains_key(*older)))
         {
-            self.desk.errands.push(Errand::Admit(key));
+            self.desk.errands.push_back(Errand::Admit(key));
         }
     }
 

@@ -298,7 +298,7 @@ impl<R: Ring> Shard<R> {
                         if let Some(session) = &leaving.session {
                             desk.release((key, task), session.target);
                             if leaving.ios == 0 {
-                                desk.errands.push(Errand::Settle(session.target));
+                                desk.errands.push_back(Errand::Settle(session.target));
                             }
                         }
                         done.buf.into_iter().for_each(|buf| desk.buffers.give(buf));
@@ -312,7 +312,7 @@ impl<R: Ring> Shard<R> {
             }
             self.tell_faults();
             self.answer_reserving();
-            let Some(errand) = self.desk.errands.pop() else {
+            let Some(errand) = self.desk.errands.pop_front() else {
                 if self.feed_hungry() {
                     continue;
                 }

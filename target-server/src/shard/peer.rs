@@ -150,6 +150,17 @@ impl Peer {
         Self { key, wire, group, phase, opened, heard, pinged, held, touched }
     }
 
+    /// What waits for the initiator is due, perhaps, without a word of it.
+    pub(crate) fn look_again<R: Ring>(&mut self, desk: &mut Desk<R>) {
+        let Phase::Inside(conn) = &mut self.phase else {
+            return;
+        };
+        let mut nothing: &[u8] = &[];
+        if let Err(ending) = conn.on_bytes(&mut nothing, desk) {
+            self.leave(&ending, desk);
+        }
+    }
+
     /// Closes the socket. What the kernel and the media have of it is waited for.
     pub(crate) fn leave<R: Ring>(&mut self, why: &dyn Display, desk: &mut Desk<R>) {
         match &mut self.phase {

@@ -74,12 +74,10 @@ impl<R: Ring> Shard<R> {
             return;
         }
         let waited = now.duration_since(*peer.held.get_or_insert(now));
-        if waited >= FUNCTION_WAIT && !self.desk.is_full() {
+        if waited >= FUNCTION_WAIT {
             conn.core.wait_no_longer();
-            let mut nothing: &[u8] = &[];
-            if let Err(ending) = conn.on_bytes(&mut nothing, &mut self.desk) {
-                peer.leave(&ending, &mut self.desk);
-            }
+            peer.held = None;
+            peer.look_again(&mut self.desk);
             self.touch(key);
         }
     }

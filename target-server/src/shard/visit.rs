@@ -205,7 +205,7 @@ impl<R: Ring> Shard<R> {
         if let Some(answer) = answer {
             answer.give(result, done.buf);
         }
-        self.desk.errands.push(Errand::Settle(target));
+        self.desk.errands.push_back(Errand::Settle(target));
         self.answer_reserving();
         self.answer_drains();
     }

@@ -24,6 +24,8 @@ pub(crate) struct Wire {
     /// Our end.
     pub(crate) local: SocketAddr,
     receiving: bool,
+    /// What is received goes into a task's buffer first.
+    in_place: bool,
     sending: bool,
     large: bool,
     inbox: Option<Buf>,
@@ -69,6 +71,7 @@ impl Wire {
             peer,
             local,
             receiving: false,
+            in_place: false,
             sending: false,
             large: false,
             inbox: None,
@@ -120,6 +123,7 @@ impl Wire {
         assert!(self.can_receive(), "one receive at a time");
         let buf = self.take_inbox(desk);
         self.receiving = true;
+        self.in_place = true;
         let op = Op::RecvInto { socket: self.fd, task, at, buf };
         desk.push(Owner::Recv(self.key).token(), op);
     }
@@ -132,6 +136,7 @@ impl Wire {
         desk: &mut Desk<R>,
     ) -> Option<Received> {
         self.receiving = false;
+        self.in_place = false;
         let (placed, inbox) = match op {
             Op::Recv { buf, .. } => (None, buf),
             Op::RecvInto { task, at, buf, .. } => (Some((task, at)), buf),
@@ -177,9 +182,10 @@ impl Wire {
     }
 
     /// The connection has been quiet: its large buffer goes back. The pending receive comes back
-    /// cancelled, and the next one is small.
+    /// cancelled, and the next one is small. Not while it goes into a task's buffer: the task would be
+    /// left without one.
     pub(crate) fn shrink<R: Ring>(&mut self, desk: &mut Desk<R>) {
-        if self.large && self.receiving {
+        if self.large && self.receiving && !self.in_place {
             self.large = false;
             desk.ring.cancel(Owner::Recv(self.key).token());
         }

@@ -187,6 +187,30 @@ impl Raw {
         self.send(Request::DataOut(pdu), data);
     }
 
+    /// Some of the data of an R2T, in one PDU that breaks off after so many bytes; the rest of it.
+    pub(crate) fn begin_data_out(
+        &mut self,
+        itt: Itt,
+        ttt: Ttt,
+        data: &[u8],
+        first: usize,
+    ) -> Vec<u8> {
+        let (lun, exp_stat_sn) = (Lun::ZERO, self.exp_stat_sn);
+        let pdu = DataOut { last: true, lun, itt, ttt, exp_stat_sn, data_sn: Sn(0), offset: 0 };
+        let body = Body::Bytes(data.to_vec().into());
+        let request = Request::DataOut(pdu).build();
+        let mut bytes =
+            Transmit::new(request, body, Digests::default()).to_bytes(|_, _, _| Vec::new());
+        let rest = bytes.split_off(48 + first);
+        self.stream.write_all(&bytes).unwrap();
+        rest
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
     /// The data of an R2T, in as many PDUs as it takes.
     pub(crate) fn burst(&mut self, itt: Itt, ttt: Ttt, offset: u32, data: &[u8]) {
         let exp_stat_sn = self.exp_stat_sn;

@@ -152,7 +152,7 @@ impl Conn {
             (Some(sent), Some(stored)) => {
                 sent[..len].iter().zip(&stored[..len]).position(|(sent, stored)| sent != stored)
             }
-            _ => None,
+            _ => return self.lost_buffer(slot, desk),
         };
         let base = u64::from(task.base);
         beside.into_iter().for_each(|buf| desk.buffers.give(buf));
@@ -163,6 +163,13 @@ impl Conn {
             }
             None => self.burst_moved(slot, desk),
         }
+    }
+
+    /// There is no data where there has to be some: a mistake of ours, which must not pass for success.
+    pub(super) fn lost_buffer<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        debug_assert!(false, "a task whose data is here has the buffer that it is in");
+        tracing::error!(host = %self.host, "a command is without its data");
+        self.finish(slot, Status::CheckCondition, Some(sense::INTERNAL_FAILURE), 0, desk);
     }
 
     /// The core has ended tasks; those that the medium has are waited for, and then answered.
@@ -189,9 +196,9 @@ impl Conn {
                 | TaskManagementFunction::TargetColdReset
         );
         if reset || manage.function == TaskManagementFunction::ClearTaskSet {
-            desk.errands.push(Errand::EndTasks { target, by: self.key, reset });
+            desk.errands.push_back(Errand::EndTasks { target, by: self.key, reset });
         }
-        desk.errands.push(Errand::Settle(target));
+        desk.errands.push_back(Errand::Settle(target));
     }
 
     /// Asks the initiator to log out, once (§11.9.1, event 1).
@@ -239,7 +246,7 @@ impl Conn {
             None => self.finish(slot, Status::TaskAborted, None, 0, desk),
         }
         if let Some(target) = self.target {
-            desk.errands.push(Errand::Settle(target));
+            desk.errands.push_back(Errand::Settle(target));
         }
     }
 
@@ -277,7 +284,7 @@ impl Conn {
         self.end_tasks(desk);
         self.leaving = Some(itt);
         match self.target {
-            Some(target) => desk.errands.push(Errand::Settle(target)),
+            Some(target) => desk.errands.push_back(Errand::Settle(target)),
             None => {
                 self.settle();
             }

@@ -24,6 +24,7 @@ impl Conn {
             && let Some(buf) = task.buf.take()
         {
             let from = (place.offset - task.base) as usize;
+            self.lender = Some(place.task);
             return wire.receive_into(buf, from..from + place.len as usize, desk);
         }
         wire.receive(desk);
@@ -35,7 +36,8 @@ impl Conn {
             let ahead = task.stage == Stage::Dormant && task.ahead == Ahead::Coming;
             (task.stage == Stage::Collecting || ahead) && task.buf.is_none()
         };
-        match self.tasks.iter_mut().flatten().find(collecting) {
+        let lender = self.lender.take();
+        match lender.and_then(|id| self.task(id)).filter(collecting) {
             Some(task) => task.buf = Some(buf),
             None => desk.buffers.give(buf),
         }

@@ -22,7 +22,7 @@ impl Conn {
         task.stage = Stage::Reserving;
         let by = (key, task.id);
         if let Some(target) = target {
-            desk.errands.push(Errand::Reserve(Reserving { by, target, barred, aborted }));
+            desk.errands.push_back(Errand::Reserve(Reserving { by, target, barred, aborted }));
         }
     }
 

@@ -22,7 +22,7 @@ impl Conn {
         };
         let owner = (self.key, self.task_at(slot).id);
         let waiter = (!immediate).then_some(owner);
-        desk.errands.push(Errand::Sanitize(Box::new(Request { target, by, wipe, waiter })));
+        desk.errands.push_back(Errand::Sanitize(Box::new(Request { target, by, wipe, waiter })));
         let task = self.task_at(slot);
         task.work = Work::Reply;
         task.stage = Stage::Waiting;

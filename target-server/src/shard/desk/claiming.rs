@@ -89,10 +89,10 @@ impl<R: Ring> Desk<R> {
         while let Some(ready) = self.volumes[volume].claims.next_ready() {
             match ready {
                 Ready::Granted(Whose::Task(key, task)) => {
-                    self.errands.push(Errand::Granted(key, task));
+                    self.errands.push_back(Errand::Granted(key, task));
                 }
                 Ready::Granted(Whose::Sanitize(target)) => {
-                    self.errands.push(Errand::SanitizeGranted(target));
+                    self.errands.push_back(Errand::SanitizeGranted(target));
                 }
                 // Copies and flushes claim nothing.
                 Ready::Granted(Whose::Visit(_) | Whose::Unit(_)) => {}
