@@ -14,6 +14,8 @@ pub mod routes {
     pub const INVENTORY: &str = "/v1/inventory";
     /// `GET`: a list of [`SessionInfo`](super::SessionInfo).
     pub const SESSIONS: &str = "/v1/sessions";
+    /// `GET`: [`Counts`](super::Counts).
+    pub const COUNTS: &str = "/v1/counts";
     /// `POST` [`VolumeCreate`](super::VolumeCreate).
     pub const VOLUMES: &str = "/v1/volumes";
     /// `PATCH` [`VolumeGrow`](super::VolumeGrow), `DELETE` [`Which`](super::Which).
@@ -370,6 +372,71 @@ pub struct SessionInfo {
     pub subject: Subject,
     /// Under which grant.
     pub epoch: Epoch,
+}
+
+/// What a unit has counted by now. Its counters only grow while it serves a volume; the difference
+/// between two looks is what happened between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Microseconds since the unit's start.
+    pub at_micros: u64,
+    /// Upper bounds of the buckets of [`Counted::times`], in microseconds, ascending. Commands that
+    /// took longer are in one bucket more.
+    pub bounds_micros: Vec<u64>,
+    /// Of each volume and partition that is served.
+    pub volumes: Vec<VolumeCounts>,
+    /// Of each session.
+    pub sessions: Vec<SessionCounts>,
+}
+
+/// What the commands to one volume or partition came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeCounts {
+    /// The volume or partition.
+    pub subject: Subject,
+    /// Reads.
+    pub read: Counted,
+    /// Writes.
+    pub write: Counted,
+    /// Commands that did not end well.
+    pub failed: u64,
+    /// Commands under way.
+    pub queue_depth: u32,
+    /// Sessions logged in.
+    pub sessions: u32,
+}
+
+/// Commands of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Bytes between hosts and the volume.
+    pub bytes: u64,
+    /// How many took how long, by bucket, from a command's arrival until its response left. Empty
+    /// buckets at the end are left out.
+    pub times: Vec<u64>,
+}
+
+/// What one session did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCounts {
+    /// The volume or partition.
+    pub subject: Subject,
+    /// Initiator name.
+    pub host: String,
+    /// Where it comes from.
+    pub source: SocketAddr,
+    /// The portal it came to.
+    pub portal: SocketAddr,
+    /// Commands answered.
+    pub commands: u64,
+    /// Bytes to the host.
+    pub read_bytes: u64,
+    /// Bytes from the host.
+    pub written_bytes: u64,
+    /// Commands under way.
+    pub queue_depth: u32,
+    /// Commands that it may have under way.
+    pub window: u32,
 }
 
 /// An error body as RFC 9457 has it.

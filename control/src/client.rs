@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::access::{Grant, Redirect, Subject};
 use crate::api::{
-    Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo, Problem,
+    Counts, Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo, Problem,
     RedirectInfo, SessionInfo, VolumeCreate, VolumeGrow, VolumeInfo, routes,
 };
 use crate::secret::{JoinToken, Secret, UnitSecret};
@@ -164,6 +164,14 @@ impl Client {
     /// As any call.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, ClientError> {
         self.fetch(self.request(Method::GET, routes::SESSIONS)).await
+    }
+
+    /// What the unit has counted by now.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn counts(&self) -> Result<Counts, ClientError> {
+        self.fetch(self.request(Method::GET, routes::COUNTS)).await
     }
 
     /// Makes a volume.

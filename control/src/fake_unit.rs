@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::access::{AccessTable, Epoch, Subject};
 use crate::access_store::Store;
 use crate::api::{
-    PartitionCreate, PartitionInfo, SessionInfo, Storage, TARGET_PREFIX, TargetNames, VolumeCreate,
-    VolumeGrow, VolumeInfo, VolumeState, WritePolicy,
+    Counts, PartitionCreate, PartitionInfo, SessionInfo, Storage, TARGET_PREFIX, TargetNames,
+    VolumeCreate, VolumeGrow, VolumeInfo, VolumeState, WritePolicy,
 };
 use crate::unit::{Unit, UnitError};
 
@@ -158,6 +158,10 @@ impl Unit for FakeUnit {
 
     async fn sessions(&self) -> Vec<SessionInfo> {
         Vec::new()
+    }
+
+    async fn counts(&self) -> Counts {
+        Counts { at_micros: 7, ..Counts::default() }
     }
 
     fn load(&self) -> Load {

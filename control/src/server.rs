@@ -24,7 +24,9 @@ pub(crate) use tls::{acceptor, serve, serve_plain};
 
 use crate::access::{ANY_HOST, Grant, Redirect, Subject};
 use crate::access_store::Store;
-use crate::api::{Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo};
+use crate::api::{
+    Counts, Enrol, Fence, Fenced, GrantInfo, Inventory, PartitionCreate, PartitionInfo,
+};
 use crate::api::{
     RedirectInfo, SessionInfo, UnitInfo, VolumeCreate, VolumeGrow, VolumeInfo, Which, routes,
 };
@@ -60,6 +62,7 @@ pub(crate) fn router<U: Unit>(api: Arc<Api<U>>) -> Router {
     Router::new()
         .route(routes::INVENTORY, get(inventory))
         .route(routes::SESSIONS, get(sessions))
+        .route(routes::COUNTS, get(counts))
         .route(routes::VOLUMES, post(create_volume))
         .route(routes::VOLUME, patch(grow_volume).delete(delete_volume))
         .route(routes::PARTITIONS, post(create_partition))
@@ -114,6 +117,10 @@ async fn inventory<U: Unit>(State(api): Shared<U>) -> Result<Json<Inventory>, Er
 
 async fn sessions<U: Unit>(State(api): Shared<U>) -> Json<Vec<SessionInfo>> {
     Json(api.unit.sessions().await)
+}
+
+async fn counts<U: Unit>(State(api): Shared<U>) -> Json<Counts> {
+    Json(api.unit.counts().await)
 }
 
 async fn create_volume<U: Unit>(

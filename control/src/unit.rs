@@ -8,7 +8,8 @@ use outband_protocol::announce::Load;
 
 use crate::access::{AccessTable, Epoch, Subject};
 use crate::api::{
-    PartitionCreate, PartitionInfo, SessionInfo, Storage, VolumeCreate, VolumeGrow, VolumeInfo,
+    Counts, PartitionCreate, PartitionInfo, SessionInfo, Storage, VolumeCreate, VolumeGrow,
+    VolumeInfo,
 };
 
 /// The unit behind the API. Every method may be called again with the same arguments after a crash or
@@ -74,6 +75,9 @@ pub trait Unit: Send + Sync + 'static {
 
     /// The sessions that are logged in.
     fn sessions(&self) -> impl Future<Output = Vec<SessionInfo>> + Send;
+
+    /// What was counted by now.
+    fn counts(&self) -> impl Future<Output = Counts> + Send;
 
     /// The load now, for the next ALIVE. Must not wait.
     fn load(&self) -> Load;

@@ -10,8 +10,9 @@ use uuid::Uuid;
 use crate::{
     AssignRequest, AuditEntry, Confirm, DEADLINE, Error, Event, Finding, GrowRequest, Host,
     HostChange, HostRequest, IDEMPOTENCY_KEY, Job, JobState, JoinToken, JoinTokenRequest,
-    MoveHostRequest, NewHost, NewToken, PREFIX, Placed, PoolStatus, Problem, REASON, Secret, Size,
-    TakeoverRequest, Token, TokenRequest, Trust, Unit, UnitChange, Volume, VolumeRequest, encoded,
+    MoveHostRequest, NewHost, NewToken, PREFIX, Placed, PoolStatus, Problem, REASON, Rates, Secret,
+    Size, TakeoverRequest, Token, TokenRequest, Trust, Unit, UnitChange, Volume, VolumeRequest,
+    encoded,
 };
 
 /// How long the station itself holds a request before it answers with a running job.
@@ -235,6 +236,16 @@ impl Client {
     /// Takes the volume from its host and erases it.
     pub async fn delete_volume(&self, name: &str, wait: Wait) -> Result<Job, Error> {
         self.start(self.to(Method::DELETE, &volume_path(name)), wait).await
+    }
+
+    /// How fast volumes and sessions are right now. The first answer takes about a second.
+    pub async fn rates(&self) -> Result<Rates, Error> {
+        self.fetch(self.to(Method::GET, "/rates")).await
+    }
+
+    /// As [`Self::rates`], of one volume, with how long its commands took since it is served.
+    pub async fn volume_rates(&self, name: &str) -> Result<Rates, Error> {
+        self.fetch(self.to(Method::GET, &format!("{}/rates", volume_path(name)))).await
     }
 
     pub async fn jobs(&self) -> Result<Vec<Job>, Error> {

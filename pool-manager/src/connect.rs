@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use outband_control::access::{BadSubject, Chap, Epoch, Grant, Mutual, Subject};
-use outband_control::api::{self, Inventory, VolumeCreate, VolumeGrow, VolumeInfo, VolumeState};
+use outband_control::api::{
+    self, Counts, Inventory, VolumeCreate, VolumeGrow, VolumeInfo, VolumeState,
+};
 use outband_control::client::{Carrier, Client, ClientError};
 use outband_control::secret::{JoinToken, Secret, UnitSecret};
 use outband_pool_api as pool;
@@ -85,6 +87,10 @@ impl UnitApi for Remote {
             return Err(UnitError::Failed(detail));
         }
         Ok(view(inventory))
+    }
+
+    async fn counts(&self) -> Result<Counts, UnitError> {
+        self.client.counts().await.map_err(failure)
     }
 
     async fn create(&self, volume: &NewVolume) -> Result<(), UnitError> {

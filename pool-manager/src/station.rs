@@ -17,7 +17,7 @@ use crate::store::redb::RedbStore;
 use crate::store::{Store, StoreError};
 use crate::tls::{self, CA_FILE, Identity, TlsError};
 use crate::work::{self, Connect};
-use crate::{announce, backup, random};
+use crate::{announce, backup, look, random};
 
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 pub(crate) const STORE_FILE: &str = "station.redb";
@@ -123,7 +123,9 @@ impl Bound {
         let serving = http::serve::serve(self.listener, tls, router, stopped.clone());
         let receiving =
             announce::receive(Arc::clone(&self.station), self.announce, stopped.clone());
-        let working = work::run(Arc::clone(&self.station), Arc::new(connect), stopped);
+        let connect = Arc::new(connect);
+        let looking = look::run(Arc::clone(&self.station), Arc::clone(&connect), stopped.clone());
+        let working = work::run(Arc::clone(&self.station), connect, stopped);
         let stopping = async {
             shutdown.await;
             tracing::info!("stopping");
@@ -133,6 +135,7 @@ impl Bound {
         tokio::join!(
             in_background(serving),
             in_background(receiving),
+            in_background(looking),
             in_background(working),
             stopping
         );

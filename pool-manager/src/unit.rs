@@ -2,6 +2,7 @@
 //! real one is behind HTTPS (`connect.rs`); tests have their own. A unit knows a volume by its name,
 //! which is unique there and never changes.
 
+use outband_control::api::Counts;
 use outband_pool_api::{BlockSize, Chap, WritePolicy};
 use uuid::Uuid;
 
@@ -111,6 +112,8 @@ pub struct Fence {
 /// says so, or refuses and reports it as done.
 pub trait UnitApi: Send + Sync {
     fn inventory(&self) -> impl Future<Output = Result<UnitView, UnitError>> + Send;
+    /// What it has counted by now.
+    fn counts(&self) -> impl Future<Output = Result<Counts, UnitError>> + Send;
     fn create(&self, volume: &NewVolume) -> impl Future<Output = Result<(), UnitError>> + Send;
     fn grow(&self, volume: &str, size: u64) -> impl Future<Output = Result<(), UnitError>> + Send;
     /// Deletes the volume of this name and identity; another of its name is left alone.

@@ -7,9 +7,10 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outband_control::api::{Counted, Counts, SessionCounts, VolumeCounts};
 use outband_pool_api::{
-    BlockSize, Client, Error, Job, JobState, Secret, Size, Trust, UnitState, Volume, VolumeRequest,
-    VolumeState, Wait,
+    BlockSize, Client, Error, Job, JobState, LatencyBucket, Rate, Scope, Secret, Size,
+    TokenRequest, Trust, UnitState, Volume, VolumeRequest, VolumeState, Wait,
 };
 use outband_pool_manager::app::Policy;
 use outband_protocol::announce::{Message, Refusal};
@@ -379,4 +380,81 @@ async fn a_stream_of_events_ends_in_order_when_the_station_stops() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/event-stream"), "{answer}");
     // The last chunk (RFC 9112 §7.1): it was not cut off.
     assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
+}
+
+/// What a unit counts in each second: 100 reads of 4 KiB, all but one within 8 µs, on each volume.
+fn pace(volumes: &[&str]) -> Counts {
+    let volume = |name: &&str| VolumeCounts {
+        subject: name.parse().unwrap(),
+        read: Counted { bytes: 100 * 4096, times: vec![99, 0, 1] },
+        write: Counted::default(),
+        failed: 0,
+        queue_depth: 2,
+        sessions: 1,
+    };
+    let session = |name: &&str| SessionCounts {
+        subject: name.parse().unwrap(),
+        host: "iqn.2026-11.test:a".to_owned(),
+        source: "192.0.2.9:40000".parse().unwrap(),
+        portal: "192.0.2.7:3260".parse().unwrap(),
+        commands: 100,
+        read_bytes: 100 * 4096,
+        written_bytes: 0,
+        queue_depth: 2,
+        window: 64,
+    };
+    let sessions = volumes.iter().map(session).collect();
+    let volumes = volumes.iter().map(volume).collect();
+    Counts { at_micros: 0, bounds_micros: vec![8, 16, 32], volumes, sessions }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_is_told_how_fast_volumes_are_and_hosts_only_of_their_own() {
+    let (world, mut unit) = World::with_unit(100).await;
+    let (_, host) = world.host("a").await;
+    let (_, other) = world.host("b").await;
+    let volume = request(&host, &ask_named("v", 10), "k1").await;
+    world.units.set_pace(unit.id, pace(&["v", "v.p1", "w"]));
+    assert_eq!(world.units.looks(unit.id), 0, "nobody has asked yet");
+
+    let viewer =
+        TokenRequest { name: "v".into(), scope: Scope::Viewer, host: None, valid_seconds: None };
+    let viewer = world.client(world.admin().new_token(&viewer).await.unwrap().secret);
+    unit.alive().await;
+    let all = viewer.rates().await.unwrap();
+    assert_eq!((all.volumes.len(), all.sessions.len(), all.silent.len()), (3, 3, 0));
+    let read = Rate {
+        per_second: 100,
+        bytes_per_second: 100 * 4096,
+        p50_micros: Some(4),
+        p99_micros: Some(8),
+    };
+    let first = &all.volumes[0];
+    assert_eq!((&*first.volume, &*first.unit, first.over_millis), ("v", "unit-1", 1000));
+    assert_eq!((first.read, first.write, first.queue_depth), (read, Rate::default(), 2));
+    assert!(first.latency.is_empty());
+
+    let own = host.volume_rates(&volume.name).await.unwrap();
+    let names: Vec<&str> = own.volumes.iter().map(|volume| volume.volume.as_str()).collect();
+    assert_eq!((names, own.sessions.len()), (vec!["v", "v.p1"], 2));
+    assert_eq!(own.sessions[0].commands_per_second, 100);
+    let latency = &own.volumes[0].latency;
+    assert_eq!(latency.len(), 3);
+    assert!(matches!(latency[2], LatencyBucket { up_to_micros: Some(32), reads: 2.., writes: 0 }));
+    assert_eq!(kind(&host.rates().await.unwrap_err()), "forbidden");
+    assert_eq!(kind(&other.volume_rates("v").await.unwrap_err()), "not-found");
+
+    world.units.set_silent(unit.id, true);
+    let silence = async {
+        loop {
+            unit.alive().await;
+            let all = viewer.rates().await.unwrap();
+            if all.silent == ["unit-1"] {
+                return all;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let all = tokio::time::timeout(Duration::from_secs(20), silence).await.unwrap();
+    assert!(all.volumes.is_empty() && all.sessions.is_empty());
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use outband_control::access::{AccessTable, Epoch, Subject};
 use outband_control::access_store::Store;
 use outband_control::api::{
-    DeviceInfo, PartitionCreate, PartitionInfo, SessionInfo, Storage, TARGET_PREFIX, TargetNames,
-    VolumeCreate, VolumeGrow, VolumeInfo, VolumeState as OnUnit, WritePolicy,
+    Counts, DeviceInfo, PartitionCreate, PartitionInfo, SessionInfo, Storage, TARGET_PREFIX,
+    TargetNames, VolumeCreate, VolumeGrow, VolumeInfo, VolumeState as OnUnit, WritePolicy,
 };
 use outband_control::secret::JoinToken;
 use outband_control::{Config, Control, Member, Unit, UnitError};
@@ -165,6 +165,10 @@ impl Unit for Shelf {
 
     async fn sessions(&self) -> Vec<SessionInfo> {
         Vec::new()
+    }
+
+    async fn counts(&self) -> Counts {
+        Counts::default()
     }
 
     fn load(&self) -> Load {

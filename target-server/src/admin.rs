@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use outband_control::access::{ANY_HOST, AccessTable, Epoch, Grant, Subject};
 use outband_control::api::{
-    DeviceInfo, ExtentInfo, PartitionCreate, PartitionInfo, SessionInfo, Storage, VolumeCreate,
-    VolumeGrow, VolumeInfo, VolumeState as ApiState, WritePolicy as ApiPolicy,
+    Counts, DeviceInfo, ExtentInfo, PartitionCreate, PartitionInfo, SessionInfo, Storage,
+    VolumeCreate, VolumeGrow, VolumeInfo, VolumeState as ApiState, WritePolicy as ApiPolicy,
 };
 use outband_control::metrics::Exposition;
 use outband_control::{Unit, UnitError};
@@ -20,6 +20,7 @@ use crate::media::{
     Changes, DeviceReport, Holdings, MediaError, NewPartition, NewVolume, PartitionSpec,
     VolumeName, VolumeReport, VolumeSpec, VolumeState, WritePolicy,
 };
+use crate::metrics::counts::counts;
 use crate::metrics::sample::{DeviceSample, UnitSample};
 use crate::metrics::text;
 use crate::server::Server;
@@ -35,6 +36,7 @@ pub struct UnitCore {
     last: Mutex<Option<(Instant, Totals)>>,
     /// Gates closed since the start.
     fences: AtomicU64,
+    born: Instant,
 }
 
 impl UnitCore {
@@ -47,6 +49,7 @@ impl UnitCore {
             access,
             last: Mutex::new(None),
             fences: AtomicU64::new(0),
+            born: Instant::now(),
         })
     }
 
@@ -269,6 +272,12 @@ impl Unit for UnitCore {
             })
         };
         self.server.sessions().await.into_iter().filter_map(info).collect()
+    }
+
+    async fn counts(&self) -> Counts {
+        let shards = self.server.measure().await;
+        let at_micros = u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counts(&shards, self.server.names(), at_micros)
     }
 
     fn load(&self) -> Load {

@@ -116,6 +116,7 @@ async fn a_unit_enrols_is_granted_from_and_fenced_over_tls() {
     assert_eq!(client.revoke(&subject).await.unwrap().floor, Epoch(6));
     assert!(client.inventory().await.unwrap().grants.is_empty());
     assert!(client.sessions().await.unwrap().is_empty());
+    assert_eq!(client.counts().await.unwrap().at_micros, 7);
     world.unit.leave().await;
 }
 

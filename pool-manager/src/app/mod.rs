@@ -15,6 +15,7 @@ mod jobs;
 mod live;
 mod place;
 mod pool;
+mod rates;
 mod read;
 mod request;
 mod space;
@@ -34,6 +35,7 @@ pub use access::{Action, Caller, allows};
 pub use events::Events;
 pub use history::{History, KEPT};
 pub use live::{Live, LiveUnit};
+pub use rates::Watched;
 pub use units::{Heard, Policy};
 
 use crate::quarantine::Rules;
@@ -47,6 +49,7 @@ pub struct Station {
     pub live: Live,
     pub events: Events,
     pub history: History,
+    pub watched: Watched,
     pub pool: String,
     pub policy: Policy,
     pub machine: SharedMachine,
@@ -81,12 +84,13 @@ impl Station {
         let events = Events::new(SharedMachine::clone(&machine));
         let (pool, turns) = (pool.to_owned(), tokio::sync::Mutex::default());
         let (quarantine, fullness) = (Rules::default(), tokio::sync::Mutex::default());
-        let history = History::default();
+        let (history, watched) = (History::default(), Watched::default());
         Ok(Self {
             store,
             live,
             events,
             history,
+            watched,
             pool,
             policy,
             machine,

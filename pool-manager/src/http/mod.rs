@@ -8,6 +8,7 @@ mod hosts;
 mod jobs;
 mod openapi;
 mod pool;
+mod rates;
 pub(crate) mod serve;
 mod tokens;
 mod units;
@@ -52,6 +53,8 @@ pub fn router(station: App) -> Router {
         .route("/volumes/{volume}/assign", post(volumes::assign))
         .route("/volumes/{volume}/adopt", post(volumes::adopt))
         .route("/volumes/{volume}/forget", post(volumes::forget))
+        .route("/volumes/{volume}/rates", get(rates::of_volume))
+        .route("/rates", get(rates::list))
         .route("/placements", post(volumes::place))
         .route("/doctor", get(pool::doctor))
         .route("/backup", get(pool::backup))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, events, hosts, jobs, pool, tokens, units, volumes};
+use super::{audit, events, hosts, jobs, pool, rates, tokens, units, volumes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,7 @@ use super::{audit, events, hosts, jobs, pool, tokens, units, volumes};
         volumes::list, volumes::show, volumes::request, volumes::grow, volumes::release,
         volumes::assign, volumes::move_host, volumes::delete, volumes::place, volumes::adopt,
         volumes::forget,
+        rates::list, rates::of_volume,
         jobs::list, jobs::show, jobs::cancel, jobs::retry,
         tokens::list, tokens::create, tokens::revoke,
         audit::list,

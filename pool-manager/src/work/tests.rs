@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use outband_control::api::Counts;
 use outband_control::machine::SharedMachine;
 
 use super::*;
@@ -80,6 +81,10 @@ fn no_answer<T>() -> Result<T, UnitError> {
 
 impl UnitApi for Mute {
     async fn inventory(&self) -> Result<UnitView, UnitError> {
+        no_answer()
+    }
+
+    async fn counts(&self) -> Result<Counts, UnitError> {
         no_answer()
     }
 

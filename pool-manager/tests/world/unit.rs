@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use outband_control::api::Counts;
 use outband_control::secret::{JoinToken, UnitSecret};
 use outband_pool_api::Secret;
 use outband_pool_manager::records::UnitRecord;
@@ -27,6 +28,9 @@ struct Unit {
     secret: Option<String>,
     silent: bool,
     volumes: Vec<VolumeView>,
+    /// What it counts from one look to the next, which is a second later whenever it comes.
+    pace: Counts,
+    looks: u64,
     chap: BTreeMap<String, String>,
 }
 
@@ -42,6 +46,15 @@ impl Units {
     /// Its API stops answering, or answers again.
     pub(crate) fn set_silent(&self, id: Uuid, silent: bool) {
         self.units().get_mut(&id).unwrap().silent = silent;
+    }
+
+    /// What it counts in each second from now on.
+    pub(crate) fn set_pace(&self, id: Uuid, pace: Counts) {
+        self.units().get_mut(&id).unwrap().pace = pace;
+    }
+
+    pub(crate) fn looks(&self, id: Uuid) -> u64 {
+        self.units()[&id].looks
     }
 
     pub(crate) fn secret(&self, id: Uuid) -> Option<String> {
@@ -97,6 +110,23 @@ impl Unit {
             untouched: true,
             grants: Vec::new(),
         });
+    }
+
+    fn counts(&self) -> Counts {
+        let (looks, mut counts) = (self.looks, self.pace.clone());
+        counts.at_micros = 1_000_000 * looks;
+        for volume in &mut counts.volumes {
+            for counted in [&mut volume.read, &mut volume.write] {
+                counted.bytes *= looks;
+                counted.times.iter_mut().for_each(|events| *events *= looks);
+            }
+        }
+        for session in &mut counts.sessions {
+            session.commands *= looks;
+            session.read_bytes *= looks;
+            session.written_bytes *= looks;
+        }
+        counts
     }
 
     fn free(&self) -> u64 {
@@ -164,6 +194,13 @@ impl UnitApi for Remote {
                 healthy: true,
             };
             Ok(UnitView { devices: vec![device], volumes: unit.volumes.clone() })
+        })
+    }
+
+    async fn counts(&self) -> Result<Counts, UnitError> {
+        self.call(|unit| {
+            unit.looks += 1;
+            Ok(unit.counts())
         })
     }
 

@@ -13,7 +13,7 @@ use axum::http::{self, StatusCode, header};
 use outband_control::access::{AccessTable, Epoch, Subject};
 use outband_control::access_store::Store;
 use outband_control::api::{
-    DeviceInfo, Fence, PartitionCreate, PartitionInfo, SessionInfo, Storage, TargetNames,
+    Counts, DeviceInfo, Fence, PartitionCreate, PartitionInfo, SessionInfo, Storage, TargetNames,
     VolumeCreate, VolumeGrow, VolumeInfo, VolumeState, WritePolicy, routes,
 };
 use outband_control::client::{Answer, Call};
@@ -342,6 +342,10 @@ impl Unit for SimUnit {
 
     async fn sessions(&self) -> Vec<SessionInfo> {
         Vec::new()
+    }
+
+    async fn counts(&self) -> Counts {
+        Counts::default()
     }
 
     fn load(&self) -> Load {

@@ -46,6 +46,17 @@ impl Histogram {
         self.nanoseconds as f64 / 1e9
     }
 
+    /// The upper bounds that there are, in microseconds.
+    pub fn bounds_micros() -> Vec<u64> {
+        (FIRST..=LAST).map(|power| 1 << power).collect()
+    }
+
+    /// Events by bucket, without the empty buckets at the end.
+    pub fn events(&self) -> Vec<u64> {
+        let used = self.buckets.iter().rposition(|events| *events > 0).map_or(0, |last| last + 1);
+        self.buckets[..used].to_vec()
+    }
+
     /// Each bucket's upper bound in seconds, and its own events. The last has no bound.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let bound = |power: u32| f64::from(1_u32 << power) / 1e6;

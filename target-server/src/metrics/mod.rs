@@ -5,6 +5,7 @@
 //! [`Meter`] is a shard's clock and its commands of this turn; [`sample`] is what it answers;
 //! [`text`] is that in Prometheus' words.
 
+pub mod counts;
 mod cpu;
 mod histogram;
 mod meter;

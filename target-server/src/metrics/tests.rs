@@ -134,3 +134,30 @@ fn sessions_that_look_the_same_are_one_series_and_none_is_told_twice() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
 }
+
+#[test]
+fn the_station_is_told_counters_by_volume_and_session_and_of_nothing_foreign() {
+    let names = TargetNames::new("iqn.2026-11.local.outband", "main");
+    let mut shards = unit().shards;
+    let ended = Ended {
+        operation: Operation::Write,
+        failure: Failure::of(Status::TaskSetFull, None),
+        bytes: 4096,
+        at: 0,
+        clock: TaskClock::arrived(0),
+    };
+    // The third bucket ends at 32 µs.
+    shards[0].targets[0].tally.record(&ended, 20_000);
+    let foreign = TargetSample { target: "iqn.x:y".into(), ..shards[0].targets[0].clone() };
+    shards[0].targets.push(foreign);
+    let told = counts::counts(&shards, &names, 9);
+    assert_eq!((told.at_micros, told.volumes.len(), told.sessions.len()), (9, 1, 2));
+    assert_eq!((told.bounds_micros[0], told.bounds_micros[2]), (8, 32));
+    let volume = &told.volumes[0];
+    assert_eq!((volume.subject.to_string(), volume.failed), ("db-1".to_owned(), 1));
+    assert_eq!((volume.queue_depth, volume.sessions), (1, 2));
+    assert_eq!((volume.write.bytes, volume.write.times.as_slice()), (4096, &[0, 0, 1][..]));
+    assert_eq!((volume.read.bytes, volume.read.times.len()), (0, 0));
+    let session = &told.sessions[0];
+    assert_eq!((session.commands, session.queue_depth, session.window), (7, 1, 8));
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use outband_control::api::Counts;
 use uuid::Uuid;
 
 use crate::store::memory::MemoryStore;
@@ -327,6 +328,10 @@ impl UnitApi for Model {
     async fn inventory(&self) -> Result<UnitView, UnitError> {
         self.call(Request::Inventory)?;
         Ok(self.report())
+    }
+
+    async fn counts(&self) -> Result<Counts, UnitError> {
+        Ok(Counts::default())
     }
 
     async fn create(&self, volume: &NewVolume) -> Result<(), UnitError> {
