@@ -15,6 +15,7 @@ mod link;
 mod output;
 mod pattern;
 mod process;
+mod top;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ struct Cli {
 enum Command {
     /// Whether storage is well, on one screen
     Status,
+    /// The pool live: units, volumes, hosts and sessions with their rates and latencies
+    Top(top::Args),
     /// The pool as a whole, and the token with which units join it
     #[command(subcommand)]
     Pool(pool::Command),
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
 async fn run(station: &StationArgs, output: &Output, command: Command) -> Result<(), Failure> {
     match command {
         Command::Status => status::run(station, output).await,
+        Command::Top(args) => top::run(args, station, output).await,
         Command::Pool(command) => pool::run(command, station, output).await,
         Command::Unit(command) => unit::run(command, station, output).await,
         Command::Volume(command) => volume::run(command, station, output).await,
