@@ -18,6 +18,7 @@ mod pool;
 mod problem;
 mod rates;
 mod secret;
+mod severity;
 mod size;
 mod tokens;
 mod trust;
@@ -37,6 +38,7 @@ pub use pool::{Confirm, Event, Finding, JoinToken, JoinTokenRequest, PoolStatus,
 pub use problem::Problem;
 pub use rates::{LatencyBucket, Rate, Rates, SessionRates, VolumeRates};
 pub use secret::Secret;
+pub use severity::{BadSeverity, Severity};
 pub use size::{BadSize, BadVolumeSize, Size};
 pub use tokens::{BadScope, NewToken, Scope, Token, TokenRequest};
 pub use trust::{BadTrust, Trust};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Secret, Size};
+use crate::{Secret, Severity, Size};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PoolStatus {
@@ -61,6 +61,8 @@ pub struct Event {
     pub number: u64,
     /// Milliseconds since 1970.
     pub at_millis: u64,
+    #[serde(default)]
+    pub severity: Severity,
     /// `unit-joined`, `volume-granted` …
     pub kind: String,
     /// Name of the unit, volume or host.

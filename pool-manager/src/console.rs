@@ -8,6 +8,7 @@ mod pages;
 mod session;
 #[cfg(test)]
 mod tests;
+mod units;
 mod words;
 
 use std::sync::Arc;
@@ -42,9 +43,13 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(station: Arc<Station>) ->
         .route("/login", get(pages::login).post(actions::login))
         .route("/logout", post(actions::logout))
         .route("/units", get(pages::units))
-        .route("/units/{unit}/approve", post(actions::approve))
-        .route("/units/{unit}/forget", post(actions::forget))
+        .route("/units/{unit}", get(pages::unit))
+        .route("/units/{unit}/duty", post(units::duty))
+        .route("/units/{unit}/label", post(units::label))
+        .route("/units/{unit}/approve", post(units::approve))
+        .route("/units/{unit}/forget", post(units::forget))
         .route("/volumes", get(pages::volumes).post(actions::create))
+        .route("/volumes/preview", post(actions::preview))
         .route("/volumes/{volume}", get(pages::volume))
         .route("/volumes/{volume}/grow", post(actions::grow))
         .route("/volumes/{volume}/assign", post(actions::assign))
@@ -54,7 +59,11 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(station: Arc<Station>) ->
         .route("/hosts", get(pages::hosts).post(actions::add_host))
         .route("/hosts/{host}/remove", post(actions::remove_host))
         .route("/jobs", get(pages::jobs))
+        .route("/jobs/{job}/cancel", post(actions::cancel))
+        .route("/jobs/{job}/retry", post(actions::retry))
         .route("/events", get(pages::events))
+        .route("/doctor", get(pages::doctor))
+        .route("/audit", get(pages::audit))
         .route("/live", get(live::follow))
         .route("/console.css", get(assets::style))
         .route("/console.js", get(assets::script))

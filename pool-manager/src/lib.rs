@@ -29,6 +29,7 @@ pub mod reconcile;
 pub mod records;
 #[cfg(test)]
 mod sample;
+pub mod search;
 mod state_dir;
 pub mod station;
 pub mod store;

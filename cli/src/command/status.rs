@@ -93,7 +93,7 @@ fn few(mut lines: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use outband_pool_api::{Grade, Need, Size, Subject, UnitCounts};
+    use outband_pool_api::{Grade, Need, Severity, Size, Subject, UnitCounts};
 
     use super::*;
 
@@ -108,6 +108,7 @@ mod tests {
         let event = |number| Event {
             number,
             at_millis: 0,
+            severity: Severity::Error,
             kind: "unit-down".to_owned(),
             subject: format!("unit-{number}"),
             text: "ten ALIVE missed".to_owned(),

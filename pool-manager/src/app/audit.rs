@@ -9,10 +9,13 @@ use tokio::sync::MutexGuard;
 use super::{Action, Caller, Station};
 use crate::problems;
 use crate::records::{ATTEMPTS, AUDIT, AUDIT_HEAD, AuditHead, Stored, audit_key, encode, load};
+use crate::search::Sought;
 use crate::store::{Compare, Outcome, StoreError, Transaction};
 
 /// Entries shown at once, at most.
 const PAGE_MAX: u32 = 1000;
+/// So many pages are searched, from the newest on.
+const SEARCHED_PAGES: u32 = 10;
 
 /// What an entry says beside who, when and why.
 #[derive(Clone, Debug)]
@@ -132,6 +135,32 @@ impl Station {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let page = self.store.page(AUDIT, &audit_key(after), limit).await?;
         page.entries.into_iter().map(entry).collect()
+    }
+
+    /// The newest `most` entries that fit, of the last ten thousand, newest first.
+    pub async fn search_audit(
+        &self,
+        who: &Caller,
+        sought: &Sought,
+        most: usize,
+    ) -> Result<Vec<AuditEntry>, Problem> {
+        let mut newest = self.audit(who, None, PAGE_MAX).await?;
+        let mut found = Vec::new();
+        for _ in 0..SEARCHED_PAGES {
+            let Some(first) = newest.first().map(|entry| (entry.number, entry.at_millis)) else {
+                break;
+            };
+            let fit = newest.into_iter().rev().filter(|entry| sought.is_entry(entry));
+            found.extend(fit.take(most - found.len()));
+            if found.len() == most || first.0 <= 1 || sought.is_over(first.1) {
+                break;
+            }
+            let after = first.0.saturating_sub(1 + u64::from(PAGE_MAX));
+            let limit = (first.0 - 1 - after).min(PAGE_MAX.into());
+            let limit = u32::try_from(limit).unwrap_or(PAGE_MAX);
+            newest = self.audit(who, Some(after), limit).await?;
+        }
+        Ok(found)
     }
 }
 

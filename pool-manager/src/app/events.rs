@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use outband_control::machine::SharedMachine;
-use outband_pool_api::Event;
+use outband_pool_api::{Event, Severity};
 use tokio::sync::watch;
 
 const KEPT: usize = 1000;
@@ -57,6 +57,7 @@ impl Events {
         let event = Event {
             number: kept.last,
             at_millis: u64::try_from(self.machine.since_1970().as_millis()).unwrap_or(u64::MAX),
+            severity: Severity::of(kind),
             kind: kind.to_owned(),
             subject: subject.to_owned(),
             text,

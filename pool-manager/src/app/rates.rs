@@ -121,6 +121,17 @@ impl Station {
         Ok(self.volume_rates_now(volume.unit, &volume.unit_name, name))
     }
 
+    /// As [`Self::volume_rates`], as far as they are there already.
+    pub(crate) async fn volume_rates_so_far(
+        &self,
+        who: &Caller,
+        name: &str,
+    ) -> Result<Rates, Problem> {
+        let volume = self.volume(who, name).await?;
+        self.watched.ask(&[volume.unit], self.machine.now());
+        Ok(self.volume_rates_now(volume.unit, &volume.unit_name, name))
+    }
+
     fn volume_rates_now(&self, unit: Uuid, unit_name: &str, name: &str) -> Rates {
         let (counts, rates) = self.watched.of(unit);
         let (Some(counts), Some(rates)) = (counts, rates) else {

@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use outband_pool_api::{HostRequest, Problem, Secret, Size, VolumeRequest, WritePolicy};
+use uuid::Uuid;
 
 use super::pages::{self, Answer, Behind, Filled, volume_path};
 use super::session::{NAME, Said, Sent, key_of};
@@ -51,7 +52,7 @@ pub(super) async fn logout(
 }
 
 /// Leads to `path`, where it is said how it went.
-fn back<T>(
+pub(super) fn back<T>(
     at: &Console,
     sent: &Sent,
     path: &str,
@@ -71,35 +72,11 @@ fn said_of(problem: &Problem) -> Said {
 }
 
 /// What takes something away is confirmed by its name.
-fn confirmed(sent: &Sent, name: &str) -> Result<(), Problem> {
+pub(super) fn confirmed(sent: &Sent, name: &str) -> Result<(), Problem> {
     if sent.text("confirm") == name {
         return Ok(());
     }
     Err(problems::bad_request(format!("type the name \"{name}\" to confirm; nothing was changed")))
-}
-
-pub(super) async fn approve(
-    State(at): State<Arc<Console>>,
-    Path(unit): Path<String>,
-    sent: Sent,
-) -> Response {
-    let went = at.station.approve_unit(&sent.visitor.who, &unit).await;
-    back(&at, &sent, "/units", went, "The unit is approved and joins the pool.")
-}
-
-pub(super) async fn forget(
-    State(at): State<Arc<Console>>,
-    Path(unit): Path<String>,
-    sent: Sent,
-) -> Response {
-    let who = &sent.visitor.who;
-    let went = async {
-        let known = at.station.unit(who, &unit).await?;
-        confirmed(&sent, &known.name)?;
-        at.station.remove_unit(who, &unit).await
-    };
-    let went = went.await;
-    back(&at, &sent, "/units", went, "The unit is forgotten.")
 }
 
 fn size(sent: &Sent) -> Result<Size, Problem> {
@@ -107,9 +84,10 @@ fn size(sent: &Sent) -> Result<Size, Problem> {
     text.parse().map_err(|error| problems::bad_request(format!("size \"{text}\": {error}")))
 }
 
-pub(super) async fn create(State(at): State<Arc<Console>>, sent: Sent) -> Answer {
-    let ask = size(&sent).map(|size| VolumeRequest {
-        size,
+/// What the form for a new volume asks for.
+fn asked(sent: &Sent) -> Result<VolumeRequest, Problem> {
+    Ok(VolumeRequest {
+        size: size(sent)?,
         host: sent.some("host"),
         name: sent.some("name"),
         unit: sent.some("unit"),
@@ -119,9 +97,24 @@ pub(super) async fn create(State(at): State<Arc<Console>>, sent: Sent) -> Answer
         },
         volatile: sent.has("volatile"),
         ..VolumeRequest::default()
-    });
+    })
+}
+
+fn filled(sent: &Sent) -> Filled {
+    Filled {
+        size: sent.text("size").to_owned(),
+        host: sent.text("host").to_owned(),
+        name: sent.text("name").to_owned(),
+        unit: sent.text("unit").to_owned(),
+        high: sent.text("policy") == "high",
+        volatile: sent.has("volatile"),
+        placed: None,
+    }
+}
+
+pub(super) async fn create(State(at): State<Arc<Console>>, sent: Sent) -> Answer {
     let key = sent.some("key");
-    let went = match ask {
+    let went = match asked(&sent) {
         Ok(ask) => at.station.request_volume(&sent.visitor.who, ask, key.as_deref()).await,
         Err(problem) => Err(problem),
     };
@@ -130,22 +123,34 @@ pub(super) async fn create(State(at): State<Arc<Console>>, sent: Sent) -> Answer
             let well = "The volume is being made.";
             Ok(back(&at, &sent, "/volumes", Ok(()), well))
         }
-        Err(problem) => {
-            let status = StatusCode::from_u16(problem.status);
-            let filled = Filled {
-                size: sent.text("size").to_owned(),
-                host: sent.text("host").to_owned(),
-                name: sent.text("name").to_owned(),
-                unit: sent.text("unit").to_owned(),
-                high: sent.text("policy") == "high",
-                volatile: sent.has("volatile"),
-            };
-            let said = Some(said_of(&problem));
-            let visitor = session::Visitor { said, ..sent.visitor };
-            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            pages::volumes_with(&at, visitor, status, filled, Behind::default()).await
-        }
+        Err(problem) => form_again(&at, sent, &problem).await,
     }
+}
+
+/// Where the volume would go, and why. Nothing is made by that.
+pub(super) async fn preview(State(at): State<Arc<Console>>, sent: Sent) -> Answer {
+    let who = &sent.visitor.who;
+    let went = match asked(&sent) {
+        Ok(ask) => at.station.explain_placement(who, &ask).await,
+        Err(problem) => Err(problem),
+    };
+    match went {
+        Ok(placed) => {
+            let form = Filled { placed: Some(placed), ..filled(&sent) };
+            let (visitor, status) = (sent.visitor, StatusCode::OK);
+            pages::volumes_with(&at, visitor, status, form, Behind::default()).await
+        }
+        Err(problem) => form_again(&at, sent, &problem).await,
+    }
+}
+
+/// With what was filled in, and why it was not taken.
+async fn form_again(at: &Console, sent: Sent, problem: &Problem) -> Answer {
+    let status = StatusCode::from_u16(problem.status);
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let form = filled(&sent);
+    let visitor = session::Visitor { said: Some(said_of(problem)), ..sent.visitor };
+    pages::volumes_with(at, visitor, status, form, Behind::default()).await
 }
 
 pub(super) async fn grow(
@@ -227,4 +232,22 @@ pub(super) async fn remove_host(
         Err(problem) => Err(problem),
     };
     back(&at, &sent, "/hosts", went, "The host is removed.")
+}
+
+pub(super) async fn cancel(
+    State(at): State<Arc<Console>>,
+    Path(job): Path<Uuid>,
+    sent: Sent,
+) -> Response {
+    let went = at.station.cancel_job(&sent.visitor.who, job).await;
+    back(&at, &sent, "/jobs", went, "The job is being taken back.")
+}
+
+pub(super) async fn retry(
+    State(at): State<Arc<Console>>,
+    Path(job): Path<Uuid>,
+    sent: Sent,
+) -> Response {
+    let went = at.station.retry_job(&sent.visitor.who, job).await;
+    back(&at, &sent, "/jobs", went, "It is asked for once more, as a new job.")
 }

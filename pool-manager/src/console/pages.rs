@@ -1,7 +1,10 @@
 //! What the pages show. Templates escape every text, whoever it comes from.
 
+mod figures;
+mod history;
 mod overview;
 mod pager;
+mod unit;
 mod volumes;
 
 use std::cmp::Reverse;
@@ -9,13 +12,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use outband_pool_api::{
-    Device, Job, JobState, Load, NewHost, Problem, Scope, Size, Unit, UnitState, Volume,
+    Device, Duty, Job, JobState, Load, NewHost, Problem, Scope, Size, Unit, UnitState, Volume,
 };
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Console;
@@ -26,8 +28,10 @@ use crate::visits::visit;
 
 use pager::Pager;
 
+pub(super) use history::{audit, doctor, events};
 pub(super) use overview::overview;
 pub(super) use pager::Behind;
+pub(super) use unit::{unit, unit_path};
 pub(super) use volumes::{Filled, volume, volume_path, volumes, volumes_with};
 
 /// What every page has.
@@ -67,6 +71,14 @@ impl Page {
         self.may(Action::GiveVolumes)
     }
 
+    fn runs_units(&self) -> bool {
+        self.may(Action::RunUnits)
+    }
+
+    fn changes_jobs(&self) -> bool {
+        self.may(Action::ChangeJobs)
+    }
+
     fn registers(&self) -> bool {
         self.may(Action::ManageHosts)
     }
@@ -75,15 +87,20 @@ impl Page {
         self.here == path
     }
 
-    fn places(&self) -> [(&'static str, &'static str); 6] {
-        [
+    fn places(&self) -> Vec<(&'static str, &'static str)> {
+        let mut places = vec![
             ("/", "Overview"),
             ("/units", "Units"),
             ("/volumes", "Volumes"),
             ("/hosts", "Hosts"),
             ("/jobs", "Jobs"),
             ("/events", "Events"),
-        ]
+            ("/doctor", "Doctor"),
+        ];
+        if self.may(Action::SeeAudit) {
+            places.push(("/audit", "Audit"));
+        }
+        places
     }
 }
 
@@ -155,6 +172,8 @@ impl axum::extract::OptionalFromRequestParts<Arc<Console>> for Known {
 
 struct UnitRow {
     id: String,
+    path: String,
+    duty: Duty,
     name: String,
     state: UnitState,
     class: &'static str,
@@ -229,6 +248,8 @@ fn unit_row(unit: Unit, own: &[&Volume]) -> UnitRow {
         format!("{} commands a second, {rate}/s, {} session{s}", grouped(iops), load.sessions)
     };
     UnitRow {
+        path: unit_path(&unit.id.to_string()),
+        duty: unit.duty,
         id: unit.id.to_string(),
         class: match unit.state {
             UnitState::Joined => "good",
@@ -328,6 +349,10 @@ pub(super) async fn hosts_with(
 }
 
 struct JobRow {
+    path: String,
+    /// What can be asked of it: to be taken back, or to be tried again.
+    is_running: bool,
+    is_undone: bool,
     kind: String,
     volume: Link,
     host: String,
@@ -341,6 +366,9 @@ struct JobRow {
 impl JobRow {
     fn new(job: &Job) -> Self {
         Self {
+            path: format!("/jobs/{}", job.id),
+            is_running: job.state == JobState::Running,
+            is_undone: matches!(job.state, JobState::Failed | JobState::Cancelled),
             kind: job.kind.to_string(),
             volume: Link::to_volume(job.volume.clone()),
             host: job.host.clone().unwrap_or_default(),
@@ -377,48 +405,4 @@ pub(super) async fn jobs(
     let (jobs, pager) = behind.part("/jobs", jobs, |job| Reverse(job.age()))?;
     let jobs = jobs.iter().map(JobRow::new).collect();
     shown(StatusCode::OK, &JobsPage { jobs, pager, page: Page::new(&at, "/jobs", visitor) })
-}
-
-struct EventRow {
-    at: String,
-    kind: String,
-    subject: String,
-    text: String,
-}
-
-#[derive(Template)]
-#[template(path = "events.html")]
-struct EventsPage {
-    page: Page,
-    events: Vec<EventRow>,
-    words: String,
-}
-
-/// What is looked for; everything without it.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Looked {
-    #[serde(default)]
-    q: String,
-}
-
-pub(super) async fn events(
-    State(at): State<Arc<Console>>,
-    visitor: Visitor,
-    Query(looked): Query<Looked>,
-) -> Answer {
-    let all = at.station.events_after(&visitor.who, 0)?;
-    let words: Vec<String> = looked.q.split_whitespace().map(str::to_lowercase).collect();
-    let fits = |event: &&outband_pool_api::Event| {
-        let text = format!("{} {} {}", event.kind, event.subject, event.text).to_lowercase();
-        words.iter().all(|word| text.contains(word))
-    };
-    let row = |event: &outband_pool_api::Event| EventRow {
-        at: time(event.at_millis / 1000),
-        kind: event.kind.clone(),
-        subject: event.subject.clone(),
-        text: event.text.clone(),
-    };
-    let events = all.iter().rev().filter(fits).take(200).map(row).collect();
-    let page = Page::new(&at, "/events", visitor);
-    shown(StatusCode::OK, &EventsPage { events, words: looked.q, page })
 }

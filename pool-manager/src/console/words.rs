@@ -22,6 +22,16 @@ pub(super) fn grouped(number: u64) -> String {
     groups.join(",")
 }
 
+/// Microseconds, as people say them.
+pub(super) fn took(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..10_000 => format!("{}.{} ms", micros / 1_000, micros / 100 % 10),
+        10_000..1_000_000 => format!("{} ms", micros / 1_000),
+        _ => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
+    }
+}
+
 /// What an operator types on a host of each kind, without the secret.
 pub(super) fn instructions(at: &Connection) -> Vec<(&'static str, String)> {
     let Connection { target, lun, initiator, chap, .. } = at;
@@ -105,6 +115,19 @@ mod tests {
             assert_eq!(time(seconds), format!("{shown} UTC"));
         }
         assert_eq!(time(u64::MAX), "18446744073709551615 s after 1970");
+    }
+
+    #[test]
+    fn a_time_has_the_unit_that_leaves_few_digits() {
+        for (micros, shown) in [
+            (0, "0 µs"),
+            (999, "999 µs"),
+            (1_950, "1.9 ms"),
+            (12_345, "12 ms"),
+            (8_388_608, "8.3 s"),
+        ] {
+            assert_eq!(took(micros), shown);
+        }
     }
 
     #[test]

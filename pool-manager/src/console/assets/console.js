@@ -1,6 +1,20 @@
 // Brings the parts of a page that are marked data-live up to date when the station says that
 // something has changed. Everything works without it; a part with a form in use is left alone.
 "use strict";
+// What is to be typed elsewhere can be copied.
+(() => {
+  if (!navigator.clipboard) return;
+  for (const text of document.querySelectorAll("pre")) {
+    const copy = document.createElement("button");
+    copy.className = "plain";
+    copy.textContent = "Copy";
+    copy.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text.textContent);
+      copy.textContent = "Copied";
+    });
+    text.before(copy);
+  }
+})();
 (() => {
   const parts = () => document.querySelectorAll("[data-live]");
   if (!parts().length || !window.EventSource) return;

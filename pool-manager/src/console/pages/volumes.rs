@@ -5,8 +5,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use outband_pool_api::{Size, UnitState, Volume, VolumeState, encoded};
+use outband_pool_api::{Placed, Size, UnitState, Volume, VolumeState, encoded};
 
+use super::figures::Figures;
 use super::pager::{Behind, Pager};
 use super::{Answer, JobRow, Page, shown};
 use crate::console::Console;
@@ -76,6 +77,8 @@ pub(in crate::console) struct Filled {
     pub(in crate::console) unit: String,
     pub(in crate::console) high: bool,
     pub(in crate::console) volatile: bool,
+    /// Where it would go, once that was asked for.
+    pub(in crate::console) placed: Option<Placed>,
 }
 
 #[derive(Template)]
@@ -131,6 +134,7 @@ struct VolumePage {
     volume: VolumeRow,
     hosts: Vec<String>,
     job: Option<JobRow>,
+    figures: Figures,
     instructions: Vec<(&'static str, String)>,
 }
 
@@ -145,7 +149,9 @@ pub(in crate::console) async fn volume(
         Some(id) => at.station.job(&visitor.who, id).await.ok(),
         None => None,
     };
+    let rates = at.station.volume_rates_so_far(&visitor.who, &name).await?;
     let page = VolumePage {
+        figures: Figures::of(&rates),
         hosts: hosts.into_iter().map(|host| host.name).collect(),
         job: job.as_ref().map(JobRow::new),
         instructions: volume.connection.as_ref().map(instructions).unwrap_or_default(),
