@@ -37,11 +37,13 @@ pub(crate) fn screens() -> Result<(), Failure> {
         scenes::log_in(browser, lab)?;
         scenes::work(browser, lab)?;
         let volume = lab.page(&scenes::some_volume(browser, lab)?);
-        let pages = ["", "units", "volumes", "hosts", "jobs", "events"];
+        let unit = lab.page(&scenes::some_unit(browser, lab)?);
+        let pages = ["", "units", "volumes", "hosts", "jobs", "events", "doctor", "audit"];
         for page in pages {
             let name = if page.is_empty() { "overview" } else { page };
             take(browser, &folder, name, &lab.page(&format!("/{page}")))?;
         }
+        take(browser, &folder, "unit", &unit)?;
         take(browser, &folder, "volume", &volume)
     })
 }

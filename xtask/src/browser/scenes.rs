@@ -4,6 +4,8 @@ use super::chromium::{Chromium, Look};
 use super::lab::Lab;
 use crate::failure::Failure;
 
+const PAGES: [&str; 8] =
+    ["/", "/units", "/volumes", "/hosts", "/jobs", "/events", "/doctor", "/audit"];
 const DESK: Look = Look { width: 1100, height: 760, is_dark: false };
 
 pub(super) fn play(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
@@ -22,6 +24,10 @@ pub(super) fn play(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
     })?;
     step("a new volume appears by itself", || volume_appears(browser, lab))?;
     step("figures move while a host works", || work(browser, lab))?;
+    step("a volume's page tells how long its commands took", || figures(browser, lab))?;
+    step("a unit is cordoned and used again, and its labels change", || duties(browser, lab))?;
+    step("a preview says where a volume would go, and makes none", || preview(browser, lab))?;
+    step("who has changed what is found by its object", || audited(browser, lab))?;
     step("a volume is deleted only by its typed name", || typed_name(browser, lab))?;
     step("what is searched for is shown as text", || as_text(browser, lab))?;
     step("pages are whole on a phone", || phone(browser, lab))?;
@@ -47,7 +53,7 @@ pub(super) fn log_in(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
 }
 
 fn policy(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
-    for page in ["/", "/units", "/volumes", "/hosts", "/jobs", "/events"] {
+    for page in PAGES {
         browser.open(&lab.page(page))?;
         // The script is there when it has opened its stream, and scripts in the page are not let run.
         browser.until("document.getElementById('connection').innerText === 'live'")?;
@@ -101,6 +107,60 @@ pub(super) fn work(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
     browser.until("window.isThis === true")
 }
 
+/// The page lies open while a host reads; nobody loads it anew.
+fn figures(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
+    let path = some_volume(browser, lab)?;
+    let volume = path.rsplit('/').next().unwrap_or_default();
+    browser.open(&lab.page(&path))?;
+    browser.value("window.isThis = true")?;
+    lab.outband(&["bench", &format!("volume:{volume}"), "--secs", "4s"])?;
+    let text = "document.getElementById('figures').innerText";
+    browser
+        .until(&format!("{text}.includes('Reads') && {text}.includes('since the unit serves')"))?;
+    browser.until("document.querySelectorAll('#figures table.bars rect').length > 0")?;
+    browser.until("document.querySelector('pre').previousElementSibling.innerText === 'Copy'")?;
+    browser.until("window.isThis === true")
+}
+
+/// The path of the first unit's page.
+pub(super) fn some_unit(browser: &mut Chromium, lab: &Lab) -> Result<String, Failure> {
+    browser.open(&lab.page("/units"))?;
+    let first = browser.value("document.querySelector('#units h2 a').getAttribute('href')")?;
+    Ok(first.as_str().unwrap_or_default().to_owned())
+}
+
+fn duties(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
+    let path = some_unit(browser, lab)?;
+    browser.open(&lab.page(&path))?;
+    browser.send(&format!("{path}/duty"), &[("duty", "cordoned")])?;
+    browser.until("document.querySelector('.said').innerText === 'It is cordoned now.'")?;
+    browser.send(&format!("{path}/duty"), &[("duty", "active")])?;
+    browser.until("document.querySelector('.said').innerText === 'It is active now.'")?;
+    browser.send(&format!("{path}/label"), &[("name", "rack"), ("value", "r7")])?;
+    browser.until("document.getElementById('unit').innerText.includes('rack=r7')")?;
+    browser.send(&format!("{path}/label"), &[("name", "rack"), ("value", "")])?;
+    browser.until("!document.getElementById('unit').innerText.includes('rack=r7')")
+}
+
+fn preview(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
+    browser.open(&lab.page("/volumes"))?;
+    browser.value("document.getElementById('size').value = '16M'")?;
+    browser.value("document.getElementById('name').value = 'perhaps'")?;
+    browser.value("document.querySelector('button[formaction]').click()")?;
+    browser.until("document.getElementById('placed').innerText.startsWith('It would go to')")?;
+    browser.until("document.getElementById('name').value === 'perhaps'")?;
+    browser.until("!document.getElementById('volumes').innerText.includes('perhaps')")
+}
+
+fn audited(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
+    browser.open(&lab.page("/audit?object=appears"))?;
+    browser.until("document.querySelectorAll('#audit tbody tr').length > 0")?;
+    browser.until(
+        "[...document.querySelectorAll('#audit tbody tr')].every(row => \
+         row.innerText.includes('appears'))",
+    )
+}
+
 fn typed_name(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
     let page = lab.page("/volumes/appears");
     browser.open(&page)?;
@@ -119,7 +179,7 @@ fn as_text(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
 
 fn phone(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
     browser.look(Look { width: 390, ..DESK })?;
-    for page in ["/", "/units", "/volumes", "/hosts", "/jobs", "/events"] {
+    for page in PAGES {
         browser.open(&lab.page(page))?;
         browser.until("document.documentElement.scrollWidth <= 390")?;
     }
