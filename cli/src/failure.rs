@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 
 use outband_control::config_file::ConfigError;
+use outband_control::log::LogError;
 use outband_pool_api as pool;
-use outband_pool_manager::logging::LogError;
 use outband_pool_manager::station::StartError;
 use outband_target_server::unit::UnitRunError;
 

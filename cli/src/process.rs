@@ -1,9 +1,10 @@
 //! What `outband unit run` and `outband station run` share: being told to stop, and logs.
 
 use std::future::{Future, pending};
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 
 use clap::Args;
+use outband_control::log;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -54,14 +55,6 @@ fn stdin_ended() -> oneshot::Receiver<()> {
 /// `OUTBAND_LOG` takes what tracing's filters take.
 pub(crate) fn start_log(json: bool) -> Result<(), Failure> {
     let filter = std::env::var("OUTBAND_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = tracing_subscriber::EnvFilter::try_new(&filter)
-        .map_err(|_| Failure::Usage(format!("OUTBAND_LOG=\"{filter}\" is not understood")))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // A log that cannot be written, on a full disk say, must not end the process.
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    let started = if json { log.json().try_init() } else { log.try_init() };
-    started.map_err(|error| Failure::Failed(format!("logs cannot be set up: {error}")))
+    let format = if json { log::Format::Json } else { log::Format::Human };
+    Ok(log::start(log::filter(&filter)?, format)?)
 }

@@ -19,6 +19,7 @@ pub mod error;
 mod fake_unit;
 mod interfaces;
 pub mod keeper;
+pub mod log;
 pub mod machine;
 pub mod metrics;
 pub mod secret;

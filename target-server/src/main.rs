@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use outband_control::log;
 use outband_target_server::admin_socket::{self, AdminCommand};
 use outband_target_server::sandbox::{self, Reach, SandboxError};
 use outband_target_server::serve::{ServeArgs, serve};
 use outband_target_server::unit::{self, UnitConfig};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// A storage machine's program: serves volumes over iSCSI
 #[derive(Parser, Debug)]
@@ -151,15 +151,13 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 
 /// `OUTBAND_LOG` takes what tracing's filters take; `info` by default. Standard output is for URLs.
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("OUTBAND_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // A log that cannot be written, on a full disk say, must not end the process.
-        .log_internal_errors(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match format {
-        LogFormat::Human => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let said = std::env::var("OUTBAND_LOG").ok();
+    let filter = said.and_then(|said| log::filter(&said).ok());
+    let filter = filter.or_else(|| log::filter("info").ok()).expect("a level is a filter");
+    let format = match format {
+        LogFormat::Human => log::Format::Human,
+        LogFormat::Json => log::Format::Json,
+    };
+    let started = log::start(filter, format);
+    started.expect("nobody has started a log before");
 }

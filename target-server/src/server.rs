@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::counters::{Counters, Totals};
 use crate::exports::{DEFAULT_GROUP, Exports, Portal};
 use crate::media::ReservationPlace;
-use crate::metrics::sample::ShardSample;
+use crate::metrics::sample::{ShardDump, ShardSample};
 use crate::shard::mailbox::{Address, Gate, Message, Reply, SessionInfo, mailbox};
 use crate::shard::{Settings, Shard};
 
@@ -316,6 +316,15 @@ impl<R: Ring> Server<R> {
             samples.extend(ask(shard, Message::Measure).await);
         }
         samples
+    }
+
+    /// What each shard is doing, in full: for support.
+    pub async fn dump(&self) -> Vec<ShardDump> {
+        let mut dumps = Vec::new();
+        for shard in &self.shards {
+            dumps.extend(ask(shard, Message::Dump).await);
+        }
+        dumps
     }
 
     /// Ends every session and every shard, in order; returns when their threads have ended.

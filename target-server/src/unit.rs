@@ -17,7 +17,7 @@ pub use self::config::{
     Advertised, BUSY_POLL_US_MAX, FileDevice, MemoryDevice, PortalConfig, UnitConfig,
 };
 use crate::admin::{Teller, UnitCore};
-use crate::admin_socket::{AdminSocket, Kept};
+use crate::admin_socket::{AdminSocket, Kept, Shards};
 use crate::media::{AddOptions, Catalog, Holdings, MediaError, ReservationPlace, listed_devices};
 use crate::sandbox::Reach;
 use crate::server::{Server, ServerConfig, StartError};
@@ -70,7 +70,8 @@ pub async fn run(
     start_telling(&holdings, &core).await.map_err(os("start the volumes"))?;
     tokio::spawn(remember_faults(Arc::clone(&holdings), met));
     let redirects = Arc::new(Kept::new(Arc::clone(control.keeper()), Handle::current()));
-    let admin = AdminSocket::listen(&config.state_dir, Arc::clone(&holdings), redirects)
+    let inside = Arc::new(Shards::new(Arc::clone(&server), Handle::current()));
+    let admin = AdminSocket::listen(&config.state_dir, Arc::clone(&holdings), redirects, inside)
         .map_err(os("listen on the admin socket"))?;
     for portal in server.portals() {
         tracing::info!(%portal, "portal");

@@ -211,3 +211,27 @@ async fn a_function_on_a_logical_unit_that_is_not_there_says_so() {
     a.ends(held, "00");
     assert_eq!(a.attentions(), [""; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_tells_what_each_task_waits_for() {
+    let (target, [mut host]) = sessions().await;
+    let itt = host.write(5, Simple, &[]);
+    let ttt = host.r2t(itt);
+    let tasks = async || {
+        let shards = target.server.dump().await;
+        shards.into_iter().flat_map(|shard| shard.tasks).collect::<Vec<_>>()
+    };
+    let told = tasks().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let task = &told[0];
+    assert_eq!((task.itt, task.operation, task.stage), (itt.0, "write", "collects-data"));
+    assert_eq!((task.target.as_str(), task.at, task.bytes), (NAME, 5 * 512, 512));
+    let text = serde_json::to_string(&target.server.dump().await).unwrap();
+    for figure in ["\"ring_operations\":", "\"task_bytes\":", "\"sessions\":[{", "\"window\":"] {
+        assert!(text.contains(figure), "{figure} in {text}");
+    }
+    host.data_out(itt, ttt, &[1; 512]);
+    host.ends(itt, "00");
+    assert!(tasks().await.is_empty());
+    target.server.stop().await;
+}

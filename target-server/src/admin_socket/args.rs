@@ -59,12 +59,32 @@ pub enum AdminCommand {
         #[command(subcommand)]
         command: RedirectCommand,
     },
+    /// A look inside the running unit, for support
+    Debug {
+        #[command(flatten)]
+        common: AdminArgs,
+        #[command(subcommand)]
+        command: DebugCommand,
+    },
+    /// Say from now on what the filter lets through; until the unit starts anew
+    Log {
+        #[command(flatten)]
+        common: AdminArgs,
+        /// As tracing has it, for example info, or info,outband_target_server=debug
+        filter: String,
+    },
     /// Forget the station of this unit, so that one can enrol it anew; volumes and grants stay. The
     /// unit must not run
     LeavePool {
         #[command(flatten)]
         common: AdminArgs,
     },
+}
+
+#[derive(Subcommand, Clone, Copy, Debug)]
+pub enum DebugCommand {
+    /// Sessions, tasks in flight, buffers and ring state of each shard, as JSON
+    Dump,
 }
 
 #[derive(Subcommand, Clone, Debug)]

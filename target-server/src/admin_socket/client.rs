@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use outband_control::access::Redirect;
 
 use super::args::{
-    AdminArgs, AdminCommand, DeviceCommand, Output, PartitionCommand, RedirectCommand,
-    VolumeCommand,
+    AdminArgs, AdminCommand, DebugCommand, DeviceCommand, Output, PartitionCommand,
+    RedirectCommand, VolumeCommand,
 };
 use super::leave::leave_pool;
 use super::redirects::Stored;
@@ -80,6 +80,10 @@ fn prepare(command: AdminCommand) -> Result<Task, AdminError> {
         AdminCommand::Volume { common, command } => (common, volume_request(command), None),
         AdminCommand::Partition { common, command } => (common, partition_request(command), None),
         AdminCommand::Redirect { common, command } => (common, redirect_request(command), None),
+        AdminCommand::Debug { common, command: DebugCommand::Dump } => {
+            (common, Request::DebugDump, None)
+        }
+        AdminCommand::Log { common, filter } => (common, Request::Log { filter }, None),
         AdminCommand::LeavePool { common } => return Ok(Task::LeavePool(common)),
     };
     Ok(Task::Ask(common, request, device))
@@ -180,6 +184,10 @@ fn ask(state_dir: &Path, request: Request, fd: Option<OwnedFd>) -> Result<Answer
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) =>
         {
+            if request.is_for_who_runs() {
+                let why = format!("no unit runs on {}", state_dir.display());
+                return Err(AdminError::Refused(why));
+            }
             let holdings = Holdings::new(Catalog::open(state_dir)?);
             let redirects = Stored::new(state_dir);
             let answer = local::carry_out(&holdings, &redirects, request, fd);
@@ -197,6 +205,8 @@ fn show(reply: &Reply, output: Output) -> String {
         (Output::Json, Reply::Volumes(rows)) => json(rows),
         (Output::Json, Reply::Partitions(rows)) => json(rows),
         (Output::Json, Reply::Redirects(rows)) => json(rows),
+        (Output::Json, Reply::Dump(dump)) => json(dump),
+        (Output::Json, Reply::Log(filter)) => json(&serde_json::json!({ "log": filter })),
         (Output::Json, Reply::Removed(name)) => json(&serde_json::json!({ "removed": name })),
     }
 }

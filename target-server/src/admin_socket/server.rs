@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -9,12 +10,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use outband_control::log;
 use rustix::net::Shutdown;
 use rustix::net::sockopt::socket_peercred;
 use tracing::{info, warn};
 
+use super::inside::Inside;
 use super::redirects::Redirects;
-use super::wire::{Answer, Request, receive, send};
+use super::wire::{Answer, Reply, Request, receive, send};
 use super::{SOCKET, local};
 use crate::media::Holdings;
 
@@ -35,7 +38,9 @@ impl AdminSocket {
         state_dir: &Path,
         holdings: Arc<Holdings>,
         redirects: Arc<dyn Redirects>,
+        inside: Arc<dyn Inside>,
     ) -> io::Result<Self> {
+        let owners = Owners { holdings, redirects, inside };
         let path = state_dir.join(SOCKET);
         let beside = path.with_extension("new");
         remove(&beside)?;
@@ -46,7 +51,7 @@ impl AdminSocket {
         let accepting = Arc::clone(&listener);
         let thread = thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || accept(&accepting, &holdings, &redirects))?;
+            .spawn(move || accept(&accepting, &owners))?;
         Ok(Self { listener, path, thread: Some(thread) })
     }
 }
@@ -69,7 +74,28 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn accept(listener: &UnixListener, holdings: &Arc<Holdings>, redirects: &Arc<dyn Redirects>) {
+/// Whom requests are for.
+#[derive(Clone, Debug)]
+struct Owners {
+    holdings: Arc<Holdings>,
+    redirects: Arc<dyn Redirects>,
+    inside: Arc<dyn Inside>,
+}
+
+impl Owners {
+    fn carry_out(&self, request: Request, fd: Option<OwnedFd>) -> Answer {
+        match request {
+            Request::DebugDump => Ok(Reply::Dump(self.inside.dump())),
+            Request::Log { filter } => match log::set(&filter) {
+                Ok(()) => Ok(Reply::Log(filter)),
+                Err(error) => Err(error.to_string()),
+            },
+            other => local::carry_out(&self.holdings, &*self.redirects, other, fd),
+        }
+    }
+}
+
+fn accept(listener: &UnixListener, owners: &Owners) {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -81,9 +107,9 @@ fn accept(listener: &UnixListener, holdings: &Arc<Holdings>, redirects: &Arc<dyn
                 continue;
             }
         };
-        let (holdings, redirects) = (Arc::clone(holdings), Arc::clone(redirects));
+        let owners = owners.clone();
         let spawned = thread::Builder::new().name("admin client".to_owned()).spawn(move || {
-            if let Err(error) = serve(&stream, &holdings, &*redirects) {
+            if let Err(error) = serve(&stream, &owners) {
                 warn!(%error, "admin socket: a request was not answered");
             }
         });
@@ -93,11 +119,7 @@ fn accept(listener: &UnixListener, holdings: &Arc<Holdings>, redirects: &Arc<dyn
     }
 }
 
-fn serve(
-    stream: &UnixStream,
-    holdings: &Arc<Holdings>,
-    redirects: &dyn Redirects,
-) -> io::Result<()> {
+fn serve(stream: &UnixStream, owners: &Owners) -> io::Result<()> {
     let peer = socket_peercred(stream)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -107,7 +129,7 @@ fn serve(
     }
     let (request, fd) = receive::<Request>(stream)?;
     info!(?request, pid = peer.pid.as_raw_nonzero(), uid = peer.uid.as_raw(), "admin request");
-    send(stream, &local::carry_out(holdings, redirects, request, fd), None)
+    send(stream, &owners.carry_out(request, fd), None)
 }
 
 /// Peer credentials count, not only the mode of the socket's file: that one can be opened up by hand.

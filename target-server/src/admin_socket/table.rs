@@ -27,6 +27,9 @@ pub(super) fn of(reply: &Reply) -> String {
                 vec![row.subject.to_string(), redirect.address.to_string(), lasts.to_owned()]
             }),
         ),
+        // For who helps; a table of all that would be none.
+        Reply::Dump(dump) => format!("{dump:#}\n"),
+        Reply::Log(filter) => format!("the log says {filter} now\n"),
         Reply::Removed(name) => format!("removed {name}\n"),
     }
 }

@@ -19,6 +19,20 @@ struct Cli {
     command: AdminCommand,
 }
 
+/// A unit of which there is nothing to see inside.
+#[derive(Debug)]
+struct Quiet;
+
+impl Inside for Quiet {
+    fn dump(&self) -> serde_json::Value {
+        serde_json::json!({ "shards": [] })
+    }
+}
+
+fn quiet() -> Arc<dyn Inside> {
+    Arc::new(Quiet)
+}
+
 /// Runs a command line on the unit in `dir`; paths are relative to it.
 fn outband(dir: &Path, line: &str) -> Result<String, String> {
     let state = dir.join("state");
@@ -87,11 +101,17 @@ fn a_running_unit_does_what_the_commands_say() {
     let state = dir.path().join("state");
     let holdings = Holdings::new(Catalog::open(&state).unwrap());
     let socket =
-        AdminSocket::listen(&state, holdings.clone(), Arc::new(Stored::new(&state))).unwrap();
+        AdminSocket::listen(&state, holdings.clone(), Arc::new(Stored::new(&state)), quiet())
+            .unwrap();
     let mode = std::fs::metadata(state.join(SOCKET)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     check(dir.path());
     assert_eq!(holdings.report().devices.len(), 1, "the unit itself did it");
+    let dump: serde_json::Value =
+        serde_json::from_str(&outband(dir.path(), "debug dump").unwrap()).unwrap();
+    assert_eq!(dump, serde_json::json!({ "shards": [] }));
+    let loud = outband(dir.path(), "log x=loud").unwrap_err();
+    assert!(loud.contains("write for example info"), "{loud}");
     drop(socket);
     assert!(!state.join(SOCKET).exists());
     let held = outband(dir.path(), "device ls").unwrap_err();
@@ -102,6 +122,9 @@ fn a_running_unit_does_what_the_commands_say() {
 fn without_a_unit_the_commands_open_the_state_directory_themselves() {
     let dir = tempfile::tempdir().unwrap();
     check(dir.path());
+    for line in ["debug dump", "log debug"] {
+        assert!(outband(dir.path(), line).unwrap_err().contains("no unit runs"), "{line}");
+    }
     // A unit that was killed leaves its socket behind.
     let dead = dir.path().join("state").join(SOCKET);
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
@@ -151,7 +174,8 @@ fn a_request_that_makes_no_sense_is_dropped_and_the_next_one_answered() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     let holdings = Holdings::new(Catalog::open(&state).unwrap());
-    let _socket = AdminSocket::listen(&state, holdings, Arc::new(Stored::new(&state))).unwrap();
+    let _socket =
+        AdminSocket::listen(&state, holdings, Arc::new(Stored::new(&state)), quiet()).unwrap();
     for nonsense in ["{}\n", "not json\n", "{\"do\":\"format-everything\"}\n"] {
         let mut stream = std::os::unix::net::UnixStream::connect(state.join(SOCKET)).unwrap();
         stream.write_all(nonsense.as_bytes()).unwrap();

@@ -81,6 +81,17 @@ pub(super) enum Request {
     RedirectRm {
         subject: Subject,
     },
+    DebugDump,
+    Log {
+        filter: String,
+    },
+}
+
+impl Request {
+    /// Nobody but a unit that runs can do it.
+    pub(super) fn is_for_who_runs(&self) -> bool {
+        matches!(self, Self::DebugDump | Self::Log { .. })
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -90,6 +101,10 @@ pub(super) enum Reply {
     Volumes(Vec<VolumeReport>),
     Partitions(Vec<PartitionRow>),
     Redirects(Vec<RedirectRow>),
+    /// What is inside.
+    Dump(serde_json::Value),
+    /// What the log's filter is now.
+    Log(String),
     /// Done, and nothing is left to show.
     Removed(String),
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{DeviceTally, SessionCounts, Tally};
 
 /// One shard's.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ShardSample {
     /// Which.
     pub index: usize,
@@ -31,11 +31,47 @@ pub struct ShardSample {
     /// Connections that ended for a wrong header digest (§7.8): the stream behind one is lost.
     pub header_digest_errors: u64,
     /// Its targets.
+    #[serde(skip)]
     pub targets: Vec<TargetSample>,
     /// Its sessions.
     pub sessions: Vec<SessionSample>,
     /// What devices did for its volumes.
     pub devices: Vec<(Uuid, DeviceTally)>,
+}
+
+/// One shard from inside.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShardDump {
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: ShardSample,
+    /// Tasks under way, oldest first.
+    pub tasks: Vec<TaskSample>,
+    /// Those there was no room for.
+    pub untold_tasks: usize,
+}
+
+/// One task under way.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskSample {
+    /// What its session is logged in to.
+    pub target: String,
+    /// Where that comes from.
+    pub source: std::net::SocketAddr,
+    /// Initiator Task Tag.
+    pub itt: u32,
+    /// What it is about.
+    pub operation: &'static str,
+    /// Where it stands.
+    pub stage: &'static str,
+    /// First byte in the volume.
+    pub at: u64,
+    /// Bytes that it moves.
+    pub bytes: u32,
+    /// Since it came.
+    pub age_micros: u64,
+    /// That the store has had it, when it last gave it back.
+    pub in_store_micros: u64,
 }
 
 /// One volume's, or one partition's.

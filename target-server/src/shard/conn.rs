@@ -60,7 +60,7 @@ pub(crate) struct Conn {
     pub(crate) counts: SessionCounts,
     /// Tasks that the session may have.
     pub(crate) credit: u32,
-    tasks: Vec<Option<Task>>,
+    pub(super) tasks: Vec<Option<Task>>,
     /// Slots of tasks whose buffers are attached to the gather of this turn.
     attached: Vec<u16>,
     /// The task whose buffer is with the kernel for a receive.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use super::visit::{Left, Visit, Visited};
 use crate::exports::Exports;
 use crate::media::{WritePolicy, ZeroWith};
-use crate::metrics::sample::ShardSample;
+use crate::metrics::sample::{ShardDump, ShardSample};
 use crate::scsi::{Kept, LuConfig};
 
 /// Told once the shard has done what it was asked.
@@ -51,6 +51,8 @@ pub enum Message<H> {
     Sessions(Reply<Vec<SessionInfo>>),
     /// What was done so far.
     Measure(Reply<ShardSample>),
+    /// What it is doing, in full.
+    Dump(Reply<ShardDump>),
     /// Ask initiators to log out, then end.
     Stop(Reply<()>),
 }

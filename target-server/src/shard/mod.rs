@@ -9,6 +9,7 @@ mod conn;
 mod desk;
 mod discovery;
 mod drain;
+mod dump;
 mod entrance;
 mod inbound;
 mod journal;

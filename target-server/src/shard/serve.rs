@@ -57,6 +57,9 @@ impl<R: Ring> Shard<R> {
                 Message::Measure(reply) => {
                     let _ = reply.send(self.measure());
                 }
+                Message::Dump(reply) => {
+                    let _ = reply.send(self.dump());
+                }
                 Message::Stop(reply) => self.stop(reply),
             }
         }
