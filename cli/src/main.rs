@@ -22,8 +22,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use command::{
-    audit, bench, cp, discover, doctor, events, host, job, manual, pool, station, status, token,
-    unit, volume,
+    audit, bench, cp, discover, doctor, events, host, job, manual, pool, services, station, status,
+    token, unit, volume,
 };
 use failure::Failure;
 use link::StationArgs;
@@ -70,6 +70,8 @@ enum Command {
     Token(token::Command),
     /// What in the pool is not as it should be, and what can be done about it
     Doctor,
+    /// The programs that make up the pool, and how each is
+    Services,
     /// Who has changed what, when and why
     Audit(audit::Args),
     /// What happened in the pool since its station started
@@ -118,6 +120,7 @@ async fn run(station: &StationArgs, output: &Output, command: Command) -> Result
         Command::Job(command) => job::run(command, station, output).await,
         Command::Token(command) => token::run(command, station, output).await,
         Command::Doctor => doctor::run(station, output).await,
+        Command::Services => services::run(station, output).await,
         Command::Audit(args) => audit::run(args, station, output).await,
         Command::Events(args) => events::run(args, station, output).await,
         Command::Discover(args) => discover::run(args, output).await,

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::{
     AssignRequest, AuditEntry, Confirm, DEADLINE, Error, Event, Finding, GrowRequest, Host,
     HostChange, HostRequest, IDEMPOTENCY_KEY, Job, JobState, JoinToken, JoinTokenRequest,
-    MoveHostRequest, NewHost, NewToken, PREFIX, Placed, PoolStatus, Problem, REASON, Rates, Secret,
-    Size, TakeoverRequest, Token, TokenRequest, Trust, Unit, UnitChange, Volume, VolumeRequest,
-    encoded,
+    LogFilter, MoveHostRequest, NewHost, NewToken, PREFIX, Placed, PoolStatus, Problem, REASON,
+    Rates, Secret, Service, Size, TakeoverRequest, Token, TokenRequest, Trust, Unit, UnitChange,
+    Volume, VolumeRequest, encoded,
 };
 
 /// How long the station itself holds a request before it answers with a running job.
@@ -246,6 +246,17 @@ impl Client {
     /// As [`Self::rates`], of one volume, with how long its commands took since it is served.
     pub async fn volume_rates(&self, name: &str) -> Result<Rates, Error> {
         self.fetch(self.to(Method::GET, &format!("{}/rates", volume_path(name)))).await
+    }
+
+    /// The programs that make up the pool.
+    pub async fn services(&self) -> Result<Vec<Service>, Error> {
+        self.fetch(self.to(Method::GET, "/services")).await
+    }
+
+    /// Has the station's log say what `filter` lets through, until the station starts anew.
+    pub async fn set_log(&self, filter: &str) -> Result<(), Error> {
+        let body = LogFilter { filter: filter.to_owned() };
+        self.send(self.to(Method::PUT, "/log").json(&body)).await.map(drop)
     }
 
     pub async fn jobs(&self) -> Result<Vec<Job>, Error> {

@@ -18,6 +18,7 @@ mod pool;
 mod problem;
 mod rates;
 mod secret;
+mod services;
 mod severity;
 mod size;
 mod tokens;
@@ -38,6 +39,7 @@ pub use pool::{Confirm, Event, Finding, JoinToken, JoinTokenRequest, PoolStatus,
 pub use problem::Problem;
 pub use rates::{LatencyBucket, Rate, Rates, SessionRates, VolumeRates};
 pub use secret::Secret;
+pub use services::{LogFilter, Service, ServiceHealth, ServiceKind};
 pub use severity::{BadSeverity, Severity};
 pub use size::{BadSize, BadVolumeSize, Size};
 pub use tokens::{BadScope, NewToken, Scope, Token, TokenRequest};

@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod job;
 pub(crate) mod manual;
 pub(crate) mod pool;
+pub(crate) mod services;
 pub(crate) mod station;
 pub(crate) mod status;
 pub(crate) mod token;

@@ -40,6 +40,8 @@ pub enum Action {
     SeeAudit,
     ManageTokens,
     BackUp,
+    /// How the station's own process works, such as what it writes to its log.
+    TuneStation,
 }
 
 use Action as A;
@@ -103,6 +105,7 @@ const ALLOWED: [(Scope, &[Action]); 5] = [
             A::SeeAudit,
             A::ManageTokens,
             A::BackUp,
+            A::TuneStation,
         ],
     ),
     (Scope::Unit, &[A::SeeJoinToken]),
@@ -239,7 +242,8 @@ mod tests {
         SeeEvents      viewer operator admin
         SeeAudit              operator admin
         ManageTokens                   admin
-        BackUp                         admin";
+        BackUp                         admin
+        TuneStation                    admin";
 
     #[test]
     fn every_scope_may_what_the_matrix_says_and_nothing_else() {

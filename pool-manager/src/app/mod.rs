@@ -18,6 +18,7 @@ mod pool;
 mod rates;
 mod read;
 mod request;
+mod services;
 mod space;
 mod takeover;
 mod tokens;

@@ -10,6 +10,7 @@ mod openapi;
 mod pool;
 mod rates;
 pub(crate) mod serve;
+mod services;
 mod tokens;
 mod units;
 mod volumes;
@@ -21,7 +22,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
 use crate::app::Station;
 use crate::problems;
@@ -55,6 +56,8 @@ pub fn router(station: App) -> Router {
         .route("/volumes/{volume}/forget", post(volumes::forget))
         .route("/volumes/{volume}/rates", get(rates::of_volume))
         .route("/rates", get(rates::list))
+        .route("/services", get(services::list))
+        .route("/log", put(services::set_log))
         .route("/placements", post(volumes::place))
         .route("/doctor", get(pool::doctor))
         .route("/backup", get(pool::backup))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, events, hosts, jobs, pool, rates, tokens, units, volumes};
+use super::{audit, events, hosts, jobs, pool, rates, services, tokens, units, volumes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,7 @@ use super::{audit, events, hosts, jobs, pool, rates, tokens, units, volumes};
         volumes::assign, volumes::move_host, volumes::delete, volumes::place, volumes::adopt,
         volumes::forget,
         rates::list, rates::of_volume,
+        services::list, services::set_log,
         jobs::list, jobs::show, jobs::cancel, jobs::retry,
         tokens::list, tokens::create, tokens::revoke,
         audit::list,

@@ -57,7 +57,7 @@ fn operations() -> Vec<(Method, String)> {
 async fn every_operation_asks_for_a_token_before_anything_else() {
     let app = app().await;
     let operations = operations();
-    assert_eq!(operations.len(), 40);
+    assert_eq!(operations.len(), 42);
     for (method, path) in operations {
         for token in [None, Some("obh_wrong")] {
             let response = send(&app, request(method.as_str(), &path, token, "{")).await;
