@@ -118,7 +118,7 @@ fn figures(browser: &mut Chromium, lab: &Lab) -> Result<(), Failure> {
     browser
         .until(&format!("{text}.includes('Reads') && {text}.includes('since the unit serves')"))?;
     browser.until("document.querySelectorAll('#figures table.bars rect').length > 0")?;
-    browser.until("document.querySelector('pre').previousElementSibling.innerText === 'Copy'")?;
+    browser.until("document.querySelector('pre').previousElementSibling.textContent === 'Copy'")?;
     browser.until("window.isThis === true")
 }
 
