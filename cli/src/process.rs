@@ -54,7 +54,6 @@ fn stdin_ended() -> oneshot::Receiver<()> {
 
 /// `OUTBAND_LOG` takes what tracing's filters take.
 pub(crate) fn start_log(json: bool) -> Result<(), Failure> {
-    let filter = std::env::var("OUTBAND_LOG").unwrap_or_else(|_| "info".to_owned());
     let format = if json { log::Format::Json } else { log::Format::Human };
-    Ok(log::start(log::filter(&filter)?, format)?)
+    Ok(log::start(log::filter_of_environment()?, format)?)
 }

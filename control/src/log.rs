@@ -46,6 +46,14 @@ pub fn filter(text: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(text).map_err(|_| bad())
 }
 
+/// The filter that the environment variable `OUTBAND_LOG` is; `info` without one.
+///
+/// # Errors
+/// [`LogError::Filter`].
+pub fn filter_of_environment() -> Result<EnvFilter, LogError> {
+    filter(&std::env::var("OUTBAND_LOG").unwrap_or_else(|_| "info".to_owned()))
+}
+
 /// Once per process.
 ///
 /// # Errors

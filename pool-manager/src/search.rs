@@ -17,7 +17,7 @@ pub struct Search {
     pub actor: String,
     /// Of events: `information`, `warning` or `error`, and what is worse.
     pub severity: String,
-    /// Not before this time: RFC 3339, or `2026-11-21` or `2026-11-21T13:05` in UTC.
+    /// Not before this time, in UTC: `2026-11-21`, `2026-11-21T13:05` or `2026-11-21T13:05:09Z`.
     pub from: String,
     /// Not after it.
     pub to: String,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use outband_control::log;
+use outband_control::log::{self, LogError};
 use outband_target_server::admin_socket::{self, AdminCommand};
 use outband_target_server::sandbox::{self, Reach, SandboxError};
 use outband_target_server::serve::{ServeArgs, serve};
@@ -59,7 +59,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Serve(args)) => {
-            start_log(cli.log);
+            if let Err(error) = start_log(cli.log) {
+                return fail(&error);
+            }
             if let Err(error) = confine(cli.no_sandbox, || Reach::of_serve(&args)) {
                 return fail(&error);
             }
@@ -84,7 +86,9 @@ fn main() -> ExitCode {
                 Ok(config) => config,
                 Err(code) => return code,
             };
-            start_log(cli.log);
+            if let Err(error) = start_log(cli.log) {
+                return fail(&error);
+            }
             if let Err(error) = confine(cli.no_sandbox, || unit::reach(&config)) {
                 return fail(&error);
             }
@@ -150,14 +154,10 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 }
 
 /// `OUTBAND_LOG` takes what tracing's filters take; `info` by default. Standard output is for URLs.
-fn start_log(format: LogFormat) {
-    let said = std::env::var("OUTBAND_LOG").ok();
-    let filter = said.and_then(|said| log::filter(&said).ok());
-    let filter = filter.or_else(|| log::filter("info").ok()).expect("a level is a filter");
+fn start_log(format: LogFormat) -> Result<(), LogError> {
     let format = match format {
         LogFormat::Human => log::Format::Human,
         LogFormat::Json => log::Format::Json,
     };
-    let started = log::start(filter, format);
-    started.expect("nobody has started a log before");
+    log::start(log::filter_of_environment()?, format)
 }

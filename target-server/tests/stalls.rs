@@ -10,7 +10,7 @@ use common::Target;
 use common::raw::Raw;
 use outband_protocol::ids::{Itt, Ttt};
 use outband_protocol::pdu::TaskAttribute::Simple;
-use outband_protocol::pdu::{Request, Response, ScsiCommand};
+use outband_protocol::pdu::{Request, Response, ScsiCommand, TaskManagementFunction};
 use outband_protocol::scsi::Cdb;
 
 const NAME: &str = "iqn.2026-11.local.outband:test:v";
@@ -67,6 +67,29 @@ async fn data_that_stalls_in_the_middle_of_a_segment_loses_nothing_of_it() {
     b.send_bytes(&other_rest);
     a.ends(same, "00");
     b.ends(differing, "02 e/1d00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_are_aborted_while_they_wait_for_a_buffer_leave_nothing_behind() {
+    let mut target = Target::start(|config| {
+        config.shards = 1;
+        config.buffer_bytes = 4 << 20;
+    });
+    let mut session = session(&mut target, 0).await;
+    let write = Cdb::write16(0, 2048, false);
+    // Two have half of what there is, and nobody sends their data.
+    for _ in 0..2 {
+        let itt = mebibyte(&mut session, &write, true);
+        session.r2t(itt);
+    }
+    for _ in 0..3 {
+        let itt = mebibyte(&mut session, &write, true);
+        session.is_silent();
+        assert_eq!(target.server.measure().await[0].hungry, 1);
+        let function = session.manage(TaskManagementFunction::AbortTask, itt);
+        session.managed(function);
+        assert_eq!(target.server.measure().await[0].hungry, 0);
+    }
 }
 
 /// READ(16) or WRITE(16) of one MiB.

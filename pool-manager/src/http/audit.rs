@@ -53,7 +53,7 @@ fn hundred() -> u32 {
         ("q" = Option<String>, Query, description = "Words, each in who, what, object or why"),
         ("actor" = Option<String>, Query, description = "Who, or how that begins"),
         ("object" = Option<String>, Query, description = "Name of what was changed"),
-        ("from" = Option<String>, Query, description = "RFC 3339; 2026-11-21 is enough"),
+        ("from" = Option<String>, Query, description = "In UTC: 2026-11-21, 2026-11-21T13:05 or 2026-11-21T13:05:09Z"),
         ("to" = Option<String>, Query)),
     responses((status = 200, body = [AuditEntry]), (status = "4XX", body = Problem)))]
 pub(super) async fn list(

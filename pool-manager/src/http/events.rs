@@ -60,7 +60,7 @@ impl After {
         ("q" = Option<String>, Query, description = "Words, each in kind, object or text"),
         ("object" = Option<String>, Query, description = "Name of what it happened to"),
         ("severity" = Option<String>, Query, description = "information, warning or error, and worse"),
-        ("from" = Option<String>, Query, description = "RFC 3339; 2026-11-21 is enough"),
+        ("from" = Option<String>, Query, description = "In UTC: 2026-11-21, 2026-11-21T13:05 or 2026-11-21T13:05:09Z"),
         ("to" = Option<String>, Query),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")),
     responses((status = 200, body = [Event]), (status = "4XX", body = Problem)))]

@@ -41,11 +41,11 @@ impl Managing {
         self.pending.iter().any(|pending| pending.itt == itt && pending.fenced && pending.patient)
     }
 
-    /// Whether the initiator is still to be asked for the acknowledgements that `itt` waits for; once is
-    /// enough, as the answer to a ping that came behind them acknowledges them.
-    pub(super) fn begin_asking(&mut self, itt: Itt) -> bool {
-        let pending = self.pending.iter_mut().find(|pending| pending.itt == itt);
-        pending.is_some_and(|pending| !std::mem::replace(&mut pending.asked, true))
+    /// To be set when the initiator was asked for the acknowledgements that `itt` waits for. `None` if it
+    /// was: once is enough, as the answer to a ping that came behind them acknowledges them.
+    pub(super) fn unasked(&mut self, itt: Itt) -> Option<&mut bool> {
+        let unasked = |pending: &&mut Pending| pending.itt == itt && !pending.asked;
+        self.pending.iter_mut().find(unasked).map(|pending| &mut pending.asked)
     }
 
     pub(super) fn wait_no_longer(&mut self) {

@@ -243,10 +243,9 @@ impl Conn {
     /// A ping, whose answer brings ExpStatSN (§4.2.2.3.3 b); `None` while one is under way, and for a
     /// function that has had its own.
     fn ask_for_acknowledgement(&mut self, itt: Itt) -> Option<Transmit> {
-        if self.pings.is_open() || !self.managing.begin_asking(itt) {
-            return None;
-        }
+        let asked = self.managing.unasked(itt)?;
         let ttt = self.pings.begin()?;
+        *asked = true;
         Some(self.ping_pdu(ttt))
     }
 

@@ -27,11 +27,6 @@ impl Pings {
         self.open
     }
 
-    /// Whether one is under way.
-    pub(super) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     /// More of the peer's ping; what is beyond the bounds is not echoed.
     pub(super) fn extend(&mut self, bytes: &[u8], peer_segment_len_max: u32) {
         let most = peer_segment_len_max.min(PING_LEN_MAX) as usize;

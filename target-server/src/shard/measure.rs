@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Shard;
 use super::conn::Ending;
-use super::peer::Phase;
+use super::peer::{Peer, Phase};
 use super::target::Target;
 use super::token::TargetKey;
 use crate::metrics::sample::{SessionSample, ShardSample, TargetSample};
@@ -40,6 +40,15 @@ impl<R: Ring> Shard<R> {
         });
     }
 
+    /// Commands that wait until their own session holds fewer buffers.
+    fn surplus(&self) -> usize {
+        let of = |peer: &Peer| match &peer.phase {
+            Phase::Inside(conn) => conn.surplus(),
+            _ => 0,
+        };
+        self.peers.values().map(of).sum()
+    }
+
     /// Everything that is counted, as of now.
     pub(super) fn measure(&self) -> ShardSample {
         let desk = &self.desk;
@@ -52,7 +61,7 @@ impl<R: Ring> Shard<R> {
             task_bytes_max: desk.buffers.limit(),
             receive_bytes: desk.receive.used(),
             receive_bytes_max: desk.receive.limit(),
-            hungry: desk.hungry.len(),
+            hungry: desk.hungry.len() + self.surplus(),
             connections: self.peers.len(),
             header_digest_errors: self.header_digest_errors,
             devices: self.devices(),
@@ -89,7 +98,7 @@ impl<R: Ring> Shard<R> {
     }
 
     fn session_samples(&self) -> Vec<SessionSample> {
-        let sample = |peer: &super::peer::Peer| {
+        let sample = |peer: &Peer| {
             let Phase::Inside(conn) = &peer.phase else {
                 return None;
             };

@@ -18,6 +18,10 @@ use crate::exports::Portal;
 /// A hundredth of a second: a thread that looks for longer hardly ever sleeps.
 pub const BUSY_POLL_US_MAX: u16 = 10_000;
 
+/// Of `buffer_memory`, for each shard: a burst of a MiB goes through a buffer of its own, and with less
+/// than twice that it would wait for all others, if not for ever.
+const SHARD_MEMORY_MIN: u64 = 2 << 20;
+
 /// `unit.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -141,6 +145,11 @@ impl Default for UnitConfig {
     }
 }
 
+fn processors() -> u16 {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "unit".to_owned() } else { name }
@@ -179,6 +188,12 @@ impl UnitConfig {
         if self.busy_poll_us > BUSY_POLL_US_MAX {
             let asked = self.busy_poll_us;
             return Err(format!("busy_poll_us is {asked}; {BUSY_POLL_US_MAX} is the most"));
+        }
+        let shards = self.shards.map_or_else(processors, NonZeroU16::get);
+        let least = u64::from(shards) * SHARD_MEMORY_MIN;
+        if self.buffer_memory.is_some_and(|memory| memory.0 < least) {
+            let least = least >> 20;
+            return Err(format!("buffer_memory for {shards} shards is {least}MiB or more"));
         }
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         if self.pool.is_empty() || !self.pool.chars().all(fits) {
@@ -283,6 +298,9 @@ mod tests {
         assert!(parse("pool = \"Main\"").unwrap_err().contains("a-z"));
         assert!(parse("advertise = [\"here\"]").unwrap_err().contains("neither"));
         assert!(parse("listen = []").unwrap_err().contains("no portal"));
+        let little = parse("shards = 3\nbuffer_memory = \"5MiB\"").unwrap_err();
+        assert_eq!(little, "buffer_memory for 3 shards is 6MiB or more");
+        assert!(parse("shards = 3\nbuffer_memory = \"6MiB\"").is_ok());
         assert!(parse("busy_poll_us = 10001").unwrap_err().contains("10000 is the most"));
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::failure::Failure;
-use crate::process::{Guard, built, captured};
+use crate::process::{Guard, built, captured, indented};
 
 /// The whole demo, on a busy machine.
 const START: Duration = Duration::from_secs(180);
@@ -49,7 +49,11 @@ impl Lab {
                 let _ = sender.send(line);
             }
         });
-        let said = exports(&lines)?;
+        let said = exports(&lines).map_err(|heard| {
+            let complaints = fs::read_to_string(&log).unwrap_or_default();
+            let said = indented(&format!("{heard}{complaints}"));
+            Failure::wrong(format!("`outband demo --stay` did not say where it is:{said}"))
+        })?;
         let path = Path::new(&said[NAMES[2]]);
         let token = fs::read_to_string(path).map_err(Failure::at(path))?.trim().to_owned();
         Ok(Self { process, said, token })
@@ -77,16 +81,14 @@ impl Lab {
     }
 }
 
-/// What the demo says to export, once it has said all of it.
-fn exports(lines: &Receiver<String>) -> Result<BTreeMap<String, String>, Failure> {
+/// What the demo says to export, once it has said all of it; otherwise everything that it said.
+fn exports(lines: &Receiver<String>) -> Result<BTreeMap<String, String>, String> {
     let mut said = BTreeMap::new();
     let mut heard = String::new();
     let deadline = Instant::now() + START;
     while !NAMES.iter().all(|name| said.contains_key(*name)) {
         let left = deadline.saturating_duration_since(Instant::now());
-        let line = lines.recv_timeout(left).map_err(|_| {
-            Failure::wrong(format!("`outband demo --stay` did not say where it is:\n{heard}"))
-        })?;
+        let Ok(line) = lines.recv_timeout(left) else { return Err(heard) };
         if let Some((name, value)) = export(&line) {
             said.insert(name.to_owned(), value.to_owned());
         }

@@ -229,6 +229,9 @@ impl Conn {
             return;
         };
         let stage = task.stage;
+        if stage == Stage::Hungry {
+            self.starve_no_more(id, desk);
+        }
         if stage == Stage::Storing && !self.withdraw(id, desk) {
             self.task_at(usize::from(id.slot)).stage = Stage::Draining;
             self.draining += 1;

@@ -1,6 +1,7 @@
 //! How much of the shard's buffers one session may hold. Who asks for much and takes or sends nothing of it
 //! must not leave the others without.
 
+use outband_protocol::ids::TaskId;
 use outband_ring::Ring;
 
 use super::{Conn, Stage, Task};
@@ -24,6 +25,17 @@ impl Conn {
     /// Bytes of buffers that its tasks and what is being sent have.
     fn held(&self) -> usize {
         self.sending + self.tasks.iter().flatten().map(Task::held).sum::<usize>()
+    }
+
+    /// Tasks that wait until the session holds fewer.
+    pub(crate) fn surplus(&self) -> usize {
+        self.surplus.len()
+    }
+
+    /// A task waits for a buffer no more.
+    pub(super) fn starve_no_more<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
+        self.surplus.retain(|waits| *waits != id);
+        desk.hungry.retain(|waits| *waits != (self.key, id));
     }
 
     /// Something of the session has happened: it may hold less now than when these had to wait.
