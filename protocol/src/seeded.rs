@@ -75,6 +75,8 @@ bugs! {
     AnswerAbortEarly "answer-abort-early" Target,
     /// A fence is acknowledged while writes of the old grant are under way (P12).
     NoDrainAtFence "no-drain-at-fence" Target,
+    /// What a full turn has put off is overtaken by what comes after it.
+    UnreadOvertaken "unread-overtaken" Target,
     /// COMPARE AND WRITE does not keep others off its blocks.
     SwapUnclaimed "swap-unclaimed" Target,
     /// COMPARE AND WRITE does not compare.

@@ -18,11 +18,14 @@
 //!   be older than a write that was *durable*: acknowledged with FUA or under write policy
 //!   *normal*, or acknowledged before a sync was issued that was acknowledged.
 
+mod over;
+mod swap;
 mod whole;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use self::over::Held;
 use crate::tag::{Content, Tag};
 
 /// A point in the order of everything that hosts did and learnt.
@@ -62,6 +65,8 @@ struct Value {
     repeated: bool,
     /// A swap that expected it has succeeded.
     swapped: bool,
+    /// It was put there by a swap that had found this.
+    instead_of: Option<Content>,
     /// Reads that saw it: their earliest end and latest start.
     seen_by: Tick,
     seen_at: Tick,
@@ -78,6 +83,7 @@ impl Value {
             durable: false,
             repeated: false,
             swapped: false,
+            instead_of: None,
             seen_by: NEVER,
             seen_at: 0,
         }
@@ -127,6 +133,10 @@ pub struct Checker {
     atomics: BTreeMap<WriteId, (usize, u32, u32)>,
     /// Acknowledged, not durable, and when; by volume.
     volatile: BTreeMap<(usize, WriteId), Tick>,
+    /// Closed since somebody looked.
+    ended: Vec<WriteId>,
+    /// Stable storage was promised since somebody looked.
+    promised: bool,
     reads: u64,
 }
 
@@ -224,6 +234,7 @@ impl Checker {
     /// A write was answered with GOOD; `durable` if that promises stable storage.
     pub fn acknowledge(&mut self, id: WriteId, durable: bool) {
         let tick = self.tick();
+        self.promised |= durable;
         self.each(id, |value| {
             value.acknowledged = tick;
             value.closed = tick;
@@ -242,6 +253,7 @@ impl Checker {
         let tick = self.tick();
         self.each(id, |value| value.closed = value.closed.min(tick));
         self.writes.remove(&id);
+        self.ended.push(id);
     }
 
     /// The session of a write was lost and issues it again.
@@ -252,6 +264,7 @@ impl Checker {
     /// A sync that was issued at `issued` was answered with GOOD: what was acknowledged before that
     /// is durable (P2).
     pub fn synced(&mut self, volume: usize, issued: Tick) {
+        self.promised = true;
         let range = (volume, WriteId(0))..=(volume, WriteId(u64::MAX));
         let covered = self.volatile.range(range).filter(|(_, at)| **at < issued);
         for place in covered.map(|(place, _)| *place).collect::<Vec<_>>() {
@@ -290,33 +303,16 @@ impl Checker {
         checked.map_err(|why| Violation { volume, lba, found, why })
     }
 
-    /// A COMPARE AND WRITE that was issued at `issued` has found this and taken its place. So it has
-    /// been read; and it cannot be found there by another one, unless it was written twice.
-    pub fn swap(
-        &mut self,
-        volume: usize,
-        lba: u32,
-        issued: Tick,
-        found: Content,
-    ) -> Result<(), Violation> {
-        self.read(volume, lba, issued, found)?;
-        let block = self.blocks.get_mut(&(volume, lba)).expect("inside of the volume");
-        let is_it = |value: &&mut Value| value.content == found && !value.repeated;
-        let value = block.values.iter_mut().find(is_it).filter(|_| found != Content::Zero);
-        let again = value.is_some_and(|value| std::mem::replace(&mut value.swapped, true));
-        let why = || "two swaps have found it there".to_owned();
-        if again { Err(Violation { volume, lba, found, why: why() }) } else { Ok(()) }
-    }
-
     /// The target's process was killed; its disks have kept their power. What it had in its hands
-    /// has happened or will not, unless a session repeats it: `repeats` says which.
-    pub fn killed(&mut self, repeats: impl Fn(WriteId) -> bool) {
+    /// has happened or will not, unless a session has it still: `held` says which.
+    pub fn killed(&mut self, held: impl Fn(WriteId) -> Option<Held>) {
         let open: Vec<_> = self.writes.keys().copied().collect();
         for id in open {
-            if repeats(id) {
-                self.repeat(id);
-            } else if !self.volatile.keys().any(|(_, volatile)| *volatile == id) {
-                self.close(id);
+            match held(id) {
+                Some(Held::Again) => self.repeat(id),
+                Some(Held::Once) => {}
+                None if self.volatile.keys().any(|(_, volatile)| *volatile == id) => {}
+                None => self.close(id),
             }
         }
     }
@@ -324,10 +320,10 @@ impl Checker {
     /// The power was cut, and `on_disk` is what each block has now. New histories begin with that.
     pub fn power_cut(
         &mut self,
-        repeats: impl Fn(WriteId) -> bool,
+        held: impl Fn(WriteId) -> Option<Held>,
         on_disk: impl Fn(usize, u32) -> Content,
     ) -> Result<(), Violation> {
-        self.power_cut_on(|_| true, repeats, on_disk)
+        self.power_cut_on(|_| true, held, on_disk)
     }
 
     /// Whether a block may be this after a power cut at this moment; nothing is changed by asking.
@@ -340,12 +336,12 @@ impl Checker {
     pub fn power_cut_on(
         &mut self,
         is_there: impl Fn(usize) -> bool,
-        repeats: impl Fn(WriteId) -> bool,
+        held: impl Fn(WriteId) -> Option<Held>,
         on_disk: impl Fn(usize, u32) -> Content,
     ) -> Result<(), Violation> {
         let tick = self.tick();
         self.check_whole_after_cut(&is_there, &on_disk)?;
-        self.atomics.retain(|id, (volume, ..)| !is_there(*volume) || repeats(*id));
+        self.atomics.retain(|id, (volume, ..)| !is_there(*volume) || held(*id).is_some());
         self.volatile.retain(|(volume, _), _| !is_there(*volume));
         for ((volume, lba), block) in &mut self.blocks {
             if !is_there(*volume) {
@@ -354,16 +350,17 @@ impl Checker {
             let (volume, lba, found) = (*volume, *lba, on_disk(*volume, *lba));
             let violation = |why| Violation { volume, lba, found, why };
             block.check_survivor(found).map_err(violation)?;
-            let open = |value: &Value| !value.is_over() && repeats(value.id);
+            let open = |value: &Value| {
+                let held = held(value.id).filter(|_| !value.is_over())?;
+                let again = Value::new(value.id, value.content, tick);
+                Some(Value { repeated: held == Held::Again, ..again })
+            };
             let mut values = vec![Self::beginning(found, tick)];
-            values.extend(block.values.iter().filter(|value| open(value)).map(|value| Value {
-                repeated: true,
-                ..Value::new(value.id, value.content, tick)
-            }));
+            values.extend(block.values.iter().filter_map(open));
             block.values = values;
         }
         self.writes.retain(|id, places| {
-            repeats(*id) || places.first().is_some_and(|(volume, _)| !is_there(*volume))
+            held(*id).is_some() || places.first().is_some_and(|(volume, _)| !is_there(*volume))
         });
         Ok(())
     }
@@ -395,7 +392,7 @@ impl Block {
         let value = &mut self.values[index];
         value.seen_by = value.seen_by.min(now);
         value.seen_at = value.seen_at.max(issued);
-        self.contradiction(index).map_or(Ok(()), Err)
+        self.contradiction(index).or_else(|| self.lost_to_a_swap()).map_or(Ok(()), Err)
     }
 
     fn contradiction(&self, index: usize) -> Option<String> {

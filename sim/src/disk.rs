@@ -15,6 +15,8 @@
 //! that lies, lost or misdirected writes, rotting bits, a torn sector. Only the lie is here
 //! ([`Faults::lying_flush`]), to prove that the checker sees it.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use std::time::Duration;
 
 use outband_ring::{Errno, Stretch};
 
+pub use self::past::Arrival;
+use self::past::Past;
 use crate::rng::Rng;
 
 /// Versions of one sector that the cache holds before it writes one of them back by itself.
@@ -131,6 +135,7 @@ pub struct Disk {
     syncing: BTreeMap<OpId, u64>,
     /// Syncs that have failed.
     sync_failures: u64,
+    past: Past,
 }
 
 /// A write or zeroing under way.
@@ -158,6 +163,7 @@ impl Disk {
             writing: BTreeMap::new(),
             syncing: BTreeMap::new(),
             sync_failures: 0,
+            past: Past::default(),
         }
     }
 
@@ -223,9 +229,7 @@ impl Disk {
     pub fn stretches(&self, offset: u64, len: u64, at_most: usize) -> Vec<Stretch> {
         let mut found = Vec::<Stretch>::new();
         for number in self.sector_at(offset)..self.sector_at(offset + len) {
-            let version = self.sectors.get(&number).map(|sector| {
-                sector.cached.last().map_or(&sector.stable, |version| &version.content)
-            });
+            let version = self.sectors.get(&number).map(Sector::newest);
             let mapped = version.is_some_and(Option::is_some);
             if let Some(last) = found.last_mut().filter(|last| last.mapped == mapped) {
                 last.len += self.sector_len as u64;
@@ -239,10 +243,7 @@ impl Disk {
     }
 
     fn read_sector(&self, number: u64, into: &mut [u8]) {
-        let content = self.sectors.get(&number).and_then(|sector| {
-            sector.cached.last().map_or(&sector.stable, |version| &version.content).as_ref()
-        });
-        match content {
+        match self.sectors.get(&number).and_then(|sector| sector.newest().as_ref()) {
             Some(content) => into.copy_from_slice(content),
             None => into.fill(0),
         }
@@ -285,6 +286,7 @@ impl Disk {
 
     fn cache(&mut self, op: OpId, number: u64, content: Content, rng: &mut Rng) {
         let sector = self.sectors.entry(number).or_default();
+        self.past.replaced(number, sector.newest().as_deref());
         sector.cached.push(Version { content, op, ended: None, forgotten: false });
         self.dirty.insert(number);
         if sector.cached.len() > CACHED_MAX {
@@ -376,6 +378,13 @@ impl Disk {
         })
     }
 
+    /// Where a power cut has a choice, in bytes from the start of the disk.
+    pub fn unsettled(&self) -> impl Iterator<Item = u64> {
+        let under_way = self.writing.values().flat_map(|writing| &writing.left);
+        let all = under_way.map(|(number, _)| number).chain(&self.dirty);
+        all.map(|number| number * self.sector_len as u64)
+    }
+
     /// The process goes: what it had under way has reached any of its sectors, and the cache stays.
     pub fn kill_process(&mut self, rng: &mut Rng) {
         self.drop_operations(rng);
@@ -432,6 +441,11 @@ impl Disk {
 }
 
 impl Sector {
+    /// What a read sees.
+    fn newest(&self) -> &Content {
+        self.cached.last().map_or(&self.stable, |version| &version.content)
+    }
+
     /// The version at `index` is stable; those before it are gone.
     fn settle(&mut self, index: usize) {
         self.stable = self.cached[index].content.clone();

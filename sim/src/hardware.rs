@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use outband_ring::{Errno, Op};
 
 use crate::Moment;
-use crate::disk::{Asked, Disk, OpId};
+use crate::disk::{Arrival, Asked, Disk, OpId};
 use crate::net::{self, ConnId, ListenerId, Net, News, Side};
 use crate::ring::{RingId, SimHandle};
 use crate::rng::Rng;
@@ -81,6 +81,10 @@ pub struct Hardware {
     trace: Trace,
     /// Disk operations that have ended.
     ios: u64,
+    /// How many of them were over when they were asked for.
+    spots: u64,
+    /// What writes are about to change: disk, and what. Kept for whoever asked.
+    arrivals: Option<Vec<(usize, Arrival)>>,
 }
 
 impl Hardware {
@@ -101,6 +105,8 @@ impl Hardware {
             host_news: VecDeque::new(),
             trace,
             ios: 0,
+            spots: 0,
+            arrivals: None,
         }
     }
 
@@ -132,6 +138,17 @@ impl Hardware {
     #[must_use]
     pub fn ios(&self) -> u64 {
         self.ios
+    }
+
+    /// Those that were over when they were asked for.
+    #[must_use]
+    pub fn spots(&self) -> u64 {
+        self.spots
+    }
+
+    /// What writes that were submitted since the last call are about to change: disk, and what.
+    pub fn take_arrivals(&mut self) -> Vec<(usize, Arrival)> {
+        self.arrivals.replace(Vec::new()).unwrap_or_default()
     }
 
     /// What happened.
@@ -178,6 +195,20 @@ impl Hardware {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Whether a write is under way that has some of these and would change something.
+    #[must_use]
+    pub fn still_lands(&self, is_meant: impl Fn(u64) -> bool) -> Option<Arrival> {
+        let slots = self.rings.values().flat_map(|ring| ring.slots.values());
+        let writes = slots.filter_map(|slot| match (&slot.op, slot.handle) {
+            (Op::Write { buf, offset, at, .. }, SimHandle::Disk(disk)) => {
+                Some((disk, *offset, &buf[at.clone()]))
+            }
+            _ => None,
+        });
+        let mut all = writes.flat_map(|(disk, offset, at)| self.disks[disk].arrivals(offset, at));
+        all.find(|arrival| arrival.new.write().is_some_and(|id| is_meant(id.0)))
     }
 
     /// The same of all of them.
@@ -289,6 +320,12 @@ impl Hardware {
             let fate = self.disks[disk].submit(op, asked, &mut self.rng);
             let (begins, ends) = (self.now + fate.begins, self.now + fate.ends);
             self.trace.note(self.now, format_args!("disk {disk} {op:?} {}", Shown(&slot.op)));
+            if let (Some(arrivals), Op::Write { buf, offset, at, .. }) =
+                (&mut self.arrivals, &slot.op)
+            {
+                let found = self.disks[disk].arrivals(*offset, &buf[at.clone()]);
+                arrivals.extend(found.map(|arrival| (disk, arrival)));
+            }
             slot.begin(op, fate.result, &mut self.disks[disk]);
             self.ring(ring).slots.insert(op, slot);
             self.schedule(begins, Event::Begin(ring, op));
@@ -297,6 +334,13 @@ impl Hardware {
             self.ring(ring).slots.insert(op, slot);
             self.try_socket(ring, op);
         }
+    }
+
+    /// Starts a disk operation, and ends it.
+    pub(crate) fn carry_out(&mut self, ring: RingId, op: OpId, slot: Slot) {
+        self.submit(ring, op, slot);
+        self.end(ring, op);
+        self.spots += 1;
     }
 
     /// A part of a disk operation happens.

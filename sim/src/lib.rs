@@ -28,6 +28,7 @@ pub mod pool;
 pub mod ring;
 pub mod rng;
 pub mod run;
+pub mod sequences;
 pub mod setup;
 pub mod shrink;
 mod slot;

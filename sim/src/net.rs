@@ -508,6 +508,15 @@ impl Net {
         }
     }
 
+    /// What was sent to hosts and has not arrived is gone: an answer that comes after the end of a process
+    /// says nothing of what went with it that one just before does not.
+    pub fn lose_answers(&mut self) {
+        for conn in self.conns.values_mut() {
+            conn.to_host.travelling.retain(|(_, piece)| !matches!(piece, Piece::Bytes(_)));
+            conn.to_host.under_way = 0;
+        }
+    }
+
     /// The target's machine has power again, and answers what it does not know with resets.
     pub fn restore_power(&mut self) {
         self.power = true;

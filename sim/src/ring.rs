@@ -1,5 +1,8 @@
 //! A ring over simulated hardware: the shard loop cannot tell it from the kernel's.
 //!
+//! Some reads and writes are over when they were pushed, before everything that was pushed earlier, as
+//! those are which the kernel's ring carries out on the spot (`ring/src/spot.rs`).
+//!
 //! `wait` submits what was pushed and returns at once; that is allowed, and the world gives the
 //! shard its next turn when something is ready or the timeout is over.
 
@@ -50,8 +53,13 @@ pub struct SimRing {
     pushed: Vec<Slot>,
     in_flight: usize,
     limit: usize,
+    /// Of a thousand reads and writes so many are carried out in `push`.
+    spot: u32,
     bell: Arc<AtomicBool>,
 }
+
+/// Longer reads and writes are never carried out on the spot.
+const SPOT_LEN_MAX: usize = 64 << 10;
 
 impl SimRing {
     /// A ring that takes `limit` operations at a time.
@@ -65,8 +73,27 @@ impl SimRing {
             pushed: Vec::new(),
             in_flight: 0,
             limit,
+            spot: 0,
             bell,
         }
+    }
+
+    /// The same, which carries out so many of a thousand reads and writes on the spot.
+    #[must_use]
+    pub fn with_spot(mut self, spot: u32) -> Self {
+        self.spot = spot;
+        self
+    }
+
+    fn is_done_on_the_spot(&self, slot: &Slot) -> bool {
+        let fits = match &slot.op {
+            Op::Read { at, .. } | Op::Write { at, dsync: false, .. } => at.len() <= SPOT_LEN_MAX,
+            _ => false,
+        };
+        // No number is drawn where nothing is done on the spot.
+        fits && slot.fd.is_some()
+            && self.spot > 0
+            && self.hardware.borrow_mut().rng().chance(self.spot)
     }
 
     /// Its name.
@@ -158,7 +185,13 @@ impl Ring for SimRing {
             None => Slot::new(token, op, None, SimHandle::Disk(usize::MAX)),
         };
         self.in_flight += 1;
-        self.pushed.push(slot);
+        if self.is_done_on_the_spot(&slot) {
+            let mut hardware = self.hardware.borrow_mut();
+            let op = hardware.next_op();
+            hardware.carry_out(self.id, op, slot);
+        } else {
+            self.pushed.push(slot);
+        }
         Ok(())
     }
 

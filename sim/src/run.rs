@@ -21,6 +21,8 @@ pub struct Report {
     pub requests: u64,
     /// Disk operations.
     pub ios: u64,
+    /// Those of them that were over when they were asked for.
+    pub spots: u64,
     /// Blocks read and checked.
     pub reads: u64,
     /// Power cuts and kills.
@@ -81,6 +83,7 @@ pub fn run_altered(
                 hash: hardware.trace().hash(),
                 requests: world.requests(),
                 ios: hardware.ios(),
+                spots: hardware.spots(),
                 reads: world.reads(),
                 crashes: world.crashes(),
             });

@@ -17,6 +17,7 @@ use outband_target_server::media::{WritePolicy, ZeroWith};
 use uuid::Uuid;
 
 use crate::rng::Rng;
+use crate::sequences::Script;
 use crate::{disk, net};
 
 /// Everything that a seed decides before anything happens.
@@ -26,6 +27,8 @@ pub struct Setup {
     pub shards: usize,
     /// Operations that a ring takes at a time.
     pub ring_limit: usize,
+    /// Of a thousand reads and writes so many are over when the ring has them.
+    pub spot: u32,
     /// What the target offers.
     pub offer: Offer,
     /// Memory for the data of tasks, a shard.
@@ -80,6 +83,8 @@ pub struct VolumeSetup {
     pub hosts: Vec<usize>,
     /// Granted to one host at a time, by name; else to whoever comes.
     pub exclusive: bool,
+    /// In the target's memory: it is gone with the process, and nothing on it is ever durable.
+    pub memory: bool,
     /// Its first disk has a journal for atomic writes, at [`JOURNAL_AT`].
     pub atomic: bool,
 }
@@ -112,6 +117,13 @@ pub struct HostSetup {
     pub quota: u32,
     /// Longest request, in blocks.
     pub blocks_max: u32,
+    /// So many times in a thousand it asks for the next thing at once.
+    pub eager: u32,
+    /// Of its requests so many per thousand are reads, and of the others so many syncs, beside those
+    /// that come anyway.
+    pub reads: u32,
+    /// See there.
+    pub syncs: u32,
     /// Of its writes so many per thousand with FUA.
     pub fua: u32,
     /// Time between two requests.
@@ -122,6 +134,8 @@ pub struct HostSetup {
     pub damage: u32,
     /// Times of its session.
     pub timing: Timing,
+    /// What it asks for when, in place of anything; for [`sequences`](crate::sequences).
+    pub script: Script,
 }
 
 /// How likely it is that this happens next, as weights.
@@ -174,10 +188,11 @@ impl Setup {
     pub fn draw(rng: &mut Rng) -> Self {
         let shards = 1 + rng.index(2);
         let block_size = rng.pick(&[512u32, 512, 512, 4096]);
-        let sync_errors = rng.chance(150);
+        let sync_errors = rng.chance(300);
         let mut setup = Self {
             shards,
             ring_limit: rng.pick(&[8, 32, 256, 4096]),
+            spot: rng.pick(&[0, 0, 300, 1000]),
             offer: offer(rng, DigestWish::Allow),
             buffer_bytes: rng.pick(&[256 << 10, 1 << 20, 8 << 20]),
             tasks: rng.pick(&[0, 16, 1024]),
@@ -191,7 +206,7 @@ impl Setup {
         let faults = disk_faults(rng, sync_errors);
         let damage = if rng.chance(150) { 3 } else { 0 };
         // Requests of more than MaxBurstLength, which go through a buffer burst by burst.
-        let large = block_size == 4096 && rng.chance(100);
+        let large = block_size == 4096 && rng.chance(250);
         if large {
             setup.buffer_bytes = setup.buffer_bytes.max(1 << 20);
         }
@@ -207,13 +222,21 @@ impl Setup {
 
     fn make_hosts_ask_for_much(&mut self, rng: &mut Rng) {
         for host in &mut self.hosts {
-            host.blocks_max = 400;
-            host.quota = u32::try_from(rng.within(10..40)).expect("small");
-            host.offer.max_recv = host.offer.max_recv.max(8192);
+            host.blocks_max = 500;
+            host.depth = host.depth.min(3);
+            host.quota = u32::try_from(rng.within(4..9)).expect("small");
+            host.timing.keepalive_interval = Duration::from_secs(2);
+            host.timing.keepalive_timeout = Duration::from_secs(2);
+            host.offer.max_recv = host.offer.max_recv.max(64 << 10);
         }
-        self.offer.max_recv = self.offer.max_recv.max(8192);
-        self.net.segment_len_max = self.net.segment_len_max.max(2000);
-        self.net.window = self.net.window.max(16 << 10);
+        self.offer.max_recv = self.offer.max_recv.max(64 << 10);
+        // Megabytes in little pieces are slow to simulate.
+        self.net = net::Faults {
+            segment_len_max: 64 << 10,
+            window: 256 << 10,
+            short: self.net.short.min(100),
+            delay: Duration::from_micros(5)..Duration::from_micros(50),
+        };
     }
 
     fn draw_volume(
@@ -244,18 +267,22 @@ impl Setup {
         }
         let mut id = [0; 16];
         rng.fill(&mut id);
+        let memory = rng.chance(200);
+        let normal = if faults.sync_error > 0 { 100 } else { 333 };
+        let policy = if rng.chance(normal) { WritePolicy::Normal } else { WritePolicy::High };
         self.volumes.push(VolumeSetup {
             id: Uuid::from_bytes(id),
             name: format!("vol-{index}"),
             shard: rng.index(self.shards),
             blocks,
             block_size,
-            policy: rng.pick(&[WritePolicy::Normal, WritePolicy::High, WritePolicy::High]),
+            policy: if memory { WritePolicy::High } else { policy },
             zero: rng.pick(&[ZeroWith::Range, ZeroWith::Punch]),
             pieces,
             hosts: Vec::new(),
             exclusive: self.chaos.fence > 0,
-            atomic: rng.chance(700),
+            memory,
+            atomic: rng.chance(700) && !memory,
         });
     }
 
@@ -266,6 +293,7 @@ impl Setup {
         // is theirs to agree on.
         let repeats = rng.coin();
         let exclusive = self.volumes[volume].exclusive;
+        let sync_errors = self.loses_writes();
         for part in 0..count {
             let index = self.hosts.len();
             let (number, of) =
@@ -287,11 +315,15 @@ impl Setup {
                 offer: offer(rng, wish),
                 quota: u32::try_from(rng.within(40..250)).expect("small"),
                 blocks_max: rng.pick(&[1, 4, 16]),
+                eager: rng.pick(&[200, 200, 950]),
+                reads: if self.volumes[volume].memory { rng.pick(&[0, 950]) } else { 0 },
+                syncs: if sync_errors { 300 } else { 0 },
                 fua: rng.pick(&[0, 100, 1000]),
                 pause: Duration::ZERO..rng.pick(&[1, 300, 5000].map(Duration::from_micros)),
                 hasty: if rng.chance(200) { 50 } else { 0 },
                 damage,
                 timing: timing(),
+                script: Script::new(),
             });
             self.volumes[volume].hosts.push(index);
         }
@@ -302,6 +334,12 @@ impl Setup {
     #[must_use]
     pub fn loses_writes(&self) -> bool {
         self.disks.iter().any(|disk| disk.faults.write_error + disk.faults.sync_error > 0)
+    }
+
+    /// Whether the end of a process takes something with it.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        self.volumes.iter().any(|volume| volume.memory)
     }
 
     /// The address that a shard listens at.

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::checker::WriteId;
+
 /// Bytes of one copy.
 const LEN: usize = 16;
 
@@ -59,6 +61,15 @@ impl Content {
         match tag {
             Some(tag) if block.chunks_exact(LEN).enumerate().all(same) => Self::Written(tag),
             _ => Self::Mixed,
+        }
+    }
+
+    /// The write that it is of.
+    #[must_use]
+    pub const fn write(self) -> Option<WriteId> {
+        match self {
+            Self::Written(tag) => Some(WriteId(tag.write)),
+            Self::Zero | Self::Mixed => None,
         }
     }
 

@@ -77,7 +77,7 @@ impl Target {
     ) -> Self {
         let (mut rings, mut addresses, mut boxes) = (Vec::new(), Vec::new(), Vec::new());
         for _ in portals {
-            let ring = SimRing::new(hardware, setup.ring_limit);
+            let ring = SimRing::new(hardware, setup.ring_limit).with_spot(setup.spot);
             let (address, receiver) = mailbox(ring.waker());
             rings.push(ring);
             addresses.push(address);
@@ -226,7 +226,7 @@ fn config(
     let segment = |(disk, at, len): &(usize, u64, u64)| SegmentConfig {
         device: device_of(*disk),
         len: *len,
-        file: Some((SimHandle::Disk(*disk), *at, volume.zero)),
+        file: (!volume.memory).then_some((SimHandle::Disk(*disk), *at, volume.zero)),
     };
     let write_cache = volume.policy == WritePolicy::High;
     let lu = logical_unit(volume.id, &name, volume.blocks.into(), volume.block_size, write_cache);

@@ -3,6 +3,7 @@
 
 mod job;
 mod jobs;
+mod planned;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use outband_protocol::scsi::Status;
 use outband_protocol::serial::Sn;
 
 use self::job::{Job, What};
-use crate::checker::{Checker, Tick, WriteId};
+use crate::checker::{Checker, Held, Tick, WriteId};
 use crate::hardware::{Event as Happening, Hardware};
 use crate::net::{ConnId, Read, Side, Written};
 use crate::rng::Rng;
@@ -84,6 +85,10 @@ pub struct Host {
     done: u64,
     /// Its last write, to be compared.
     written: Option<(u32, Vec<u8>)>,
+    /// Another swap of what the last one expects is to be asked for at once.
+    rival: bool,
+    /// When the command of each write last went out.
+    sent: BTreeMap<WriteId, Tick>,
 }
 
 impl Host {
@@ -107,6 +112,8 @@ impl Host {
             granted,
             done: 0,
             written: None,
+            rival: false,
+            sent: BTreeMap::new(),
         }
     }
 
@@ -149,10 +156,18 @@ impl Host {
         format!("host {index}: up {up:?}, {quota} to make, sweep {sweep:?}, under way {jobs:?}")
     }
 
-    /// Whether a write is one that its session still has.
+    /// Whether a write is one that its session still has, and how.
     #[must_use]
-    pub fn holds(&self, id: WriteId) -> bool {
-        self.jobs.values().any(|job| job.write() == Some(id))
+    pub fn holds(&self, id: WriteId) -> Option<Held> {
+        let job = self.jobs.values().find(|job| job.write() == Some(id))?;
+        let again = self.setup.repeats && matches!(job.what, What::Write { .. });
+        Some(if again { Held::Again } else { Held::Once })
+    }
+
+    /// When the command of a write last went out, if this host has sent it.
+    #[must_use]
+    pub fn last_sent(&self, id: WriteId) -> Option<Tick> {
+        self.sent.get(&id).copied()
     }
 
     /// Writes that may still happen, as far as it knows.
@@ -354,6 +369,10 @@ impl Host {
             while let Some(transmit) = session.poll_transmit() {
                 idle = false;
                 let jobs = &self.jobs;
+                let task = command_in(transmit.head());
+                if let Some(id) = task.and_then(|task| jobs.get(&task)?.write()) {
+                    self.sent.insert(id, ctx.checker.tick());
+                }
                 let bytes = transmit.to_bytes(|task, offset, len| {
                     let job = jobs.get(&task).expect("only what is under way is sent");
                     job.bytes[offset as usize..(offset + len) as usize].to_vec()
@@ -435,9 +454,9 @@ impl Host {
             Event::Down { reason } => {
                 ctx.hardware.note(format_args!("host {index} is down: {reason}"));
                 self.check_reason(reason, ctx);
-                for id in self.jobs.values().filter_map(Job::write) {
-                    ctx.checker.repeat(id);
-                }
+                let again = |id: &WriteId| self.holds(*id) == Some(Held::Again);
+                let ids = self.jobs.values().filter_map(Job::write).filter(again);
+                ids.for_each(|id| ctx.checker.repeat(id));
             }
             Event::Failed { reason } => {
                 ctx.hardware.note(format_args!("host {index} gives up: {reason}"));
@@ -523,6 +542,12 @@ fn act(
             });
         }
     }
+}
+
+/// The task of a SCSI Command PDU: sessions make its tag of slot and generation.
+fn command_in(head: &[u8]) -> Option<TaskId> {
+    let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    (head[0] & 0x3f == 0x01).then(|| TaskId { slot: half(18), generation: half(16) })
 }
 
 fn alarm(alarm: Alarm) -> Happening {

@@ -1,7 +1,9 @@
 //! The world of one seed: a target, its hosts, and what goes wrong between them. [`World::step`]
 //! carries out one event and everything that follows from it at once.
 
+mod end;
 mod fence;
+mod oracle;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -12,7 +14,7 @@ use outband_control::access::AccessTable;
 use outband_target_server::shard::mailbox::{Gate, Message};
 use tokio::sync::oneshot;
 
-use crate::checker::{Checker, Tick, Violation, WriteId};
+use crate::checker::{Checker, Held, Tick, Violation, WriteId};
 use crate::disk::{self, Disk};
 use crate::hardware::{Event, Hardware, Shared};
 use crate::journal;
@@ -98,6 +100,8 @@ pub struct World {
     stopping: bool,
     hosts: Vec<Host>,
     checker: Checker,
+    /// Which block of which volume lies at a byte of a disk.
+    places: BTreeMap<(usize, u64), (usize, u32)>,
     access: AccessTable,
     /// Volumes whose sync has failed and that nobody has recovered, and since when.
     faulted: BTreeMap<usize, Tick>,
@@ -136,6 +140,7 @@ impl World {
         let blocks: Vec<_> = setup.volumes.iter().map(|volume| volume.blocks).collect();
         let mut world = Self {
             checker: Checker::new(&blocks),
+            places: oracle::places(&setup),
             access: setup.access(),
             setup,
             hardware,
@@ -151,6 +156,7 @@ impl World {
             failures: Vec::new(),
             crashes: 0,
         };
+        world.hardware.borrow_mut().take_arrivals();
         world.start_target();
         for index in 0..world.hosts.len() {
             world.with_host(index, Host::on_think);
@@ -190,9 +196,12 @@ impl World {
             return Err(Failure::Conduct(format!("everybody waits for ever.{}", self.state())));
         };
         self.carry_out(event)?;
+        self.watch_arrivals()?;
         self.pass_news();
         self.watch_target()?;
         self.watch_fence();
+        self.watch_ended()?;
+        self.watch_promises()?;
         self.hardware.borrow_mut().hear_bells();
         if self.setup.every_cut {
             self.cut_everywhere()?;
@@ -339,13 +348,21 @@ impl World {
         self.stopping = false;
         {
             let mut hardware = self.hardware.borrow_mut();
+            if self.setup.has_memory() {
+                hardware.net.lose_answers();
+            }
             hardware.on_net(Net::end_process);
             let Hardware { disks, .. } = &mut *hardware;
             disks.iter_mut().for_each(|disk| disk.kill_process(&mut self.rng));
             journal::finish(&self.setup, disks);
         }
         let hosts = &self.hosts;
-        self.checker.killed(|id| hosts.iter().any(|host| host.holds(id)));
+        let held = |id: WriteId| hosts.iter().find_map(|host| host.holds(id));
+        self.checker.killed(held);
+        let volumes = &self.setup.volumes;
+        let wiped =
+            self.checker.power_cut_on(|volume| volumes[volume].memory, held, |_, _| Content::Zero);
+        self.failures.extend(wiped.err().map(Failure::Data));
         self.restart_later();
     }
 
@@ -381,8 +398,11 @@ impl World {
             journal::finish(&self.setup, disks);
         }
         let (hosts, setup, hardware) = (&self.hosts, &self.setup, self.hardware.borrow());
-        let repeats = |id: WriteId| hosts.iter().any(|host| host.holds(id));
-        self.checker.power_cut(repeats, |volume, lba| {
+        let held = |id: WriteId| hosts.iter().find_map(|host| host.holds(id));
+        self.checker.power_cut(held, |volume, lba| {
+            if setup.volumes[volume].memory {
+                return Content::Zero;
+            }
             let (disk, at) = setup.place(volume, lba);
             let len = setup.volumes[volume].block_size as usize;
             Content::of(&hardware.disks[disk].peek(at, len))
@@ -395,12 +415,9 @@ impl World {
     /// Looks at every disk that a power cut at this moment could leave behind.
     fn cut_everywhere(&self) -> Result<(), Failure> {
         let hardware = self.hardware.borrow();
-        for (index, volume) in self.setup.volumes.iter().enumerate() {
-            for lba in 0..volume.blocks {
-                let (disk, at) = self.setup.place(index, lba);
-                for bytes in hardware.disks[disk].survivors(at) {
-                    self.checker.may_survive(index, lba, Content::of(&bytes))?;
-                }
+        for ((disk, at), (volume, lba)) in &self.places {
+            for bytes in hardware.disks[*disk].survivors(*at) {
+                self.checker.may_survive(*volume, *lba, Content::of(&bytes))?;
             }
         }
         Ok(())
@@ -484,67 +501,5 @@ impl World {
             }
             self.hardware.borrow_mut().note(format_args!("volume {volume} is recovered"));
         }
-    }
-
-    // ---- the end ----
-
-    /// The next phase, when this one is over.
-    fn go_on(&mut self) -> Result<(), Failure> {
-        if !self.hosts.iter().all(Host::is_idle) || self.fence.is_some() || self.stopping {
-            return Ok(());
-        }
-        match self.phase {
-            Phase::Busy => self.calm_down(),
-            Phase::Calm if self.target.is_some() && self.faulted.is_empty() => {
-                self.sweep(Phase::Sweep);
-            }
-            Phase::Calm => self.recover(),
-            Phase::Sweep => {
-                self.cut_power()?;
-                self.sweep(Phase::LastSweep);
-            }
-            Phase::LastSweep => self.phase = Phase::Over,
-            Phase::Over => {}
-        }
-        Ok(())
-    }
-
-    /// Nothing goes wrong from now on.
-    fn calm_down(&mut self) {
-        self.phase = Phase::Calm;
-        {
-            let mut hardware = self.hardware.borrow_mut();
-            hardware.note(format_args!("calm"));
-            let lying =
-                hardware.disks.first_mut().is_some_and(|disk| disk.faults_mut().lying_flush);
-            for disk in &mut hardware.disks {
-                *disk.faults_mut() = disk::Faults { lying_flush: lying, ..disk::Faults::default() };
-            }
-            hardware.net.calm();
-        }
-        for disk in &mut self.setup.disks {
-            disk.faults = disk::Faults::default();
-        }
-        self.recover();
-        self.wait();
-    }
-
-    fn sweep(&mut self, phase: Phase) {
-        self.phase = phase;
-        for volume in 0..self.setup.volumes.len() {
-            let hosts = &self.setup.volumes[volume].hosts;
-            let host = hosts.iter().copied().find(|host| self.hosts[*host].is_granted());
-            if let Some(host) = host {
-                self.with_host(host, Host::sweep);
-            }
-        }
-        self.wait();
-    }
-
-    fn wait(&mut self) {
-        self.waits += 1;
-        let mut hardware = self.hardware.borrow_mut();
-        let at = hardware.now() + PATIENCE;
-        hardware.schedule(at, Event::Alarm(Alarm::Late(self.waits)));
     }
 }

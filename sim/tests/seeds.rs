@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use outband_sim::run::{Defeat, run_altered};
+use outband_sim::sequences;
 use outband_sim::world::Failure;
 
 mod sound {
@@ -48,6 +49,13 @@ mod sound {
             assert_eq!(run(seed).unwrap(), run(seed).unwrap());
         }
         assert_ne!(run(1).unwrap().hash, run(2).unwrap().hash);
+    }
+
+    #[test]
+    fn some_operations_are_over_before_the_ring_waits() {
+        let spots: Vec<_> = (0..20).map(|seed| run(seed).unwrap()).collect();
+        assert!(spots.iter().any(|report| report.spots > 0));
+        assert!(spots.iter().any(|report| report.spots == 0 && report.ios > 0));
     }
 
     /// Of two syncs at a time the kernel tells one of a failure (the first seed that met it was 60).
@@ -101,6 +109,17 @@ fn no_power_cut_after_any_event_loses_what_was_promised() {
 #[test]
 fn a_power_cut_after_every_event_finds_a_lie_sooner() {
     (0..10).find_map(|seed| cut_everywhere(seed, true).err()).expect("10 seeds are enough");
+}
+
+/// One of so many; all of them are run by `cargo xtask sim --sequences`.
+const STRIDE: usize = 61;
+
+#[test]
+fn no_power_cut_in_any_sequence_of_three_loses_what_was_promised() {
+    assert_eq!(sequences::all().count(), 18 + 18 * 18 + 18 * 18 * 18);
+    for sequence in sequences::all().step_by(STRIDE) {
+        sequences::run(&sequence).unwrap_or_else(|defeat| panic!("{defeat}\n{sequence:?}"));
+    }
 }
 
 /// Finds the first seed that fails when things are altered, and how.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use outband_sim::run::{Defeat, run_altered};
-use outband_sim::{pool, shrink};
+use outband_sim::{pool, sequences, shrink};
 
 /// Simulates targets and hosts, or whole pools, and checks every read and every grant
 #[derive(Parser, Debug)]
@@ -21,6 +21,9 @@ struct Args {
     /// A pool with its station and units, instead of one target
     #[arg(long)]
     pool: bool,
+    /// Every sequence of up to three operations, with a power cut at every moment, instead of seeds
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "pool"])]
+    sequences: bool,
     /// Go on after a seed that fails
     #[arg(long)]
     keep_going: bool,
@@ -69,6 +72,9 @@ fn main() -> ExitCode {
     #[cfg(feature = "seeded-bugs")]
     if args.list_bugs || args.seeded_bugs {
         return hunts::run(args.list_bugs, seeds);
+    }
+    if args.sequences {
+        return run_sequences();
     }
     let Some(seeds) = seeds else {
         eprintln!("sim: which seeds? --seed N or --seeds A..B");
@@ -162,6 +168,19 @@ fn run_pool(seed: u64, aloud: bool) -> Result<(Sums, u64), Box<Defeat>> {
     let report = pool::run_altered(seed, aloud, |_| {})?;
     let (requests, inner, crashes) = (report.requests, report.calls, report.deaths);
     Ok((Sums { requests, inner, crashes, ..Sums::default() }, report.hash))
+}
+
+fn run_sequences() -> ExitCode {
+    let mut tried = 0;
+    for sequence in sequences::all() {
+        tried += 1;
+        if let Err(defeat) = sequences::run(&sequence) {
+            println!("{defeat}\n{sequence:?}");
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("{tried} sequences, each one after the other and all at once, with either policy");
+    ExitCode::SUCCESS
 }
 
 fn tell_shrunk(is_pool: bool, seed: u64) {

@@ -46,7 +46,7 @@ impl History {
 
     fn cut(&mut self, id: Option<WriteId>) -> bool {
         let left = id.map_or(Content::Zero, |id| Content::Written(tag_of(0, 0, id)));
-        self.0.power_cut(|_| false, |_, _| left).is_ok()
+        self.0.power_cut(|_| None, |_, _| left).is_ok()
     }
 }
 
@@ -226,7 +226,7 @@ fn after_a_kill_acknowledged_writes_are_there_and_open_ones_may_be() {
     let mut history = History::new();
     let first = history.written();
     let open = history.write();
-    history.0.killed(|_| false);
+    history.0.killed(|_| None);
     let new = history.written();
     assert!(history.sees(new));
     assert!(!history.sees(open));
@@ -240,20 +240,42 @@ fn only_one_swap_finds_what_was_written_once() {
     let issued = history.0.tick();
     let found = |id| Content::Written(tag_of(0, 0, id));
     let second = history.write();
-    assert!(history.0.swap(0, 0, issued, found(first)).is_ok());
+    assert!(history.0.swap(0, 0, issued, found(first), second).is_ok());
     let third = history.write();
-    assert!(history.0.swap(0, 0, issued, found(first)).is_err(), "two took the place of one");
+    assert!(
+        history.0.swap(0, 0, issued, found(first), third).is_err(),
+        "two took the place of one"
+    );
     history.0.acknowledge(second, false);
-    assert!(history.0.swap(0, 0, issued, found(second)).is_ok());
+    assert!(history.0.swap(0, 0, issued, found(second), third).is_ok());
     history.0.acknowledge(third, false);
     // A write that may have happened twice may be found twice.
     let fourth = history.write();
     history.0.repeat(fourth);
     history.0.acknowledge(fourth, false);
     let issued = history.0.tick();
+    let fifth = history.write();
     for _ in 0..2 {
-        assert!(history.0.swap(0, 0, issued, found(fourth)).is_ok());
+        assert!(history.0.swap(0, 0, issued, found(fourth), fifth).is_ok());
     }
+}
+
+#[test]
+fn nothing_comes_between_what_a_swap_has_found_and_what_it_puts_there() {
+    let lost = |is_read: bool| {
+        let mut history = History::new();
+        let first = history.written();
+        let (issued, new) = (history.0.tick(), history.write());
+        let between = history.write();
+        history.0.acknowledge(between, false);
+        if is_read {
+            assert!(history.sees(new), "it may have come after the swap had read");
+        }
+        let found = Content::Written(tag_of(0, 0, first));
+        history.0.swap(0, 0, issued, found, new).is_err()
+    };
+    assert!(lost(true));
+    assert!(!lost(false), "it may have come after the swap");
 }
 
 /// Two blocks, what was there before, and an atomic write over both.
@@ -296,7 +318,7 @@ fn a_power_cut_leaves_all_of_an_atomic_write_or_nothing() {
     let left = |pick: fn([Content; 2], [Content; 2]) -> [Content; 2]| {
         let (mut checker, old, new, _) = over_two();
         let found = pick(old, new);
-        checker.power_cut(|_| false, |_, lba| found[lba as usize]).is_ok()
+        checker.power_cut(|_| None, |_, lba| found[lba as usize]).is_ok()
     };
     assert!(left(|old, _| old) && left(|_, new| new));
     assert!(!left(|old, new| [old[0], new[1]]) && !left(|old, new| [new[0], old[1]]));

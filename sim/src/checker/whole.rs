@@ -70,13 +70,3 @@ impl Block {
         same.peek().is_some() && same.all(|value| value.before(write))
     }
 }
-
-impl Content {
-    /// The write that it is of.
-    const fn write(self) -> Option<WriteId> {
-        match self {
-            Self::Written(tag) => Some(WriteId(tag.write)),
-            Self::Zero | Self::Mixed => None,
-        }
-    }
-}

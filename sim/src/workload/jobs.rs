@@ -11,7 +11,7 @@ use outband_protocol::scsi::{Cdb, Sense, Status, unmap};
 use outband_target_server::media::WritePolicy;
 
 use super::{Ctx, HASTE, Host, Job, PATIENCE, What, word};
-use crate::checker::{SAME, tag_of};
+use crate::checker::{SAME, WriteId, tag_of};
 use crate::tag::{Content, parts};
 use crate::world::Failure;
 
@@ -26,7 +26,7 @@ impl Host {
                 return;
             };
             self.submit(job, ctx);
-            if self.rng.chance(800) {
+            if !self.rival && self.rng.chance(1000 - self.setup.eager) {
                 return self.think_later(self.setup.pause.end, ctx);
             }
         }
@@ -49,15 +49,27 @@ impl Host {
         if self.quota == 0 || !session.is_up() && self.rng.coin() {
             return None;
         }
+        if !self.setup.script.is_empty() {
+            return self.planned(ctx);
+        }
         self.quota -= 1;
+        if std::mem::take(&mut self.rival) {
+            return Some(self.any_swap(ctx));
+        }
+        if self.rng.chance(self.setup.reads) {
+            return Some(self.any_read(ctx));
+        }
+        if self.rng.chance(self.setup.syncs) {
+            return Some(a_sync(ctx));
+        }
         let job = match self.rng.index(100) {
-            0..38 => self.any_read(ctx),
-            38..76 => self.any_write(ctx),
-            76..84 => Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() },
-            84..87 => self.any_unmap(ctx),
-            87..89 => self.any_verify(ctx),
-            89 if self.rng.coin() => self.beyond(ctx),
-            89 => self.any_swap(ctx),
+            0..36 => self.any_read(ctx),
+            36..72 => self.any_write(ctx),
+            72..80 => a_sync(ctx),
+            80..83 => self.any_unmap(ctx),
+            83..85 => self.any_verify(ctx),
+            85 => self.beyond(ctx),
+            86..90 => self.any_swap(ctx),
             90..92 => self.any_or(ctx),
             92..94 => self.any_same(ctx),
             94..99 => self.any_atomic(ctx),
@@ -86,7 +98,12 @@ impl Host {
     }
 
     fn any_write(&mut self, ctx: &mut Ctx<'_>) -> Job {
-        let (lba, blocks) = self.run(self.setup.writes.clone());
+        let place = self.run(self.setup.writes.clone());
+        let fua = self.rng.chance(self.setup.fua);
+        self.write(place, fua, ctx)
+    }
+
+    pub(super) fn write(&mut self, (lba, blocks): (u32, u32), fua: bool, ctx: &mut Ctx<'_>) -> Job {
         let volume = self.setup.volume;
         let block_size = ctx.setup.volumes[volume].block_size as usize;
         let id = ctx.checker.write(volume, lba, blocks);
@@ -94,7 +111,6 @@ impl Host {
         for (block, lba) in bytes.chunks_exact_mut(block_size).zip(lba..) {
             tag_of(volume, lba, id).fill(block);
         }
-        let fua = self.rng.chance(self.setup.fua);
         ctx.hardware.note(format_args!("host {} writes {id:?} {lba}+{blocks}", self.index));
         self.written = Some((lba, bytes.clone()));
         Job { what: What::Write { id, lba, fua }, issued: ctx.checker.tick(), bytes }
@@ -121,10 +137,19 @@ impl Host {
 
     /// The same block all over a few, or zeros, which may be holes then.
     fn any_same(&mut self, ctx: &mut Ctx<'_>) -> Job {
-        let (lba, blocks) = self.run(self.setup.writes.clone());
+        let place = self.run(self.setup.writes.clone());
+        let unmap = self.rng.coin();
+        self.fill(place, unmap, ctx)
+    }
+
+    pub(super) fn fill(
+        &mut self,
+        (lba, blocks): (u32, u32),
+        unmap: bool,
+        ctx: &mut Ctx<'_>,
+    ) -> Job {
         let volume = self.setup.volume;
         let mut bytes = vec![0; ctx.setup.volumes[volume].block_size as usize];
-        let unmap = self.rng.coin();
         let id = if unmap {
             // Zeros that are sent, or that go without saying (NDOB).
             bytes.truncate(if self.rng.coin() { bytes.len() } else { 0 });
@@ -164,7 +189,11 @@ impl Host {
     fn any_unmap(&mut self, ctx: &mut Ctx<'_>) -> Job {
         let ranges: Vec<_> =
             (0..1 + self.rng.index(3)).map(|_| self.run(self.setup.writes.clone())).collect();
-        let id = ctx.checker.unmap(self.setup.volume, &ranges);
+        self.unmap(&ranges, ctx)
+    }
+
+    pub(super) fn unmap(&mut self, ranges: &[(u32, u32)], ctx: &mut Ctx<'_>) -> Job {
+        let id = ctx.checker.unmap(self.setup.volume, ranges);
         ctx.hardware.note(format_args!("host {} unmaps {id:?} {ranges:?}", self.index));
         let extents: Vec<_> = ranges
             .iter()
@@ -204,7 +233,8 @@ impl Host {
         }
         ctx.hardware.note(format_args!("host {} swaps {id:?} {lba}+{blocks}", self.index));
         // A few ask for the same, and only one of them can have it.
-        if self.rng.coin() {
+        self.rival = self.rng.coin();
+        if !self.rival {
             self.written = Some((lba, new.clone()));
         }
         bytes.extend(new);
@@ -266,7 +296,9 @@ impl Host {
 
     fn on_good(&self, job: &Job, received: u32, ctx: &mut Ctx<'_>) {
         let volume = self.setup.volume;
-        let durable = ctx.setup.volumes[volume].policy == WritePolicy::Normal;
+        let setup = &ctx.setup.volumes[volume];
+        let durable = setup.policy == WritePolicy::Normal;
+        let keeps = !setup.memory;
         let promises = match job.what {
             What::Sync | What::Atomic { .. } => true,
             What::Write { fua, .. } => durable || fua,
@@ -293,29 +325,29 @@ impl Host {
             }
             // What equals the medium was read from it.
             What::Verify { lba, blocks } => self.check_blocks(job, lba..lba + blocks, ctx),
-            What::Write { id, fua, .. } => ctx.checker.acknowledge(id, durable || fua),
+            What::Write { id, fua, .. } => ctx.checker.acknowledge(id, keeps && (durable || fua)),
             What::Atomic { id, .. } => ctx.checker.acknowledge(id, true),
             What::Unmap { id } | What::Same { id, .. } => ctx.checker.acknowledge(id, durable),
             What::Swap { id, lba } => {
-                self.check_swapped(job, lba, ctx);
+                self.check_swapped(job, (lba, id), ctx);
                 ctx.checker.acknowledge(id, durable);
             }
-            What::Sync => ctx.checker.synced(volume, job.issued),
+            What::Sync if keeps => ctx.checker.synced(volume, job.issued),
             What::Beyond { .. } => {
                 ctx.fail(format!("host {}: {:?} was called good", self.index, job.what));
             }
-            What::Or { .. } | What::Look => {}
+            What::Or { .. } | What::Sync | What::Look => {}
         }
     }
 
     /// What was expected was there, and only one swap takes it away.
-    fn check_swapped(&self, job: &Job, lba: u32, ctx: &mut Ctx<'_>) {
+    fn check_swapped(&self, job: &Job, (lba, by): (u32, WriteId), ctx: &mut Ctx<'_>) {
         let volume = self.setup.volume;
         let block_size = ctx.setup.volumes[volume].block_size as usize;
         let expected = &job.bytes[..job.bytes.len() / 2];
         for (block, lba) in expected.chunks_exact(block_size).zip(lba..) {
             let content = Content::of(block);
-            if let Err(violation) = ctx.checker.swap(volume, lba, job.issued, content) {
+            if let Err(violation) = ctx.checker.swap(volume, lba, job.issued, content, by) {
                 ctx.failures.push(Failure::Data(violation));
             }
         }
@@ -366,6 +398,10 @@ impl Host {
             ));
         }
     }
+}
+
+pub(super) fn a_sync(ctx: &mut Ctx<'_>) -> Job {
+    Job { what: What::Sync, issued: ctx.checker.tick(), bytes: Vec::new() }
 }
 
 /// The command of a request; `wide` prefers the longer of two.

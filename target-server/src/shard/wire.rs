@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use outband_protocol::seeded::{self, Bug};
 use outband_ring::{Body, Buf, Done, Errno, Fd, Gather, Op, Ring};
 
 use super::desk::Desk;
@@ -94,7 +95,7 @@ impl Wire {
     /// Whether more may be received: never while a receive is with the kernel or what came before
     /// is not read, or the stream would lose its order.
     pub(crate) fn can_receive(&self) -> bool {
-        !self.receiving && self.unread.is_none()
+        !self.receiving && (self.unread.is_none() || seeded::is(Bug::UnreadOvertaken))
     }
 
     /// Whether everything has been handed to the kernel and taken by it.

@@ -223,9 +223,9 @@ impl World {
             let start = starts.start_of(known[volume].id);
             start.map(|start| start + u64::from(lba) * u64::from(BLOCK_SIZE))
         };
-        let repeats = |id: WriteId| hosts.iter().any(|host| host.holds(id));
+        let held = |id: WriteId| hosts.iter().find_map(|host| host.holds(id));
         let here = |volume: usize| place(volume, 0).is_some();
-        self.checker.power_cut_on(here, repeats, |volume, lba| {
+        self.checker.power_cut_on(here, held, |volume, lba| {
             let at = place(volume, lba).expect("only volumes that are here are asked for");
             Content::of(&hardware.disks[unit].peek(at, BLOCK_SIZE as usize))
         })?;

@@ -94,6 +94,7 @@ impl World {
             pieces: Vec::new(),
             hosts: Vec::new(),
             exclusive: true,
+            memory: false,
             atomic: false,
         });
     }
@@ -169,11 +170,15 @@ impl World {
             offer: offer(&mut self.rng, wish),
             quota: 0,
             blocks_max: self.rng.pick(&[1, 8]),
+            eager: 200,
+            reads: 0,
+            syncs: 0,
             fua: self.rng.pick(&[0, 100]),
             pause,
             hasty: 0,
             damage: 0,
             timing: timing(),
+            script: Vec::new(),
         };
         self.hosts.push(Host::new(index, setup, false, self.rng.fork()));
         self.uses.push(Use { volume, iqn: iqn.to_owned(), epoch: 0 });
