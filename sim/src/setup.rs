@@ -207,7 +207,8 @@ impl Setup {
         let damage = if rng.chance(150) { 3 } else { 0 };
         // Requests of more than MaxBurstLength, which go through a buffer burst by burst.
         let large = block_size == 4096 && rng.chance(250);
-        if large {
+        if block_size == 4096 {
+            // A swap of sixteen blocks has two buffers, of 256 and of 64 KiB: in less than that it never ends.
             setup.buffer_bytes = setup.buffer_bytes.max(1 << 20);
         }
         for volume in 0..1 + rng.index(2) {
