@@ -83,9 +83,9 @@ fn haunt(phase: Phase, end: End, late: bool) {
     bench.forget_arrivals();
     let bring = |bench: &mut Bench, old: &Raw| {
         if replaced {
-            bench.unblock(old, Side::Target)
+            bench.unblock(old, Side::Target);
         } else {
-            old.send_raw(bench, &rest)
+            old.send_raw(bench, &rest);
         }
         bench.pass(Duration::from_millis(200));
     };
