@@ -12,7 +12,7 @@ use outband_protocol::scsi::inquiry::{
 };
 use outband_protocol::scsi::unmap::{self, Extent};
 
-use crate::session::{Handle, Pending};
+use crate::session::{CapacityNews, Handle, Pending};
 use crate::slots::Payload;
 pub use crate::split::Geometry;
 use crate::{Config, Error};
@@ -36,7 +36,9 @@ impl Disk {
     /// Logs in and learns what the volume is like.
     pub async fn connect(config: Config) -> Result<Self, Error> {
         let handle = Handle::connect(config).await?;
+        let news = handle.news_of_capacity();
         let geometry = measure(&handle).await?;
+        news.map(CapacityNews::known);
         Ok(Self { handle, geometry: Arc::new(RwLock::new(geometry)) })
     }
 
@@ -136,7 +138,9 @@ impl Disk {
         under_way.finish().await
     }
 
-    /// Returns when every write that was acknowledged before is on stable storage.
+    /// Returns when every write that was acknowledged before is on stable storage, as far as the
+    /// unit still has it: with the write policy `high`, what it had only cached when it lost power
+    /// is gone, and no later flush tells.
     pub async fn flush(&self) -> Result<(), Error> {
         let cdb = Cdb::SynchronizeCache10(Default::default()).build();
         let pending = self.handle.start(cdb, Payload::None, Replay::Always).await?;
@@ -176,7 +180,12 @@ impl Disk {
 
     /// The geometry, asked for anew if the unit said that it changed.
     async fn current(&self) -> Result<Geometry, Error> {
-        if self.handle.take_capacity_changed() { self.refresh().await } else { Ok(self.geometry()) }
+        let Some(news) = self.handle.news_of_capacity() else {
+            return Ok(self.geometry());
+        };
+        let geometry = self.refresh().await?;
+        news.known();
+        Ok(geometry)
     }
 }
 

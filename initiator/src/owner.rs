@@ -241,6 +241,8 @@ impl Owner {
             Event::Up => {
                 info!(portal = self.portal, "logged in");
                 self.last_error = None;
+                // It may have grown while nobody could be told.
+                self.capacity_changed.store(true, Ordering::Relaxed);
                 self.health.send_replace(Health::Up);
             }
             Event::Down { reason } => {

@@ -79,11 +79,12 @@ impl Handle {
         }
     }
 
-    /// Whether the unit has said that the volume's size changed, since this was last asked.
-    pub(crate) fn take_capacity_changed(&self) -> bool {
+    /// That the unit may have another size for the volume than it was last asked for.
+    pub(crate) fn news_of_capacity(&self) -> Option<CapacityNews> {
         // A load first: this is asked with every request.
-        self.capacity_changed.load(Ordering::Relaxed)
-            && self.capacity_changed.swap(false, Ordering::Relaxed)
+        let news = self.capacity_changed.load(Ordering::Relaxed)
+            && self.capacity_changed.swap(false, Ordering::Relaxed);
+        news.then(|| CapacityNews(Some(self.capacity_changed.clone())))
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -95,6 +96,24 @@ impl Handle {
         match &*self.health.borrow() {
             Health::Over(error) => error.clone(),
             _ => Error::Closed,
+        }
+    }
+}
+
+/// Is there again if it is dropped before the new size is known.
+#[derive(Debug)]
+pub(crate) struct CapacityNews(Option<Arc<AtomicBool>>);
+
+impl CapacityNews {
+    pub(crate) fn known(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CapacityNews {
+    fn drop(&mut self) {
+        if let Some(changed) = &self.0 {
+            changed.store(true, Ordering::Relaxed);
         }
     }
 }

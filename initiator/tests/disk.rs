@@ -5,9 +5,9 @@
 mod target;
 
 use outband_initiator::{Config, Disk, Error, LoginStatus, discover};
-use outband_protocol::scsi::sense::UNRECOVERED_READ_ERROR;
+use outband_protocol::scsi::sense::{CAPACITY_CHANGED, UNRECOVERED_READ_ERROR};
 
-use self::target::{INITIATOR, Mood, TARGET, Target};
+use self::target::{BLOCKS, INITIATOR, Mood, TARGET, Target};
 
 fn pattern(seed: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((at / 512 * 7 + at + seed * 13) % 251).unwrap()).collect()
@@ -34,6 +34,22 @@ async fn a_busy_target_is_waited_for_and_a_bad_medium_is_told() {
     target.mood(|mood| mood.read_sense = Some(UNRECOVERED_READ_ERROR));
     let error = disk.read_at(0, 1 << 20).await.unwrap_err();
     assert!(matches!(error, Error::Medium(sense) if sense.is(&UNRECOVERED_READ_ERROR)), "{error}");
+}
+
+#[tokio::test]
+async fn a_size_that_could_not_be_asked_for_is_asked_for_again() {
+    let target = Target::start(Mood::default()).await;
+    let disk = Disk::connect(target.config()).await.unwrap();
+    let old = disk.capacity();
+    target.mood(|mood| mood.grown = BLOCKS);
+    // The answer to this READ, and nothing else, says so.
+    target.mood(|mood| mood.attention = Some(CAPACITY_CHANGED));
+    disk.read_at(0, 512).await.unwrap();
+    target.mood(|mood| mood.capacity_sense = Some(UNRECOVERED_READ_ERROR));
+    disk.read_at(0, 512).await.unwrap_err();
+    target.mood(|mood| mood.capacity_sense = None);
+    disk.read_at(0, 512).await.unwrap();
+    assert_eq!(disk.capacity(), 2 * old);
 }
 
 #[tokio::test]

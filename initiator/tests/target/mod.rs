@@ -39,6 +39,12 @@ pub struct Mood {
     pub busy: usize,
     /// The sense for every READ.
     pub read_sense: Option<Sense>,
+    /// The sense for the next command.
+    pub attention: Option<Sense>,
+    /// The sense for every READ CAPACITY.
+    pub capacity_sense: Option<Sense>,
+    /// Blocks that the volume is said to have grown by.
+    pub grown: u64,
 }
 
 pub struct Volume {
@@ -203,10 +209,16 @@ impl Work {
         let cdb = Cdb::parse(&command.cdb).ok();
         let (status, sense) = if std::mem::take(&mut self.fresh) {
             (Status::CheckCondition, Some(POWER_ON))
+        } else if let Some(sense) = volume.mood.attention.take() {
+            (Status::CheckCondition, Some(sense))
         } else if volume.mood.busy > 0 {
             volume.mood.busy -= 1;
             (Status::Busy, None)
         } else if let (Some(Cdb::Read16(_)), Some(sense)) = (cdb, volume.mood.read_sense) {
+            (Status::CheckCondition, Some(sense))
+        } else if let (Some(Cdb::ReadCapacity16 { .. }), Some(sense)) =
+            (cdb, volume.mood.capacity_sense)
+        {
             (Status::CheckCondition, Some(sense))
         } else {
             drop(volume);
@@ -231,7 +243,7 @@ impl Work {
             ..BlockLimits::default()
         };
         let capacity = Capacity {
-            blocks: BLOCKS,
+            blocks: BLOCKS + self.target.volume.lock().unwrap().mood.grown,
             block_size: 512,
             physical_exponent: 3,
             lowest_aligned: 0,

@@ -257,7 +257,6 @@ impl Conn {
         }
         live.aborting = true;
         let (lun, ref_cmd_sn) = (live.lun, live.cmd_sn);
-        self.aborts.push(task);
         self.commands.push_back(Outgoing::Abort { task, lun, ref_cmd_sn });
         Ok(())
     }
@@ -315,10 +314,13 @@ impl Conn {
     }
 
     /// Ends the session once what was started has been sent. Nothing follows on this connection.
-    pub fn log_out(&mut self) {
-        if self.logout == Logout::No {
+    /// Whether that is new.
+    pub fn log_out(&mut self) -> bool {
+        let first = self.logout == Logout::No;
+        if first {
             self.logout = Logout::Wanted;
         }
+        first
     }
 
     /// Where the next bytes belong, when the stream stands in a read's data.
@@ -389,6 +391,9 @@ impl Conn {
                         ref_cmd_sn: *ref_cmd_sn,
                         exp_data_sn: Sn(0),
                     };
+                    // Not sooner: an answer to what was not asked yet would free data that is still
+                    // to be sent.
+                    self.aborts.push(*task);
                     self.commands.pop_front();
                     let request = TaskManagementRequest { order: self.immediate(), ..request };
                     return Some(self.transmit(&Pdu::TaskManagement(request), Body::None));

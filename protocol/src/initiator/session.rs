@@ -330,6 +330,8 @@ impl Session {
                 Phase::Ready | Phase::Resting { .. } => {
                     self.requests.remove(task);
                     self.news.push_back(Event::Done { task, outcome: Outcome::TimedOut });
+                    // It may have been the last that a logout waited for.
+                    self.leave(now);
                 }
                 Phase::Free => {}
             }
@@ -426,12 +428,14 @@ impl Session {
             {
                 slot.attentions += 1;
                 self.requests.set(task, Phase::Ready);
+                self.leave(now);
                 Some(Event::Attention(sense))
             }
             (Status::Busy | Status::TaskSetFull, _) if !aborting => {
                 slot.refusals = slot.refusals.saturating_add(1);
                 let until = now + self.rest(task);
                 self.requests.set(task, Phase::Resting { until });
+                self.leave(now);
                 None
             }
             (status, sense) => self.finish(task, Outcome::Status { status, sense }, now),
@@ -487,8 +491,9 @@ impl Session {
         if !idle {
             return;
         }
-        conn.log_out();
-        self.leaving = Some(now + self.config.timing.logout);
+        if conn.log_out() {
+            self.leaving = Some(now + self.config.timing.logout);
+        }
     }
 
     /// The connection, or the attempt to make one, is over; `close` says how the shell drops it.

@@ -380,11 +380,27 @@ fn an_aborted_write_sends_no_more_and_is_over_when_the_target_says_so() {
 }
 
 #[test]
+fn an_answer_to_an_abort_that_was_not_sent_yet_is_an_offence() {
+    check(terms(), |talk| {
+        talk.conn.start(TASK, &write(60 * KIB)).unwrap();
+        talk.conn.abort(TASK).unwrap();
+        let done = TaskManagementResponse {
+            result: TaskManagementResult::Complete,
+            itt: Tag::Abort(TASK).itt(),
+            sequence: talk.sequence(),
+        };
+        let error = talk.tell(Response::TaskManagement(done), &[]).unwrap_err();
+        assert_eq!(error, PeerError::UnknownTask(Tag::Abort(TASK).itt()));
+    });
+}
+
+#[test]
 fn an_aborted_read_passes_no_data_on_and_its_status_may_still_come() {
     check(terms(), |talk| {
         talk.conn.start(TASK, &read(KIB)).unwrap();
         talk.sent();
         talk.conn.abort(TASK).unwrap();
+        assert_eq!(talk.sent(), ["AbortTask 100"]);
         assert_eq!(talk.data_in(0, 0, KIB, true).unwrap(), ["done 0x0 after 1024"]);
         let none = TaskManagementResponse {
             result: TaskManagementResult::TaskDoesNotExist,
@@ -474,7 +490,7 @@ fn a_text_answer_is_collected_over_pdus_but_not_for_ever() {
 fn nothing_follows_a_logout() {
     let mut talk = Talk::new(terms(), usize::MAX);
     talk.conn.start(TASK, &read(512)).unwrap();
-    talk.conn.log_out();
+    assert!(talk.conn.log_out());
     assert_eq!(talk.sent(), ["command 100 F", "logout CloseSession"]);
     assert_eq!(talk.conn.window(), 0);
     talk.conn.ping();

@@ -41,7 +41,7 @@ fn commands_are_numbered_one_by_one_and_immediate_requests_take_no_number() {
         talk.tell(Response::NopIn(ping), &[]).unwrap();
         talk.conn.ask(Bytes::from_static(b"SendTargets=\0")).unwrap();
         poll(talk);
-        talk.conn.log_out();
+        assert!(talk.conn.log_out());
         poll(talk);
         let (mut next, mut tags) = (Sn(u32::MAX), Vec::new());
         let mut acknowledged = Sn(1000);

@@ -8,6 +8,7 @@ use crate::ids::Lun;
 use crate::initiator::session::{Request, SubmitError};
 use crate::initiator::{Data, Replay};
 use crate::pdu::LoginStatus;
+use crate::scsi::Status;
 
 fn any_request(world: &World) -> Request {
     Request {
@@ -40,6 +41,28 @@ fn it_connects_logs_in_reads_and_closes() {
     world.cut();
     world.expect("closed");
     assert_eq!(world.session.poll_timeout(), None);
+}
+
+#[test]
+fn a_close_does_not_outwait_a_request_that_a_busy_target_never_took() {
+    let mut world = World::new(WELCOME);
+    let task = world.read(1);
+    world.session.close(world.now);
+    world.answer(task, Status::Busy, None);
+    let deadline = world.now + Duration::from_secs(40);
+    let is_waiting = |world: &mut World| {
+        let phase = world.session.requests.find(task).map(|slot| slot.phase);
+        if phase == Some(super::super::Phase::Sent) {
+            world.answer(task, Status::Busy, None);
+        }
+        phase.is_some() && world.now < deadline
+    };
+    while is_waiting(&mut world) {
+        world.pass(Duration::from_millis(50));
+    }
+    let trace = world.take_trace();
+    let end = &trace[trace.len() - 2..];
+    assert_eq!(end, ["task 0.0 TimedOut", "> logout"], "{trace:?}");
 }
 
 #[test]
