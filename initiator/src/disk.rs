@@ -12,7 +12,7 @@ use outband_protocol::scsi::inquiry::{
 };
 use outband_protocol::scsi::unmap::{self, Extent};
 
-use crate::session::{CapacityNews, Handle, Pending};
+use crate::session::{Handle, Pending};
 use crate::slots::Payload;
 pub use crate::split::Geometry;
 use crate::{Config, Error};
@@ -38,7 +38,9 @@ impl Disk {
         let handle = Handle::connect(config).await?;
         let news = handle.news_of_capacity();
         let geometry = measure(&handle).await?;
-        news.map(CapacityNews::known);
+        if let Some(news) = news {
+            news.known();
+        }
         Ok(Self { handle, geometry: Arc::new(RwLock::new(geometry)) })
     }
 
