@@ -46,6 +46,16 @@ impl Pool {
         Some(Buf::counted(size, &self.held))
     }
 
+    /// Whether buffers of both lengths can be had at once. Nothing needs none.
+    #[must_use]
+    pub fn has_both(&self, lens: [usize; 2]) -> bool {
+        let size = |len| if len == 0 { Some(0) } else { class_of(len).map(|class| CLASSES[class]) };
+        let [Some(one), Some(other)] = lens.map(size) else {
+            return false;
+        };
+        self.used() + one + other <= self.limit
+    }
+
     /// Keeps a buffer for the next taker. One of another pool is freed, and counted there.
     pub fn give(&mut self, buf: Buf) {
         if buf.is_counted_in(&self.held) {

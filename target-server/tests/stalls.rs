@@ -10,7 +10,7 @@ use common::Target;
 use common::raw::Raw;
 use outband_protocol::ids::{Itt, Ttt};
 use outband_protocol::pdu::TaskAttribute::Simple;
-use outband_protocol::pdu::{Request, Response, ScsiCommand, TaskManagementFunction};
+use outband_protocol::pdu::{R2t, Request, Response, ScsiCommand, TaskManagementFunction};
 use outband_protocol::scsi::Cdb;
 
 const NAME: &str = "iqn.2026-11.local.outband:test:v";
@@ -89,6 +89,63 @@ async fn commands_that_are_aborted_while_they_wait_for_a_buffer_leave_nothing_be
         let function = session.manage(TaskManagementFunction::AbortTask, itt);
         session.managed(function);
         assert_eq!(target.server.measure().await[0].hungry, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_large_buffer_comes_before_those_who_want_a_small_one_later() {
+    let mut target = Target::start(|config| {
+        config.shards = 1;
+        config.buffer_bytes = 2 << 20;
+    });
+    let mut sessions = Vec::new();
+    for isid in 0..4 {
+        sessions.push(session(&mut target, isid).await);
+    }
+    let [half, quarter, large, small] = &mut sessions[..] else {
+        panic!("four");
+    };
+    let half_asked = asked(write(half, 2048), half);
+    let quarter_asked = asked(write(quarter, 512), quarter);
+    let large_itt = write(large, 2048);
+    large.is_silent();
+    let small_itt = write(small, 128);
+    small.is_silent();
+    send_all(quarter, quarter_asked);
+    let large_asked = asked(large_itt, large);
+    small.is_silent();
+    send_all(half, half_asked);
+    let small_asked = asked(small_itt, small);
+    send_all(small, small_asked);
+    send_all(large, large_asked);
+}
+
+/// WRITE(16) of so many blocks, all of whose data is to be asked for.
+fn write(session: &mut Raw, blocks: u32) -> Itt {
+    let command = session.command(&Cdb::write16(0, blocks, false).build());
+    let command = ScsiCommand { write: true, expected_len: blocks * 512, ..command };
+    session.send(Request::Command(command), &[]);
+    command.itt
+}
+
+/// The first R2T of a command, which is what it gets next.
+fn asked(itt: Itt, session: &mut Raw) -> R2t {
+    match session.said().response {
+        Response::R2t(r2t) if r2t.itt == itt => r2t,
+        other => panic!("no R2T: {other:?}"),
+    }
+}
+
+/// Sends what is asked for, until the command ends.
+fn send_all(session: &mut Raw, mut r2t: R2t) {
+    loop {
+        let data = vec![1; usize::try_from(r2t.len).unwrap()];
+        session.burst(r2t.itt, r2t.ttt, r2t.offset, &data);
+        match session.said().response {
+            Response::R2t(next) => r2t = next,
+            Response::Command(response) => return assert_eq!(response.status, 0),
+            other => panic!("neither an R2T nor an end: {other:?}"),
+        }
     }
 }
 

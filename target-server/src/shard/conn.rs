@@ -27,7 +27,7 @@ use outband_protocol::seeded::{self, Bug};
 use outband_protocol::target::{self, Command, DataFault, Event, Manage, PeerError, Targets};
 use outband_ring::{Buf, Ring};
 
-use super::desk::{Desk, Errand};
+use super::desk::{Desk, Errand, Hungry};
 use super::peer::Session;
 use super::task::{Ahead, Stage, Task, Work};
 use super::token::{ConnKey, TargetKey, Whose};
@@ -270,8 +270,18 @@ impl Conn {
         self.feed(slot, desk);
     }
 
-    /// Gives a task its buffer and lets its next burst begin, or lets it wait for one.
-    pub(crate) fn feed<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+    /// Feeds a task that has not waited yet. Who waits for a large buffer would wait for ever behind small
+    /// ones that go on coming, so what the oldest needs is left to it.
+    fn feed<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
+        let is_asked_for = self.task_at(slot).command.unsolicited_len == 0;
+        let kept = desk.hungry.front().map_or(0, |oldest| oldest.room);
+        let kept = if is_asked_for { kept } else { 0 };
+        self.feed_beside(slot, kept, desk);
+    }
+
+    /// Gives a task its buffer and lets its next burst begin, or lets it wait for one, if less than `kept`
+    /// bytes would be left.
+    fn feed_beside<R: Ring>(&mut self, slot: usize, kept: usize, desk: &mut Desk<R>) {
         let key = self.key;
         let task = self.task_at(slot);
         let (due, room) = (task.burst_len(), task.room());
@@ -279,7 +289,8 @@ impl Conn {
         let needs_one = task.buf.is_none() && !has_buffer;
         let is_within_share = !needs_one || self.is_within_share(room, desk);
         let task = self.task_at(slot);
-        if needs_one && is_within_share {
+        let is_left = kept == 0 || desk.buffers.has_both([room, kept]);
+        if needs_one && is_within_share && is_left {
             task.buf = desk.buffers.take(room);
         }
         if task.buf.is_none() && !has_buffer {
@@ -292,7 +303,7 @@ impl Conn {
             let id = task.id;
             self.counts.r2t_waits += u64::from(waits);
             if is_within_share {
-                desk.hungry.push_back((key, id));
+                desk.hungry.push_back(Hungry { conn: key, task: id, room });
             } else {
                 self.surplus.push_back(id);
             }
@@ -324,7 +335,7 @@ impl Conn {
             match task.work {
                 Work::Copy => self.copy_on(slot, desk),
                 Work::Atomic if has_data => self.prepare_atomic(slot, desk),
-                _ => self.feed(slot, desk),
+                _ => self.feed_beside(slot, 0, desk),
             }
         }
     }

@@ -82,6 +82,14 @@ pub(crate) enum Errand {
     Granted(ConnKey, TaskId),
 }
 
+/// A task that waits for a buffer of `room` bytes, or for something else if that is nothing.
+#[derive(Debug)]
+pub(crate) struct Hungry {
+    pub(crate) conn: ConnKey,
+    pub(crate) task: TaskId,
+    pub(crate) room: usize,
+}
+
 /// A command that waited for others of its task set and may run now.
 #[derive(Debug)]
 pub(crate) struct Released {
@@ -131,7 +139,7 @@ pub(crate) struct Desk<R: Ring> {
     /// Commands whose turn has come.
     pub(crate) released: VecDeque<Released>,
     /// Tasks that wait for a buffer, in the order they came.
-    pub(crate) hungry: VecDeque<(ConnKey, TaskId)>,
+    pub(crate) hungry: VecDeque<Hungry>,
     /// Tasks that all sessions together may still be allowed.
     pub(crate) credit: u32,
     /// Random bytes.

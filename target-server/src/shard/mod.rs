@@ -40,7 +40,7 @@ use outband_ring::{Buf, Completion, Done, Fd, Op, Ring};
 use slotmap::SlotMap;
 
 use self::conn::Ending;
-use self::desk::{Desk, Errand, Released};
+use self::desk::{Desk, Errand, Hungry, Released};
 pub use self::desk::{Entropy, OnFault};
 use self::drain::Pending;
 use self::mailbox::{Address, Message};
@@ -359,7 +359,7 @@ impl<R: Ring> Shard<R> {
         let mut fed = false;
         for _ in 0..self.desk.hungry.len() {
             let before = self.desk.hungry.len();
-            let Some((key, task)) = self.desk.hungry.pop_front() else {
+            let Some(Hungry { conn: key, task, .. }) = self.desk.hungry.pop_front() else {
                 break;
             };
             if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {

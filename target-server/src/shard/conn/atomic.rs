@@ -4,6 +4,7 @@
 use outband_ring::Ring;
 
 use super::{Conn, Desk, Stage};
+use crate::shard::desk::Hungry;
 use crate::store::{Io, Work};
 
 impl Conn {
@@ -18,7 +19,8 @@ impl Conn {
         if !desk.volumes[volume].layers.is_memory() {
             let Some(journal_slot) = desk.take_slot(volume) else {
                 task.stage = Stage::Hungry;
-                let hungry = (key, task.id);
+                // It has its buffer and waits for a slot of the journal.
+                let hungry = Hungry { conn: key, task: task.id, room: 0 };
                 return desk.hungry.push_back(hungry);
             };
             task.intent = Some(Box::new(journal_slot));

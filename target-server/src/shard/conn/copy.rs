@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Conn, Desk, Stage, Work};
 use crate::scsi::{Course, Party, Piece, Refusal};
+use crate::shard::desk::Hungry;
 use crate::shard::mailbox::Message;
 use crate::shard::visit::{Answer, Guest, Stay, Visit};
 
@@ -75,7 +76,7 @@ impl Conn {
 
     /// The next piece, or the end.
     pub(super) fn copy_on<R: Ring>(&mut self, slot: usize, desk: &mut Desk<R>) {
-        let owner = (self.key, self.task_at(slot).id);
+        let (conn, id) = (self.key, self.task_at(slot).id);
         if self.fenced {
             return self.copy_ends(slot, Status::ReservationConflict, None, desk);
         }
@@ -89,9 +90,10 @@ impl Conn {
             Err(sense) => return self.copy_ends(slot, Status::CheckCondition, Some(sense), desk),
         };
         let len = piece.data.max(piece.written) as usize;
-        let Some(buf) = desk.buffers.take(len.next_multiple_of(4096)) else {
+        let room = len.next_multiple_of(4096);
+        let Some(buf) = desk.buffers.take(room) else {
             task.stage = Stage::Hungry;
-            return desk.hungry.push_back(owner);
+            return desk.hungry.push_back(Hungry { conn, task: id, room });
         };
         (copying.piece, copying.writing) = (Some(piece), false);
         let place = copying.places[piece.source];

@@ -35,7 +35,7 @@ impl Conn {
     /// A task waits for a buffer no more.
     pub(super) fn starve_no_more<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
         self.surplus.retain(|waits| *waits != id);
-        desk.hungry.retain(|waits| *waits != (self.key, id));
+        desk.hungry.retain(|waits| (waits.conn, waits.task) != (self.key, id));
     }
 
     /// Something of the session has happened: it may hold less now than when these had to wait.
