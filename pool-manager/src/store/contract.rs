@@ -1,5 +1,6 @@
 //! What every engine must do. Each engine's tests run the whole of it.
 
+use super::feed::HISTORY;
 use super::{Compare, Outcome, Shared, StoreError, Transaction, WatchError};
 
 /// `open` gives a new, empty store each time.
@@ -127,7 +128,7 @@ async fn watches_without_a_gap(store: Shared) {
 
 async fn tells_a_late_watcher(store: Shared) {
     let mut late = store.watch("/", 0);
-    for batch in 0..10 {
+    for batch in 0..=HISTORY / 128 {
         let all = (0..128)
             .fold(Transaction::new(), |all, i| all.put(format!("/{batch}/{i}"), Vec::new()));
         store.commit(all).await.unwrap();

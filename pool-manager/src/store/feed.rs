@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// Revisions remembered. A watcher that is further behind than that lists again.
-const HISTORY: usize = 1024;
+/// Changes remembered: several batches of what one station writes at once. A watcher that is further
+/// behind than that lists again.
+pub(crate) const HISTORY: usize = 8192;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
@@ -90,17 +91,27 @@ impl Watch {
         }
     }
 
+    /// What has changed since the last look, without waiting.
+    pub fn poll(&mut self) -> Result<Vec<Change>, WatchError> {
+        let newest = *self.newest.borrow();
+        match newest > self.after {
+            true => self.take(),
+            false => Ok(Vec::new()),
+        }
+    }
+
     fn take(&mut self) -> Result<Vec<Change>, WatchError> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         if history.forgotten > self.after {
             return Err(WatchError::Compacted);
         }
-        let fresh = history.changes.iter().filter(|change| change.revision > self.after);
+        let seen = history.changes.partition_point(|change| change.revision <= self.after);
+        let fresh = history.changes.range(seen..);
         let changes: Vec<Change> =
             fresh.filter(|change| change.key.starts_with(&self.prefix)).cloned().collect();
-        if let Some(last) = history.changes.back() {
-            self.after = self.after.max(last.revision);
-        }
+        let last = history.changes.back().map_or(0, |last| last.revision);
+        drop(history);
+        self.after = self.after.max(last);
         Ok(changes)
     }
 }

@@ -12,6 +12,8 @@ mod contract;
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(test)]
+pub(crate) use feed::HISTORY;
 pub use feed::{Change, Watch, WatchError};
 
 /// As many operations as one transaction may hold; etcd's default.
@@ -83,7 +85,7 @@ impl Operation {
     }
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Committed {
         revision: u64,

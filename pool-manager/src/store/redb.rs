@@ -1,11 +1,18 @@
 //! The embedded engine: one redb file in the state directory. Every commit is on stable storage
-//! before it returns (redb's `Durability::Immediate`, its default).
+//! before it returns (redb's `Durability::Immediate`, its default). Transactions that come while
+//! another is being written wait for it and are then written together: each is decided by itself, in
+//! the order in which they came, and one sync stands for all.
 
+use std::collections::VecDeque;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
+use tokio::sync::oneshot;
 
 use super::feed::{Change, Feed, Watch};
 use super::{Answer, Entry, Listing, Operation, Outcome, Store, StoreError, Transaction};
@@ -14,6 +21,10 @@ use super::{Answer, Entry, Listing, Operation, Outcome, Store, StoreError, Trans
 const ENTRIES: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const REVISION: &str = "revision";
+/// Bytes of the file kept in memory. The book has the records; this is for what it has not.
+const CACHE_LEN: usize = 64 << 20;
+/// Transactions written together, at most: the first of them waits for the last.
+const BATCH_MAX: usize = 256;
 
 /// Cheap to clone; all clones are the same store.
 #[derive(Clone, Debug)]
@@ -22,16 +33,29 @@ pub struct RedbStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     database: Database,
-    /// Held from a commit's start until its changes are published, so that watchers see revisions
-    /// in order. redb has one writer at a time anyway.
-    writer: Mutex<()>,
+    queue: Mutex<Queue>,
     feed: Feed,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Somebody writes, and will come back for what waits: one at a time, so that changes are
+    /// published in the order of their revisions.
+    busy: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    transaction: Transaction,
+    answer: oneshot::Sender<Result<Outcome, StoreError>>,
 }
 
 impl RedbStore {
     /// Opens the file, or makes it. The file is locked: a second process gets `InUse`.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(path).map_err(|error| match error {
+        let database = Database::builder().set_cache_size(CACHE_LEN).create(path);
+        let database = database.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse,
             error => engine(error),
         })?;
@@ -44,7 +68,7 @@ impl RedbStore {
         };
         transaction.commit().map_err(engine)?;
         let feed = Feed::new(revision);
-        Ok(Self(Arc::new(Inner { database, writer: Mutex::new(()), feed })))
+        Ok(Self(Arc::new(Inner { database, queue: Mutex::default(), feed })))
     }
 
     /// redb blocks on the disk; that must not hold up the station's other work.
@@ -87,38 +111,101 @@ impl Inner {
         Ok(Listing { entries, revision })
     }
 
-    fn commit(&self, transaction: Transaction) -> Result<Outcome, StoreError> {
-        transaction.check()?;
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let write = self.database.begin_write().map_err(engine)?;
-        let committed = {
-            let mut entries = write.open_table(ENTRIES).map_err(engine)?;
-            let mut meta = write.open_table(META).map_err(engine)?;
-            let before = meta.get(REVISION).map_err(engine)?.map_or(0, |value| value.value());
-            if !holds(&entries, &transaction)? {
-                return Ok(Outcome::Conflict);
-            }
-            let changes = apply(&mut entries, transaction.operations, before + 1)?;
-            if changes.is_empty() {
-                return Ok(Outcome::Committed { revision: before });
-            }
-            meta.insert(REVISION, before + 1).map_err(engine)?;
-            (before + 1, changes)
-        };
-        write.commit().map_err(engine)?;
-        let (revision, changes) = committed;
-        self.feed.publish(revision, changes);
-        Ok(Outcome::Committed { revision })
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether somebody has to begin to write.
+    fn enqueue(&self, waiting: Waiting) -> bool {
+        let mut queue = self.queue();
+        queue.waiting.push_back(waiting);
+        !std::mem::replace(&mut queue.busy, true)
+    }
+
+    /// Writes until nothing waits.
+    fn write_all(&self) {
+        let writing = Writing(self);
+        loop {
+            let batch: Vec<Waiting> = {
+                let mut queue = self.queue();
+                let length = queue.waiting.len().min(BATCH_MAX);
+                if length == 0 {
+                    queue.busy = false;
+                    // Said under the lock: whoever comes next begins anew.
+                    std::mem::forget(writing);
+                    return;
+                }
+                queue.waiting.drain(..length).collect()
+            };
+            let (transactions, answers): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|waiting| (waiting.transaction, waiting.answer)).unzip();
+            let outcomes = self.write(transactions);
+            for (number, answer) in answers.into_iter().enumerate() {
+                // Whoever does not wait any more finds out by reading.
+                let _ = answer.send(match &outcomes {
+                    Ok(outcomes) => Ok(outcomes[number]),
+                    Err(error) => Err(StoreError::Engine(error.to_string().into())),
+                });
+            }
+        }
+    }
+
+    /// All of them with one sync, or none.
+    fn write(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, redb::Error> {
+        let write = self.database.begin_write()?;
+        let (outcomes, changes) = decide(&write, transactions)?;
+        match changes.is_empty() {
+            true => write.abort()?,
+            false => write.commit()?,
+        }
+        for changes in changes.chunk_by(|one, next| one.revision == next.revision) {
+            self.feed.publish(changes[0].revision, changes.iter().cloned());
+        }
+        Ok(outcomes)
+    }
+}
+
+/// However the writer ends, the next one can begin.
+struct Writing<'a>(&'a Inner);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.queue().busy = false;
+    }
+}
+
+/// What becomes of each, and what they change together.
+fn decide(
+    write: &WriteTransaction,
+    transactions: Vec<Transaction>,
+) -> Result<(Vec<Outcome>, Vec<Change>), redb::Error> {
+    let mut entries = write.open_table(ENTRIES)?;
+    let mut meta = write.open_table(META)?;
+    let before = meta.get(REVISION)?.map_or(0, |value| value.value());
+    let (mut revision, mut outcomes, mut changes) = (before, Vec::new(), Vec::new());
+    for transaction in transactions {
+        if !holds(&entries, &transaction)? {
+            outcomes.push(Outcome::Conflict);
+            continue;
+        }
+        let changed = apply(&mut entries, transaction.operations, revision + 1)?;
+        revision += u64::from(!changed.is_empty());
+        outcomes.push(Outcome::Committed { revision });
+        changes.extend(changed);
+    }
+    if revision != before {
+        meta.insert(REVISION, revision)?;
+    }
+    Ok((outcomes, changes))
 }
 
 type Entries<'a> = Table<'a, &'static str, (u64, &'static [u8])>;
 
-fn holds(entries: &Entries<'_>, transaction: &Transaction) -> Result<bool, StoreError> {
+fn holds(entries: &Entries<'_>, transaction: &Transaction) -> Result<bool, redb::Error> {
     for compare in &transaction.compares {
         let found = |key: &str| {
-            let found = entries.get(key).map_err(engine)?;
-            Ok::<_, StoreError>(found.map(|found| found.value().0))
+            let found = entries.get(key)?;
+            Ok::<_, redb::Error>(found.map(|found| found.value().0))
         };
         if !compare.holds(found)? {
             return Ok(false);
@@ -131,16 +218,16 @@ fn apply(
     entries: &mut Entries<'_>,
     operations: Vec<Operation>,
     revision: u64,
-) -> Result<Vec<Change>, StoreError> {
+) -> Result<Vec<Change>, redb::Error> {
     let mut changes = Vec::with_capacity(operations.len());
     for operation in operations {
         let (key, value) = match operation {
             Operation::Put(key, value) => {
-                entries.insert(key.as_str(), (revision, value.as_slice())).map_err(engine)?;
+                entries.insert(key.as_str(), (revision, value.as_slice()))?;
                 (key, Some(value))
             }
             Operation::Delete(key) => {
-                if entries.remove(key.as_str()).map_err(engine)?.is_none() {
+                if entries.remove(key.as_str())?.is_none() {
                     continue;
                 }
                 (key, None)
@@ -176,7 +263,15 @@ impl Store for RedbStore {
     }
 
     fn commit(&self, transaction: Transaction) -> Answer<'_, Outcome> {
-        Box::pin(self.blocking(move |inner| inner.commit(transaction)))
+        Box::pin(async move {
+            transaction.check()?;
+            let (answer, answered) = oneshot::channel();
+            if self.0.enqueue(Waiting { transaction, answer }) {
+                let inner = Arc::clone(&self.0);
+                tokio::task::spawn_blocking(move || inner.write_all());
+            }
+            answered.await.map_err(engine)?
+        })
     }
 
     fn watch(&self, prefix: &str, after: u64) -> Watch {
@@ -186,7 +281,7 @@ impl Store for RedbStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract;
+    use super::super::{Compare, contract};
     use super::*;
 
     #[tokio::test]
@@ -214,6 +309,32 @@ mod tests {
         assert_eq!(store.get("/a").await.unwrap().unwrap().value, b"1");
         let put = Transaction::new().put("/a", b"2".to_vec());
         assert_eq!(store.commit(put).await.unwrap(), Outcome::Committed { revision: 2 });
+    }
+
+    #[tokio::test]
+    async fn what_waits_together_is_decided_in_turn_and_published_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&directory.path().join("station.redb")).unwrap();
+        let mut watch = store.watch("/", 0);
+        let put = |key: &str| Transaction::new().put(key, Vec::new());
+        let claims = ["/a", "/b", "/a", "/c"].map(|key| {
+            let (answer, answered) = oneshot::channel();
+            let transaction = put(key).when(Compare::Absent(key.to_owned()));
+            (store.0.enqueue(Waiting { transaction, answer }), answered)
+        });
+        let begins: Vec<bool> = claims.iter().map(|(begins, _)| *begins).collect();
+        assert_eq!(begins, [true, false, false, false], "one writes for all");
+        store.0.write_all();
+        let mut outcomes = Vec::new();
+        for (_, answered) in claims {
+            outcomes.push(answered.await.unwrap().unwrap());
+        }
+        let at = |revision| Outcome::Committed { revision };
+        assert_eq!(outcomes, [at(1), at(2), Outcome::Conflict, at(3)]);
+        let told = watch.poll().unwrap();
+        let told: Vec<_> = told.iter().map(|change| (&*change.key, change.revision)).collect();
+        assert_eq!(told, [("/a", 1), ("/b", 2), ("/c", 3)]);
+        assert_eq!(store.commit(put("/d")).await.unwrap(), at(4), "and the next one begins anew");
     }
 
     #[test]
