@@ -76,6 +76,11 @@ pub enum BackupError {
     Locked,
     #[error("cannot use the state directory")]
     State(#[source] io::Error),
+    /// It was cut short behind the step that decides.
+    #[error(
+        "it is decided, and not all of it is in its place yet: start the station, which does the rest"
+    )]
+    Unfinished(#[source] io::Error),
     #[error("cannot write the store")]
     Store(#[source] StoreError),
 }

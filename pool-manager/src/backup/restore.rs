@@ -2,9 +2,9 @@
 //! is moved into place. Who is killed before that rename has changed nothing; what is left after it,
 //! the station's next start does, or the next restore.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::iter;
 use std::path::{Path, PathBuf};
 
 use outband_control::machine::{Machine, Os};
@@ -77,7 +77,7 @@ impl Backup {
         };
         let restored = self.make_ready(&state, fuse).await?;
         decide(&state, fuse).map_err(BackupError::State)?;
-        finish_with(&state, fuse).map_err(BackupError::State)?;
+        put_in_place(&state, fuse).map_err(BackupError::Unfinished)?;
         Ok(restored)
     }
 
@@ -112,9 +112,13 @@ fn closed(store: &Path) -> Result<Option<RedbStore>, BackupError> {
 /// From here on the station is the restored one.
 fn decide(state: &StateDir, fuse: Fuse<'_>) -> io::Result<()> {
     fuse()?;
-    fs::rename(state.path(UNDECIDED), state.path(DECIDED))?;
+    fs::rename(state.path(UNDECIDED), state.path(DECIDED))
+}
+
+fn put_in_place(state: &StateDir, fuse: Fuse<'_>) -> io::Result<()> {
     fuse()?;
-    state.sync()
+    state.sync()?;
+    finish_with(state, fuse).map(drop)
 }
 
 /// Moves into place what a restore had decided. Answers whether there was any. Only for who has locked
@@ -140,28 +144,59 @@ fn finish_with(state: &StateDir, fuse: Fuse<'_>) -> io::Result<bool> {
     fs::remove_dir(&decided)?;
     fuse()?;
     state.sync()?;
+    for name in FILES.map(|(name, _)| name).into_iter().chain([STORE_FILE]) {
+        forget_older(&state.path(name), fuse)?;
+    }
     Ok(true)
 }
 
 fn move_to(from: &Path, place: PathBuf, fuse: Fuse<'_>) -> io::Result<()> {
     if place.try_exists()? {
         fuse()?;
-        fs::rename(&place, aside(&place))?;
+        fs::rename(&place, aside(&place)?)?;
     }
     fuse()?;
     fs::rename(from, place)
 }
 
-/// Where what was there goes: never in the place of what was put aside before.
-fn aside(place: &Path) -> PathBuf {
-    let with = |end: &str| {
-        let mut path = place.as_os_str().to_owned();
-        path.push(end);
-        PathBuf::from(path)
+/// Where what was there goes: never in the place of what was put aside before, and behind all of it.
+fn aside(place: &Path) -> io::Result<PathBuf> {
+    let last = put_aside(place)?.last_key_value().map_or(0, |(number, _)| *number);
+    let end = if last == 0 { format!(".{ASIDE}") } else { format!(".{ASIDE}.{}", last + 1) };
+    let mut path = place.as_os_str().to_owned();
+    path.push(end);
+    Ok(path.into())
+}
+
+/// What was put aside of one file, by its number: the highest was there last.
+fn put_aside(place: &Path) -> io::Result<BTreeMap<u32, PathBuf>> {
+    let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else {
+        return Ok(BTreeMap::new());
     };
-    let more = (2_u32..).map(|number| with(&format!(".{ASIDE}.{number}")));
-    let mut names = iter::once(with(&format!(".{ASIDE}"))).chain(more);
-    names.find(|path| !path.exists()).expect("there are more numbers than files")
+    let begin = format!("{}.{ASIDE}", name.to_string_lossy());
+    let number = |name: &str| match name.strip_prefix(&begin)? {
+        "" => Some(1),
+        end => end.strip_prefix('.')?.parse().ok(),
+    };
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if let Some(number) = number(&entry.file_name().to_string_lossy()) {
+            found.insert(number, entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Only what the last restore has put aside is kept: every one of these holds all secrets of a pool.
+fn forget_older(place: &Path, fuse: Fuse<'_>) -> io::Result<()> {
+    let mut older = put_aside(place)?;
+    older.pop_last();
+    for path in older.into_values() {
+        fuse()?;
+        fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Of a restore that was cut short.

@@ -66,7 +66,7 @@ fn copy(from: &Path, to: &Path) {
 /// answers what each start of the station has found, and last what a restore to the end leaves.
 async fn killed_everywhere(backup: &Backup, prepare: impl Fn(&Path)) -> Vec<Known> {
     let directory = tempfile::tempdir().unwrap();
-    let mut found = Vec::new();
+    let (mut found, mut decided) = (Vec::new(), false);
     for step in 0_u32.. {
         let state = directory.path().join(step.to_string());
         prepare(&state);
@@ -82,7 +82,8 @@ async fn killed_everywhere(backup: &Backup, prepare: impl Fn(&Path)) -> Vec<Know
         found.push(known(&state).await);
         match went {
             Ok(_) => return found,
-            Err(BackupError::State(_)) => {}
+            Err(BackupError::State(_)) => assert!(!decided, "it says that nothing was restored"),
+            Err(BackupError::Unfinished(_)) => decided = true,
             Err(other) => panic!("{other}"),
         }
     }
@@ -126,11 +127,12 @@ async fn a_station_is_replaced_only_if_that_is_said_and_never_while_it_runs() {
     let running = open(&state).await;
     assert!(matches!(restore(true).await, Err(BackupError::Runs)));
     drop(running);
-    restore(true).await.unwrap();
-    restore(true).await.unwrap();
-    for name in [STORE_FILE, ADMIN_TOKEN_FILE] {
-        for end in ["before-restore", "before-restore.2"] {
-            assert!(state.join(format!("{name}.{end}")).exists(), "{name}.{end}");
+    for end in ["", ".2", ".3"] {
+        restore(true).await.unwrap();
+        for name in [STORE_FILE, ADMIN_TOKEN_FILE] {
+            let kept = put_aside(&state.join(name)).unwrap();
+            let last = state.join(format!("{name}.before-restore{end}"));
+            assert_eq!(kept.into_values().collect::<Vec<_>>(), [last], "only the last ones");
         }
     }
     assert!(!state.join(DECIDED).exists() && !state.join(UNDECIDED).exists());
