@@ -1,7 +1,7 @@
 //! The station's choice of a unit, in small and large pools.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use outband_pool_api::Placement;
@@ -21,9 +21,9 @@ fn pool(units: u32) -> Pool {
         });
         UnitSpace {
             id: Uuid::from_u128(u128::from(number)),
-            name: format!("unit-{number}"),
+            name: format!("unit-{number}").into(),
             unfit: None,
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             free: u64::from(number % 17 + 1) << 40,
             free_volatile: 0,
             volumes_of_host: number % 3,

@@ -4,6 +4,7 @@
 //! smallest that fits and at most twice what was asked for; else new extents; else whatever fits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use outband_pool_api::{BlockSize, Placement, Size};
 use uuid::Uuid;
@@ -19,17 +20,17 @@ pub struct Pool {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnitSpace {
     pub id: Uuid,
-    pub name: String,
+    pub name: Arc<str>,
     /// Why nothing new may come here, whatever is asked for.
     pub unfit: Option<Unfit>,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Lasting space that no volume holds or is about to hold.
     pub free: u64,
     /// The same of memory.
     pub free_volatile: u64,
     /// Volumes of the asking host that are here already.
     pub volumes_of_host: u32,
-    pub idle: Vec<IdleVolume>,
+    pub idle: Arc<[IdleVolume]>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -201,7 +202,7 @@ pub fn choose(pool: &Pool, request: &Request) -> Result<Chosen, Why> {
 /// The largest request that `choose` would grant now.
 pub fn largest(units: &[&UnitSpace], request: &Request) -> u64 {
     let free = units.iter().map(|unit| free(unit, request) / EXTENT * EXTENT);
-    let idle = units.iter().flat_map(|unit| &unit.idle);
+    let idle = units.iter().flat_map(|unit| &*unit.idle);
     let idle =
         idle.filter(|volume| request.reuse && volume.suits(request)).map(|volume| volume.size);
     free.chain(idle).max().unwrap_or(0)

@@ -1,15 +1,18 @@
 //! Announcements in: which key a datagram must be sealed by, whether it is a replay, what it
 //! changes, and what is answered. The socket is `receive`'s; `Desk::handle` has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use outband_control::secret::{JoinToken, UnitSecret};
 use outband_pool_api::Load;
 use outband_protocol::announce::{
-    DATAGRAM_LEN_MAX, Datagram, Envelope, Key, KeyId, Message, Refusal, Seen, Startup,
+    self, DATAGRAM_LEN_MAX, Datagram, Envelope, Key, KeyId, Message, Refusal, Seen, Startup,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -17,17 +20,26 @@ use uuid::Uuid;
 
 use crate::app::{Heard, Station};
 use crate::http::serve::stopped;
-use crate::records::{JOIN_TOKEN, JoinTokenRecord, UnitRecord, load, unit_key};
+use crate::records::{JOIN_TOKEN, JoinTokenRecord, UnitRecord, load};
 use crate::store::StoreError;
 
-/// Receives until `stop` turns true.
+/// Datagrams whose change is being written, at most. One that comes then waits in the socket.
+const UNDER_WAY_MAX: usize = 256;
+
+/// Receives until `stop` turns true. Whatever has to be written down for one unit does not hold up the
+/// others; of one unit's datagrams the next is looked at when the one before is done.
 pub async fn receive(station: Arc<Station>, socket: UdpSocket, mut stop: watch::Receiver<bool>) {
+    let machine = Arc::clone(&station.machine);
     let mut desk = Desk::new(station);
     let mut buffer = [0; DATAGRAM_LEN_MAX + 1];
+    let mut under_way =
+        UnderWay { socket: &socket, all: FuturesUnordered::new(), units: BTreeSet::new() };
     loop {
         let received = tokio::select! {
+            biased;
             () = stopped(&mut stop) => return,
-            received = socket.recv_from(&mut buffer) => received,
+            true = under_way.finish_one() => continue,
+            received = socket.recv_from(&mut buffer), if under_way.all.len() < UNDER_WAY_MAX => received,
         };
         let (length, from) = match received {
             Ok(received) => received,
@@ -37,19 +49,78 @@ pub async fn receive(station: Arc<Station>, socket: UdpSocket, mut stop: watch::
                 continue;
             }
         };
-        let now = desk.station.machine.now();
-        match desk.handle(&buffer[..length], from, now).await {
-            Ok(Some(answer)) => {
-                if let Err(error) = socket.send_to(&answer, from).await {
-                    tracing::debug!(%error, %from, "answering an announcement");
-                }
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
-            }
+        let Some(envelope) = sealed(&buffer[..length], from) else {
+            continue;
+        };
+        let unit = Uuid::from_bytes(envelope.unit());
+        while under_way.units.contains(&unit) {
+            under_way.finish_one().await;
+        }
+        match desk.begin(&envelope, from, machine.now()).await {
+            Ok(Begun::Done(answer)) => answer_to(&socket, from, Ok(answer)).await,
+            Ok(Begun::Writes(tail)) => under_way.add(unit, from, tail),
+            Err(error) => answer_to(&socket, from, Err(error)).await,
         }
     }
+}
+
+type Answer = Result<Option<Vec<u8>>, StoreError>;
+type Tail = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Addressed = Pin<Box<dyn Future<Output = (Uuid, SocketAddr, Answer)> + Send>>;
+
+/// What is being written, with whom it is for.
+struct UnderWay<'a> {
+    socket: &'a UdpSocket,
+    all: FuturesUnordered<Addressed>,
+    units: BTreeSet<Uuid>,
+}
+
+impl UnderWay<'_> {
+    fn add(&mut self, unit: Uuid, from: SocketAddr, tail: Tail) {
+        self.units.insert(unit);
+        self.all.push(Box::pin(async move { (unit, from, tail.await) }));
+    }
+
+    /// Waits for the next that is done and answers it; `false` if there is none.
+    async fn finish_one(&mut self) -> bool {
+        let Some((unit, from, answer)) = self.all.next().await else {
+            return false;
+        };
+        self.units.remove(&unit);
+        answer_to(self.socket, from, answer).await;
+        true
+    }
+}
+
+async fn answer_to(socket: &UdpSocket, from: SocketAddr, answer: Answer) {
+    match answer {
+        Ok(Some(answer)) => {
+            if let Err(error) = socket.send_to(&answer, from).await {
+                tracing::debug!(%error, %from, "answering an announcement");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+        }
+    }
+}
+
+fn sealed(bytes: &[u8], from: SocketAddr) -> Option<Envelope<'_>> {
+    match Envelope::parse(bytes) {
+        Ok(envelope) => Some(envelope).filter(|envelope| envelope.key() != KeyId::None),
+        Err(error) => {
+            tracing::debug!(%from, %error, "not an announcement");
+            None
+        }
+    }
+}
+
+/// What becomes of a datagram.
+enum Begun {
+    Done(Option<Vec<u8>>),
+    /// What it changes lasts: the answer comes once it is written.
+    Writes(Tail),
 }
 
 /// What the station remembers of datagrams.
@@ -72,18 +143,25 @@ impl Desk {
         from: SocketAddr,
         now: Instant,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let envelope = match Envelope::parse(bytes) {
-            Ok(envelope) if envelope.key() != KeyId::None => envelope,
-            Ok(_) => return Ok(None),
-            Err(error) => {
-                tracing::debug!(%from, %error, "not an announcement");
-                return Ok(None);
-            }
+        let Some(envelope) = sealed(bytes, from) else {
+            return Ok(None);
         };
+        match self.begin(&envelope, from, now).await? {
+            Begun::Done(answer) => Ok(answer),
+            Begun::Writes(tail) => tail.await,
+        }
+    }
+
+    async fn begin(
+        &mut self,
+        envelope: &Envelope<'_>,
+        from: SocketAddr,
+        now: Instant,
+    ) -> Result<Begun, StoreError> {
         let id = Uuid::from_bytes(envelope.unit());
-        let unit = load::<UnitRecord>(&self.station.store, &unit_key(id)).await?;
-        let unit = unit.map(|stored| stored.record);
-        let opened = match self.key_of(&envelope, unit.as_ref()).await? {
+        let unit = self.station.store.pages().await?.unit(id).cloned();
+        let unit = unit.as_ref().map(|stored| &stored.record);
+        let opened = match self.key_of(envelope, unit).await? {
             Ok(key) => envelope.open(&key).map(|datagram| (datagram, key)).map_err(|_| {
                 match envelope.key() {
                     KeyId::Unit => Refusal::WrongSecret,
@@ -92,13 +170,13 @@ impl Desk {
             }),
             Err(refusal) => Err(refusal),
         };
-        match opened {
-            Ok((datagram, key)) => self.take(&datagram, unit, &key, from, now).await,
+        Ok(match opened {
+            Ok((datagram, key)) => self.take(datagram, unit, key, from, now),
             Err(refusal) => {
                 self.tell_refused(id, refusal, from, now);
-                Ok(Some(envelope.refuse(refusal)))
+                Begun::Done(Some(envelope.refuse(refusal)))
             }
-        }
+        })
     }
 
     /// The one key this unit's datagrams may be sealed by. The join token speaks for a unit only
@@ -129,85 +207,100 @@ impl Desk {
         Ok(Ok(key))
     }
 
-    async fn take(
+    fn take(
         &mut self,
-        datagram: &Datagram,
-        unit: Option<UnitRecord>,
-        key: &Key,
+        datagram: Datagram,
+        unit: Option<&UnitRecord>,
+        key: Key,
         from: SocketAddr,
         now: Instant,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Begun {
         let id = Uuid::from_bytes(datagram.unit);
-        let stored = unit.as_ref().map_or(0, |unit| unit.incarnation);
+        let stored = unit.map_or(0, |unit| unit.incarnation);
         let seen = self.seen.entry(id).or_insert_with(|| Seen::of_incarnation(stored));
-        if !seen.take(datagram) {
+        if !seen.take(&datagram) {
             tracing::debug!(%from, unit = %id, "a replayed announcement is not taken");
-            return Ok(None);
+            return Begun::Done(None);
         }
-        if key.id() == KeyId::Unit && unit.as_ref().is_some_and(|unit| !unit.enrolled) {
-            // It has its secret; only its answer was lost.
-            self.station.handle_enrolled(id).await?;
+        // It has its secret; only its answer was lost.
+        let enrolled = key.id() == KeyId::Unit && unit.is_some_and(|unit| !unit.enrolled);
+        let is_current =
+            unit.is_some_and(|unit| unit.incarnation == datagram.incarnation && !unit.left);
+        if let (Message::Alive(load), true, false) = (&datagram.message, is_current, enrolled) {
+            on_alive(&self.station, id, *load, now);
+            return Begun::Done(None);
         }
-        let current = unit.filter(|unit| unit.incarnation == datagram.incarnation && !unit.left);
-        let answer = match (&datagram.message, current) {
-            (Message::Startup(startup), _) => {
-                Some(self.on_startup(id, startup, datagram, from, now).await?)
-            }
-            (Message::Alive(load), Some(_)) => {
-                self.on_alive(id, *load, now);
-                None
-            }
-            (Message::Alive(_), None) => Some(Message::AnnounceAgain),
-            (Message::Shutdown, Some(_)) => {
-                self.station.handle_shutdown(id, now).await?;
-                None
-            }
-            _ => None,
-        };
-        let answer = answer.and_then(|message| datagram.answer(message).build(Some(key)).ok());
-        Ok(answer)
-    }
-
-    async fn on_startup(
-        &self,
-        id: Uuid,
-        startup: &Startup,
-        datagram: &Datagram,
-        from: SocketAddr,
-        now: Instant,
-    ) -> Result<Message, StoreError> {
-        let heard = Heard {
-            id,
-            name: startup.name.clone(),
-            portals: startup.portals.clone(),
-            api: reachable(startup.api, from),
-            fingerprint: startup.fingerprint,
-            version: startup.version.clone(),
-            incarnation: datagram.incarnation,
-        };
-        Ok(match self.station.handle_startup(&heard, now).await? {
-            true => Message::NeedInfo,
-            false => Message::Pending,
-        })
-    }
-
-    fn on_alive(&self, id: Uuid, load: outband_protocol::announce::Load, now: Instant) {
-        let operations = load.reads_per_second.saturating_add(load.writes_per_second);
-        let bytes = load.read_bytes_per_second.saturating_add(load.written_bytes_per_second);
-        self.station.live.change(id, |unit| {
-            unit.pulse.handle_heard(now);
-            unit.load = Some(Load {
-                sessions: load.sessions,
-                iops: u64::from(operations),
-                bytes_per_second: bytes,
-            });
-        });
+        let write = Write { station: Arc::clone(&self.station), datagram, key, from, now };
+        Begun::Writes(Box::pin(write.carry_out(enrolled, is_current)))
     }
 
     fn tell_refused(&mut self, id: Uuid, refusal: Refusal, from: SocketAddr, now: Instant) {
         if let Some(untold) = self.refused.admit(now) {
             tracing::warn!(unit = %id, %from, untold, "an announcement is refused: {refusal}");
         }
+    }
+}
+
+/// Touches what lasts only while a unit answers, and no store.
+fn on_alive(station: &Station, id: Uuid, load: announce::Load, now: Instant) {
+    let operations = load.reads_per_second.saturating_add(load.writes_per_second);
+    let bytes = load.read_bytes_per_second.saturating_add(load.written_bytes_per_second);
+    station.live.change(id, |unit| {
+        unit.pulse.handle_heard(now);
+        unit.load = Some(Load {
+            sessions: load.sessions,
+            iops: u64::from(operations),
+            bytes_per_second: bytes,
+        });
+    });
+}
+
+/// A datagram that is taken, and what it changes that lasts.
+struct Write {
+    station: Arc<Station>,
+    datagram: Datagram,
+    key: Key,
+    from: SocketAddr,
+    now: Instant,
+}
+
+impl Write {
+    async fn carry_out(self, enrolled: bool, is_current: bool) -> Answer {
+        let Self { station, datagram, now, .. } = &self;
+        let id = Uuid::from_bytes(datagram.unit);
+        if enrolled {
+            station.handle_enrolled(id).await?;
+        }
+        let answer = match (&datagram.message, is_current) {
+            (Message::Startup(startup), _) => Some(self.on_startup(id, startup).await?),
+            (Message::Alive(load), true) => {
+                on_alive(station, id, *load, *now);
+                None
+            }
+            (Message::Alive(_), false) => Some(Message::AnnounceAgain),
+            (Message::Shutdown, true) => {
+                station.handle_shutdown(id, *now).await?;
+                None
+            }
+            _ => None,
+        };
+        Ok(answer.and_then(|message| datagram.answer(message).build(Some(&self.key)).ok()))
+    }
+
+    async fn on_startup(&self, id: Uuid, startup: &Startup) -> Result<Message, StoreError> {
+        let heard = Heard {
+            id,
+            name: startup.name.clone(),
+            portals: startup.portals.clone(),
+            api: reachable(startup.api, self.from),
+            fingerprint: startup.fingerprint,
+            version: startup.version.clone(),
+            incarnation: self.datagram.incarnation,
+        };
+        Ok(match self.station.handle_startup(&heard, self.now).await? {
+            true => Message::NeedInfo,
+            false => Message::Pending,
+        })
     }
 }
 

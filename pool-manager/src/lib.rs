@@ -9,6 +9,7 @@ pub mod allocate;
 pub mod announce;
 pub mod app;
 pub mod backup;
+pub mod book;
 pub mod capacity;
 pub mod cli;
 pub mod config;

@@ -11,15 +11,17 @@ use outband_control::machine::Machine;
 use outband_pool_api::{JobState, Phase, Problem};
 use outband_protocol::seeded::{self, Bug};
 
+use crate::book::Book;
 use crate::problems;
 use crate::recognise::{Recognised, recognise};
 use crate::records::{
-    HOSTS, Holder, HostRecord, JobRecord, Place, Stored, Undo, VolumeRecord, Wish, encode,
-    host_key, job_key, load, load_all, update, volume_key,
+    Holder, HostRecord, JobRecord, Place, Stored, Undo, VolumeRecord, Wish, encode, host_key,
+    job_key, load, load_all, update, volume_key,
 };
-use crate::store::{Outcome, Shared, StoreError, Transaction};
+use crate::store::{Outcome, StoreError, Transaction};
 use crate::unit::{
-    Fence, NewGrant, NewVolume, Readiness, Refusal, UnitApi, UnitError, UnitView, VolumeView,
+    Fence, NewGrant, NewVolume, Readiness, Refusal, UnitApi, UnitError, UnitView, VolumeIndex,
+    VolumeView,
 };
 use uuid::Uuid;
 
@@ -65,6 +67,14 @@ pub fn find<'a>(want: &VolumeRecord, view: &'a UnitView) -> Option<&'a VolumeVie
     match want.id {
         Some(id) => view.volume(id),
         None => view.volume_named(&want.name),
+    }
+}
+
+/// As [`find`], for who looks for many.
+pub fn find_in<'a>(want: &VolumeRecord, index: &VolumeIndex<'a>) -> Option<&'a VolumeView> {
+    match want.id {
+        Some(id) => index.volume(id),
+        None => index.volume_named(&want.name),
     }
 }
 
@@ -214,7 +224,7 @@ const ROUNDS: u32 = 12;
 /// fresh; `told` hears of each new report before anything is written that rests on it.
 pub async fn settle<U: UnitApi>(
     machine: &dyn Machine,
-    store: &Shared,
+    store: &Book,
     (home, unit): (Uuid, &U),
     view: &mut UnitView,
     told: &(dyn Fn(&UnitView) + Sync),
@@ -249,7 +259,7 @@ pub async fn settle<U: UnitApi>(
 
 struct Work<'a, U> {
     machine: &'a dyn Machine,
-    store: &'a Shared,
+    store: &'a Book,
     unit: &'a U,
     stored: Stored<VolumeRecord>,
     /// The unit was asked to change something.
@@ -293,7 +303,7 @@ impl<U: UnitApi> Work<'_, U> {
 
     /// The record is from a backup: what the unit reports comes first.
     async fn recognise(&self, view: &UnitView) -> Result<(), Halt> {
-        let hosts = load_all::<HostRecord>(self.store, HOSTS).await?;
+        let hosts = load_all::<HostRecord>(self.store).await?;
         let host_of = |iqn: &str| {
             let host = hosts.iter().find(|host| host.record.iqn == iqn)?;
             Some(host.record.name.clone())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use outband_pool_api::{
     BlockSize, Chap, Duty, JobKind, JobState, MutualChap, Phase, Problem, Scope, Secret,
@@ -11,8 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::book::{Book, Record};
 use crate::problems;
-use crate::store::{Compare, Entry, Outcome, Shared, StoreError, Transaction};
+use crate::store::{Compare, Entry, Outcome, StoreError, Transaction};
 
 pub const UNITS: &str = "/unit/";
 pub const VOLUMES: &str = "/volume/";
@@ -365,36 +367,36 @@ pub(crate) fn decode<T: DeserializeOwned>(entry: Entry) -> Result<Stored<T>, Sto
     }
 }
 
-pub async fn load<T: DeserializeOwned>(
-    store: &Shared,
-    key: &str,
-) -> Result<Option<Stored<T>>, StoreError> {
-    store.get(key).await?.map(decode).transpose()
+/// The record under this key: as the book has it, or else from the store.
+pub async fn load<T: Record>(book: &Book, key: &str) -> Result<Option<Stored<T>>, StoreError> {
+    if let Some(table) = T::table(&*book.pages().await?) {
+        return Ok(table.get(key).map(|row| Stored::clone(row)));
+    }
+    book.get(key).await?.map(decode).transpose()
 }
 
-pub async fn load_all<T: DeserializeOwned>(
-    store: &Shared,
-    prefix: &str,
-) -> Result<Vec<Stored<T>>, StoreError> {
-    store.list(prefix).await?.entries.into_iter().map(decode).collect()
+/// All of a kind that the book keeps, in the order of their keys.
+pub async fn load_all<T: Record>(book: &Book) -> Result<Vec<Arc<Stored<T>>>, StoreError> {
+    let pages = book.pages().await?;
+    Ok(T::table(&pages).into_iter().flat_map(|table| table.all().cloned()).collect())
 }
 
 /// Changes one record, however many others write at the same time. `change` says `false` when
 /// there is nothing to do; it may run several times.
-pub async fn update<T: DeserializeOwned + Serialize>(
-    store: &Shared,
+pub async fn update<T: Record + Serialize>(
+    book: &Book,
     key: &str,
     mut change: impl FnMut(&mut T) -> bool,
 ) -> Result<Option<T>, StoreError> {
     for _ in 0..ATTEMPTS {
-        let Some(mut stored) = load::<T>(store, key).await? else {
+        let Some(mut stored) = load::<T>(book, key).await? else {
             return Ok(None);
         };
         if !change(&mut stored.record) {
             return Ok(Some(stored.record));
         }
         let put = Transaction::new().when(stored.unchanged()).put(key, encode(&stored.record));
-        if store.commit(put).await? != Outcome::Conflict {
+        if book.commit(put).await? != Outcome::Conflict {
             return Ok(Some(stored.record));
         }
     }

@@ -9,19 +9,23 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::app::{Caller, Heard, Policy, Station};
+use crate::book::Book;
 use crate::reconcile::place;
 use crate::records::{
     Holder, JobRecord, Task, Undo, UnitRecord, VolumeRecord, Wish, encode, job_key, load, unit_key,
     volume_key,
 };
+use crate::store::Transaction;
 use crate::store::memory::MemoryStore;
-use crate::store::{Shared, Transaction};
 use crate::unit::{DeviceView, GrantView, Readiness, UnitView, VolumeView};
 
 pub(crate) const TOKEN: &str = "oba_test";
 
 pub(crate) async fn station() -> Arc<Station> {
-    let store = Arc::new(MemoryStore::default());
+    station_on(Arc::new(MemoryStore::default())).await
+}
+
+pub(crate) async fn station_on(store: Arc<MemoryStore>) -> Arc<Station> {
     let station = Station::open(store, "main", Policy::Auto).await.unwrap();
     station.add_admin_token(&Secret::new(TOKEN)).await.unwrap();
     Arc::new(station)
@@ -47,11 +51,12 @@ pub(crate) async fn unit(station: &Station, name: &str, devices: &[DeviceView]) 
     station.handle_startup(&heard, station.machine.now()).await.unwrap();
     station.handle_enrolled(id).await.unwrap();
     let record = record_of(&station.store, id).await;
-    station.handle_inventory(&record, UnitView { devices: devices.to_vec(), volumes: Vec::new() });
+    let view = UnitView { devices: devices.to_vec(), volumes: Vec::new() };
+    station.handle_inventory(&record, &view);
     id
 }
 
-async fn record_of(store: &Shared, unit: Uuid) -> UnitRecord {
+async fn record_of(store: &Book, unit: Uuid) -> UnitRecord {
     load::<UnitRecord>(store, &unit_key(unit)).await.unwrap().unwrap().record
 }
 
@@ -75,32 +80,21 @@ pub(crate) async fn granted(
     let job = Uuid::new_v4();
     let record = VolumeRecord {
         id: Some(seen.id),
-        name: name.to_owned(),
-        unit,
         size,
-        block_size: None,
-        write_policy: WritePolicy::Normal,
         volatile,
-        allow_sanitize: false,
-        wish: Wish::Granted,
-        holder: Some(Holder { host: host.to_owned(), iqn }),
-        epoch: 1,
-        settled: true,
         place: Some(place(&seen)),
         job: Some(job),
-        undo: Undo::Nothing,
-        failure: None,
-        restored: false,
+        ..wanted(name, unit, Some(host))
     };
     let put = Transaction::new()
         .put(volume_key(name), encode(&record))
         .put(job_key(job), encode(&done(job, name, host)));
     station.store.commit(put).await.unwrap();
-    let mut view = (*station.live.get(unit).unwrap().view.unwrap()).clone();
+    let mut view = (**station.live.get(unit).unwrap().view().unwrap()).clone();
     let device = view.devices.iter_mut().find(|device| device.volatile == volatile).unwrap();
     device.free -= size;
     view.volumes.push(seen);
-    station.handle_inventory(&record_of(&station.store, unit).await, view);
+    station.handle_inventory(&record_of(&station.store, unit).await, &view);
 }
 
 fn reported(name: &str, size: u64, volatile: bool, iqn: &str) -> VolumeView {
@@ -122,6 +116,35 @@ fn reported(name: &str, size: u64, volatile: bool, iqn: &str) -> VolumeView {
         untouched: false,
         grants: vec![GrantView { iqn: iqn.to_owned(), epoch: 1 }],
     }
+}
+
+/// A volume as the station wants it: at rest, and not known to any unit yet.
+pub(crate) fn wanted(name: &str, unit: Uuid, host: Option<&str>) -> VolumeRecord {
+    let iqn = |host: &str| format!("iqn.2026-11.test:{host}");
+    VolumeRecord {
+        id: None,
+        name: name.to_owned(),
+        unit,
+        size: 1 << 20,
+        block_size: None,
+        write_policy: WritePolicy::Normal,
+        volatile: false,
+        allow_sanitize: false,
+        wish: if host.is_some() { Wish::Granted } else { Wish::Free },
+        holder: host.map(|host| Holder { host: host.to_owned(), iqn: iqn(host) }),
+        epoch: 1,
+        settled: true,
+        place: None,
+        job: None,
+        undo: Undo::Nothing,
+        failure: None,
+        restored: false,
+    }
+}
+
+/// What a unit may report.
+pub(crate) fn seen(name: &str) -> VolumeView {
+    reported(name, 1 << 20, false, "iqn.2026-11.test:a")
 }
 
 fn done(id: Uuid, volume: &str, host: &str) -> JobRecord {

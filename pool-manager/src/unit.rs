@@ -2,6 +2,8 @@
 //! real one is behind HTTPS (`connect.rs`); tests have their own. A unit knows a volume by its name,
 //! which is unique there and never changes.
 
+use std::collections::BTreeMap;
+
 use outband_control::api::Counts;
 use outband_pool_api::{BlockSize, Chap, WritePolicy};
 use uuid::Uuid;
@@ -21,6 +23,33 @@ impl UnitView {
 
     pub fn volume_named(&self, name: &str) -> Option<&VolumeView> {
         self.volumes.iter().inspect(|volume| visit(*volume)).find(|volume| volume.name == name)
+    }
+}
+
+/// The volumes of one report, found by what is asked for; for who looks for many of them.
+#[derive(Debug, Default)]
+pub struct VolumeIndex<'a> {
+    by_id: BTreeMap<Uuid, &'a VolumeView>,
+    by_name: BTreeMap<&'a str, &'a VolumeView>,
+}
+
+impl<'a> VolumeIndex<'a> {
+    pub fn of(view: &'a UnitView) -> Self {
+        let mut index = Self::default();
+        for volume in view.volumes.iter().inspect(|volume| visit(*volume)) {
+            // One that is reported twice is the first.
+            index.by_id.entry(volume.id).or_insert(volume);
+            index.by_name.entry(&volume.name).or_insert(volume);
+        }
+        index
+    }
+
+    pub fn volume(&self, id: Uuid) -> Option<&'a VolumeView> {
+        self.by_id.get(&id).copied().inspect(|volume| visit(*volume))
+    }
+
+    pub fn volume_named(&self, name: &str) -> Option<&'a VolumeView> {
+        self.by_name.get(name).copied().inspect(|volume| visit(*volume))
     }
 }
 

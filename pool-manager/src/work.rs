@@ -2,25 +2,23 @@
 //! its volumes to rest; and a clerk who starts workers, judges health and tidies up.
 //!
 //! Workers are woken by changes in the store that concern their unit, and look again by themselves
-//! now and then; the clerk lists all there is now and then, so that a change nobody told of is found
+//! now and then; the clerk wakes all of them now and then, so that a change nobody told it of is found
 //! too. All changes to one unit go through its one worker.
 
-mod homes;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use crate::app::Station;
 use crate::http::serve::stopped;
-use crate::records::{UNITS, UnitRecord, VOLUMES, decode, load, load_all, unit_key};
+use crate::records::{PLACEMENTS, UnitRecord, load, unit_key};
 use crate::store::{Change, StoreError, Watch, WatchError};
 use crate::unit::{UnitApi, UnitError};
-use homes::Homes;
 use worker::Worker;
 
 /// How the station reaches a unit.
@@ -40,7 +38,7 @@ pub trait Connect: Send + Sync + 'static {
 
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 const CAPACITY_EVERY: u32 = 20;
-/// All is listed anew so often, whatever the watch has told.
+/// All are woken so often, whatever the watch has told.
 const LIST_EVERY: u32 = 120;
 const TIDY_EVERY: u32 = 600;
 
@@ -52,8 +50,8 @@ pub async fn run<C: Connect>(
 ) {
     let machine = Arc::clone(&station.machine);
     let (ending, mut ended) = mpsc::unbounded_channel();
-    let (workers, homes) = (BTreeMap::new(), Arc::default());
-    let mut clerk = Clerk { station, connect, workers, homes, stop: stop.clone(), ending };
+    let (workers, looks) = (BTreeMap::new(), Arc::new(Semaphore::new(LOOKS_MAX)));
+    let mut clerk = Clerk { station, connect, workers, looks, stop: stop.clone(), ending };
     let mut changes = clerk.begin().await;
     let mut next = machine.now();
     let mut count = 0_u32;
@@ -63,7 +61,7 @@ pub async fn run<C: Connect>(
             () = stopped(&mut stop) => break,
             Some(id) = ended.recv() => clerk.bury(id).await,
             changed = news(&mut changes) => match changed {
-                Ok(changed) => clerk.take(&changed),
+                Ok(_) => clerk.wake_concerned().await,
                 Err(_) => changes = clerk.begin().await,
             },
             () = machine.sleep_until(next) => {}
@@ -92,20 +90,24 @@ async fn news(watch: &mut Option<Watch>) -> Result<Vec<Change>, WatchError> {
     }
 }
 
+/// Looks at units of which nothing is wanted, and enrolments, that are under way at once. What
+/// somebody waits for is not held up by them.
+const LOOKS_MAX: usize = 64;
+
 struct Clerk<C> {
     station: Arc<Station>,
     connect: Arc<C>,
     workers: BTreeMap<Uuid, Arc<Notify>>,
-    homes: Arc<Mutex<Homes>>,
+    looks: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
     /// Hears of workers that have ended; closed when all of them have.
     ending: mpsc::UnboundedSender<Uuid>,
 }
 
 impl<C: Connect> Clerk<C> {
-    /// Reads all there is, wakes everybody, and watches from there on. `None`: the store has failed.
+    /// Wakes everybody, and watches from there on. `None`: the store has failed.
     async fn begin(&mut self) -> Option<Watch> {
-        match self.read_all().await {
+        match self.wake_all().await {
             Ok(watch) => Some(watch),
             Err(error) => {
                 tell(&error);
@@ -114,30 +116,19 @@ impl<C: Connect> Clerk<C> {
         }
     }
 
-    async fn read_all(&mut self) -> Result<Watch, StoreError> {
+    async fn wake_all(&mut self) -> Result<Watch, StoreError> {
         let store = &self.station.store;
-        let listing = store.list(VOLUMES).await?;
-        let watch = store.watch("/", listing.revision);
-        let volumes = listing.entries.into_iter().map(decode).collect::<Result<_, _>>()?;
-        let units = load_all::<UnitRecord>(store, UNITS).await?;
-        *self.homes.lock().unwrap_or_else(PoisonError::into_inner) = Homes::of(volumes);
-        for unit in units {
-            self.wake(unit.record.id);
-        }
+        let watch = store.watch("/", store.list(PLACEMENTS).await?.revision);
+        let units: Vec<Uuid> = store.pages().await?.units().all().map(|u| u.record.id).collect();
+        units.into_iter().for_each(|unit| self.wake(unit));
         Ok(watch)
     }
 
-    /// Wakes the workers of those units that the changes concern, and no other.
-    fn take(&mut self, changes: &[Change]) {
-        for change in changes {
-            if let Some(unit) = change.key.strip_prefix(UNITS).and_then(|id| id.parse().ok()) {
-                self.wake(unit);
-            }
-            let units = self.homes.lock().unwrap_or_else(PoisonError::into_inner).take(change);
-            match units {
-                Ok(units) => units.into_iter().for_each(|unit| self.wake(unit)),
-                Err(error) => tell(&error),
-            }
+    /// Wakes the workers of those units that changes concern, and no other.
+    async fn wake_concerned(&mut self) {
+        match self.station.store.concerned().await {
+            Ok(units) => units.into_iter().for_each(|unit| self.wake(unit)),
+            Err(error) => tell(&error),
         }
     }
 
@@ -165,7 +156,7 @@ impl<C: Connect> Clerk<C> {
         }
         let wake = Arc::new(Notify::new());
         let (station, connect) = (Arc::clone(&self.station), Arc::clone(&self.connect));
-        let worker = Worker::new(station, connect, Arc::clone(&self.homes), id, Arc::clone(&wake));
+        let worker = Worker::new(station, connect, Arc::clone(&self.looks), id, Arc::clone(&wake));
         let (ending, mut stop) = (self.ending.clone(), self.stop.clone());
         self.station.machine.spawn(Box::pin(async move {
             tokio::select! {

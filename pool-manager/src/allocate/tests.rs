@@ -7,13 +7,13 @@ const GIB: u64 = 1 << 30;
 fn unit(number: u128, free: u64) -> UnitSpace {
     UnitSpace {
         id: Uuid::from_u128(number),
-        name: format!("unit-{number}"),
+        name: format!("unit-{number}").into(),
         unfit: None,
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         free,
         free_volatile: 0,
         volumes_of_host: 0,
-        idle: Vec::new(),
+        idle: Arc::default(),
     }
 }
 
@@ -69,7 +69,7 @@ fn a_pin_is_obeyed_or_refused() {
 #[test]
 fn a_volume_nobody_ever_had_is_taken_before_new_space() {
     let mut pool = Pool { units: vec![unit(1, 9 * GIB), unit(2, 0)] };
-    pool.units[1].idle = vec![idle(7, 2 * GIB), idle(8, GIB), idle(9, 9 * GIB)];
+    pool.units[1].idle = [idle(7, 2 * GIB), idle(8, GIB), idle(9, 9 * GIB)].into();
     let chosen = choose(&pool, &request(GIB - 5)).unwrap();
     assert!(matches!(chosen, Chosen::Existing { volume, .. } if volume.id == Uuid::from_u128(8)));
     let named = Request { reuse: false, ..request(GIB) };
@@ -81,10 +81,10 @@ fn a_volume_nobody_ever_had_is_taken_before_new_space() {
 #[test]
 fn a_volume_nobody_ever_had_is_taken_only_if_it_may_be_wiped_as_asked_for() {
     let mut pool = Pool { units: vec![unit(1, GIB)] };
-    pool.units[0].idle = vec![idle(7, GIB)];
+    pool.units[0].idle = [idle(7, GIB)].into();
     let wiped = Request { allow_sanitize: true, ..request(GIB) };
     assert!(matches!(choose(&pool, &wiped), Ok(Chosen::New { .. })));
-    pool.units[0].idle[0].allow_sanitize = true;
+    pool.units[0].idle = [IdleVolume { allow_sanitize: true, ..idle(7, GIB) }].into();
     assert!(matches!(choose(&pool, &wiped), Ok(Chosen::Existing { .. })));
     assert!(matches!(choose(&pool, &request(GIB)), Ok(Chosen::New { .. })));
 }
@@ -92,7 +92,8 @@ fn a_volume_nobody_ever_had_is_taken_only_if_it_may_be_wiped_as_asked_for() {
 #[test]
 fn a_volume_nobody_ever_had_is_taken_only_if_its_blocks_are_as_asked_for() {
     let mut pool = Pool { units: vec![unit(1, GIB)] };
-    pool.units[0].idle = vec![idle(7, GIB), IdleVolume { block_size: 4096, ..idle(8, 2 * GIB) }];
+    let large = IdleVolume { block_size: 4096, ..idle(8, 2 * GIB) };
+    pool.units[0].idle = [idle(7, GIB), large].into();
     for (block_size, taken) in
         [(None, Some(7)), (Some(BlockSize::B512), Some(7)), (Some(BlockSize::B4096), Some(8))]
     {
@@ -103,7 +104,7 @@ fn a_volume_nobody_ever_had_is_taken_only_if_its_blocks_are_as_asked_for() {
         };
         assert_eq!(id, taken, "{block_size:?}");
     }
-    pool.units[0].idle.truncate(1);
+    pool.units[0].idle = pool.units[0].idle[..1].into();
     let large = Request { block_size: Some(BlockSize::B4096), ..request(GIB) };
     assert!(matches!(choose(&pool, &large), Ok(Chosen::New { .. })));
 }
@@ -129,7 +130,7 @@ fn a_refusal_names_the_largest_possible() {
 #[test]
 fn a_volume_is_placed_by_labels_near_some_and_apart_from_others() {
     let rack = |number: u128, rack: &str| UnitSpace {
-        labels: BTreeMap::from([("rack".to_owned(), rack.to_owned())]),
+        labels: Arc::new(BTreeMap::from([("rack".to_owned(), rack.to_owned())])),
         ..unit(number, GIB)
     };
     let pool = Pool { units: vec![rack(1, "r1"), rack(2, "r1"), rack(3, "r2"), unit(4, GIB)] };
@@ -165,7 +166,7 @@ fn any_unit() -> impl Strategy<Value = UnitSpace> {
     (any::<u128>(), unfit, space, idle, labels).prop_map(
         |(number, unfit, (free, free_volatile, volumes_of_host), volumes, labels)| UnitSpace {
             unfit,
-            labels,
+            labels: Arc::new(labels),
             free_volatile,
             volumes_of_host,
             idle: volumes

@@ -1,8 +1,11 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::app::{Caller, Policy};
-use crate::records::{encode, update};
-use crate::store::Transaction;
+use crate::health::Health;
+use crate::records::{encode, unit_key, update};
 use crate::store::memory::MemoryStore;
+use crate::store::{self, Entry, Listing, Outcome, Shared, Store, Transaction};
 use outband_pool_api::{Secret, UnitState};
 
 const UNIT: Uuid = Uuid::from_u128(5);
@@ -16,7 +19,10 @@ struct Scene {
 
 impl Scene {
     async fn new(policy: Policy) -> Self {
-        let store = Arc::new(MemoryStore::default());
+        Self::on(Arc::new(MemoryStore::default()), policy).await
+    }
+
+    async fn on(store: Shared, policy: Policy) -> Self {
         let station = Arc::new(Station::open(store, "main", policy).await.unwrap());
         station.ensure_join_token().await.unwrap();
         Self { desk: Desk::new(Arc::clone(&station)), station, now: Instant::now() }
@@ -71,7 +77,85 @@ fn startup() -> Message {
 }
 
 fn alive() -> Message {
-    Message::Alive(outband_protocol::announce::Load { sessions: 3, ..Default::default() })
+    Message::Alive(announce::Load { sessions: 3, ..Default::default() })
+}
+
+/// A store that can be out of reach.
+#[derive(Debug, Default)]
+struct Away {
+    inner: MemoryStore,
+    away: AtomicBool,
+}
+
+impl Away {
+    fn reached(&self) -> Result<&MemoryStore, StoreError> {
+        match self.away.load(Ordering::Relaxed) {
+            true => Err(StoreError::Stopped),
+            false => Ok(&self.inner),
+        }
+    }
+}
+
+impl Store for Away {
+    fn get<'a>(&'a self, key: &'a str) -> store::Answer<'a, Option<Entry>> {
+        Box::pin(async move { self.reached()?.get(key).await })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> store::Answer<'a, Listing> {
+        Box::pin(async move { self.reached()?.list(prefix).await })
+    }
+
+    fn commit(&self, transaction: Transaction) -> store::Answer<'_, Outcome> {
+        Box::pin(async move { self.reached()?.commit(transaction).await })
+    }
+
+    fn watch(&self, prefix: &str, after: u64) -> store::Watch {
+        self.inner.watch(prefix, after)
+    }
+}
+
+#[tokio::test]
+async fn an_alive_asks_nothing_of_the_store_and_a_startup_does() {
+    let store = Arc::new(Away::default());
+    let mut scene = Scene::on(Arc::<Away>::clone(&store), Policy::Auto).await;
+    let key = scene.join_key().await;
+    scene.say((1, 1), startup(), &key).await;
+    let key = scene.enrol().await;
+    store.away.store(true, Ordering::Relaxed);
+    scene.now += Duration::from_secs(60);
+    assert_eq!(scene.say((1, 2), alive(), &key).await, None);
+    assert_eq!(scene.station.live.health(UNIT, scene.now), Health::Up);
+    let bytes = datagram((2, 1), startup()).build(Some(&key)).unwrap();
+    let answer = scene.desk.handle(&bytes, FROM.into(), scene.now).await;
+    assert!(matches!(answer, Err(StoreError::Stopped)));
+}
+
+#[tokio::test]
+async fn units_that_start_at_once_are_all_answered_over_one_socket() {
+    let scene = Scene::new(Policy::Auto).await;
+    let key = scene.join_key().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let station = socket.local_addr().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let receiving = tokio::spawn(receive(Arc::clone(&scene.station), socket, stopped));
+    let units = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut waiting: BTreeSet<[u8; 16]> = (1..100_u128).map(u128::to_be_bytes).collect();
+    for unit in &waiting {
+        let said = Datagram { unit: *unit, ..datagram((1, 1), startup()) };
+        units.send_to(&said.build(Some(&key)).unwrap(), station).await.unwrap();
+    }
+    let mut buffer = [0; DATAGRAM_LEN_MAX];
+    let all = async {
+        while !waiting.is_empty() {
+            let (length, _) = units.recv_from(&mut buffer).await.unwrap();
+            let answer = Envelope::parse(&buffer[..length]).unwrap();
+            assert_eq!(answer.open(&key).unwrap().message, Message::NeedInfo);
+            waiting.remove(&answer.unit());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.expect("all are answered");
+    stop.send_replace(true);
+    receiving.await.unwrap();
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::problems;
 use crate::recognise::{Recognised, recognise};
 use crate::reconcile::place;
 use crate::records::{
-    ATTEMPTS, HOSTS, HostRecord, PLACEMENTS, Undo, VolumeRecord, Wish, encode, load_all, volume_key,
+    ATTEMPTS, HostRecord, PLACEMENTS, Undo, VolumeRecord, Wish, encode, load_all, volume_key,
 };
 use crate::store::{Compare, StoreError, Transaction};
 use crate::unit::{UnitView, VolumeView};
@@ -32,7 +32,7 @@ impl Station {
             let (unit, view) = self.only_unit_with(name)?;
             let seen = view.volume_named(name).filter(|seen| !seen.partitioned);
             let seen = seen.ok_or_else(|| problems::foreign(name))?;
-            let hosts = load_all::<HostRecord>(&self.store, HOSTS).await?;
+            let hosts = load_all::<HostRecord>(&self.store).await?;
             let host_of = |iqn: &str| {
                 let host = hosts.iter().find(|host| host.record.iqn == iqn)?;
                 Some(host.record.name.clone())
@@ -56,10 +56,7 @@ impl Station {
 
     /// The unit that reports a volume of this name, if it is one, and what it reports.
     fn only_unit_with(&self, name: &str) -> Result<(Uuid, Arc<UnitView>), Problem> {
-        let mut found = self.live.all().into_iter().filter_map(|(unit, live)| {
-            let view = live.view.filter(|view| view.volume_named(name).is_some())?;
-            Some((unit, view))
-        });
+        let mut found = self.live.named(name).into_iter();
         match (found.next(), found.next()) {
             (Some(found), None) => Ok(found),
             (Some(_), Some(_)) => Err(problems::foreign(name)),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::MutexGuard;
 
 use super::{Action, Caller, Station};
+use crate::book::Record;
 use crate::problems;
 use crate::records::{ATTEMPTS, AUDIT, AUDIT_HEAD, AuditHead, Stored, audit_key, encode, load};
 use crate::search::Sought;
@@ -100,7 +101,7 @@ impl Station {
         mut decide: impl FnMut(&T) -> Result<Option<T>, Problem>,
     ) -> Result<Option<T>, Problem>
     where
-        T: serde::de::DeserializeOwned + Serialize,
+        T: Record + Serialize,
     {
         let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {

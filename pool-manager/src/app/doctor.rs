@@ -5,12 +5,12 @@ use outband_pool_api::{Duty, Finding, JobState, Problem, Unit, UnitState, Volume
 
 use super::read::Read;
 use super::{Action, Caller, Station};
-use crate::records::{JOBS, JobRecord, load_all};
+use crate::records::{JobRecord, load_all};
 
 impl Station {
     pub async fn doctor(&self, who: &Caller) -> Result<Vec<Finding>, Problem> {
         who.must(Action::SeePool)?;
-        let jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
+        let jobs = load_all::<JobRecord>(&self.store).await?;
         let read = Read::all(self).await?;
         let shown = read.shown();
         let volumes = shown.volumes(who);

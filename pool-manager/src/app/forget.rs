@@ -11,8 +11,7 @@ use super::{Action, Caller, Station, units};
 use crate::health::Health;
 use crate::problems;
 use crate::records::{
-    ATTEMPTS, JobRecord, PLACEMENTS, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, encode,
-    job_key, load, load_all, volume_key,
+    ATTEMPTS, JobRecord, PLACEMENTS, Stored, VolumeRecord, encode, job_key, load, volume_key,
 };
 use crate::store::{StoreError, Transaction};
 
@@ -27,16 +26,18 @@ impl Station {
         confirm: &str,
     ) -> Result<(), Problem> {
         who.must(Action::ForgetUnits)?;
-        let all = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let id = units::find(&all, unit)?;
-        must_be_typed(units::name(&all, id), confirm)?;
+        let (id, held) = {
+            let pages = self.store.pages().await?;
+            let id = units::find(&pages, unit)?;
+            must_be_typed(units::name(&pages, id), confirm)?;
+            (id, pages.volumes_on(id).cloned().collect::<Vec<_>>())
+        };
         if self.answers(id) {
             return Err(problems::conflict(format!(
                 "{unit} answers; stop it first, or move its volumes away and use outband unit rm"
             )));
         }
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        for volume in volumes.iter().filter(|volume| volume.record.unit == id) {
+        for volume in held {
             let why = problems::forgotten(&volume.record.name);
             self.drop_record(who, &volume.record.name, &why).await?;
         }

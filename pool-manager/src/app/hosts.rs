@@ -1,6 +1,6 @@
 //! Hosts are registered by the administrator; each gets a token and a CHAP identity of its own.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use outband_pool_api::{Host, HostChange, HostRequest, NewHost, Problem, Size};
 
@@ -8,10 +8,11 @@ use super::audit::{Change, must_match};
 use super::request::placements;
 use super::tokens::token_key;
 use super::{Action, Caller, Station};
+use crate::book::Pages;
 use crate::capacity::sum;
 use crate::records::{
-    ATTEMPTS, HOST_NAMES, HOSTS, HostRecord, Stored, TokenRecord, VOLUMES, VolumeRecord, Wish,
-    encode, host_key, load, load_all,
+    ATTEMPTS, HOST_NAMES, HostRecord, Stored, TokenRecord, VolumeRecord, Wish, encode, host_key,
+    load, load_all,
 };
 use crate::store::{Compare, StoreError, Transaction};
 use crate::visits::visit;
@@ -86,12 +87,10 @@ impl Station {
 
     pub async fn hosts(&self, who: &Caller) -> Result<Vec<Host>, Problem> {
         who.must(Action::SeeHosts)?;
-        let hosts = load_all::<HostRecord>(&self.store, HOSTS).await?;
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let held = held(&volumes);
-        let own = |name: &str| held.get(name).map(Vec::as_slice).unwrap_or_default();
-        let shown = |host: &Stored<HostRecord>| {
-            host_view(&host.record, host.revision, own(&host.record.name))
+        let hosts = load_all::<HostRecord>(&self.store).await?;
+        let pages = self.store.pages().await?;
+        let shown = |host: &Arc<Stored<HostRecord>>| {
+            host_view(&host.record, host.revision, &held(&pages, &host.record.name))
         };
         Ok(hosts.iter().map(shown).collect())
     }
@@ -102,9 +101,8 @@ impl Station {
         }
         let host = load::<HostRecord>(&self.store, &host_key(name)).await?;
         let host = host.ok_or_else(|| problems::not_found("host", name))?;
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-        let own = held(&volumes).remove(name).unwrap_or_default();
-        Ok(host_view(&host.record, host.revision, &own))
+        let pages = self.store.pages().await?;
+        Ok(host_view(&host.record, host.revision, &held(&pages, name)))
     }
 
     /// Refused while the host has a volume: first release or delete it.
@@ -116,11 +114,10 @@ impl Station {
             let host = load::<HostRecord>(&self.store, &host_key(name)).await?;
             let host = host.ok_or_else(|| problems::not_found("host", name))?;
             must_match(who, &host)?;
-            let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-            if let Some(volume) = volumes.iter().find(|volume| is_held(&volume.record, name)) {
+            let held = held(&*self.store.pages().await?, name).first().map(|it| it.name.clone());
+            if let Some(volume) = held {
                 return Err(problems::conflict(format!(
-                    "{name} still has the volume \"{}\"; release or delete it first",
-                    volume.record.name
+                    "{name} still has the volume \"{volume}\"; release or delete it first"
                 )));
             }
             let delete = Transaction::new()
@@ -150,16 +147,10 @@ fn is_held(volume: &VolumeRecord, host: &str) -> bool {
         && (volume.wish == Wish::Granted || !volume.settled)
 }
 
-/// The volumes of each host, by its name.
-fn held(volumes: &[Stored<VolumeRecord>]) -> BTreeMap<&str, Vec<&VolumeRecord>> {
-    let mut held: BTreeMap<&str, Vec<&VolumeRecord>> = BTreeMap::new();
-    for volume in volumes.iter().map(|volume| &volume.record).inspect(|volume| visit(*volume)) {
-        if let Some(holder) = volume.holder.as_ref().filter(|holder| is_held(volume, &holder.host))
-        {
-            held.entry(&holder.host).or_default().push(volume);
-        }
-    }
-    held
+/// The volumes that a host has, or is about to have.
+fn held<'a>(pages: &'a Pages, host: &str) -> Vec<&'a VolumeRecord> {
+    let all = pages.volumes_of(host).map(|volume| &volume.record);
+    all.inspect(|volume| visit(*volume)).filter(|volume| is_held(volume, host)).collect()
 }
 
 /// `own` are the volumes that it has, or is about to have.
@@ -186,16 +177,15 @@ pub(super) fn may_have_more(host: &HostRecord) -> Result<(), Problem> {
 /// Whether a host may have a volume of `size` beside the others that it has.
 pub(super) fn within_quota(
     host: &HostRecord,
-    volumes: &[Stored<VolumeRecord>],
+    pages: &Pages,
     except: Option<&str>,
     size: u64,
 ) -> Result<(), Problem> {
     let Some(quota) = host.quota else {
         return Ok(());
     };
-    let others = volumes.iter().map(|volume| &volume.record);
+    let others = held(pages, &host.name).into_iter();
     let others = others.filter(|volume| Some(volume.name.as_str()) != except);
-    let others = others.filter(|volume| is_held(volume, &host.name));
     let used = sum(others.map(|volume| volume.size));
     match used.saturating_add(size) <= quota {
         true => Ok(()),

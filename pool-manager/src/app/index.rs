@@ -2,6 +2,7 @@
 //! once for a pass over the pool, so that nothing is searched from end to end for each of many.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -21,16 +22,17 @@ pub(super) struct Recorded<'a> {
 }
 
 impl<'a> Recorded<'a> {
-    pub(super) fn of(records: &'a [Record]) -> Self {
+    pub(super) fn of(records: &'a [Arc<Record>]) -> Self {
+        let records = || records.iter().map(|stored| &**stored);
         let mut by_unit: BTreeMap<Uuid, Vec<&Record>> = BTreeMap::new();
-        for stored in records.iter().inspect(|stored| visit(*stored)) {
+        for stored in records().inspect(|stored| visit(*stored)) {
             by_unit.entry(stored.record.unit).or_default().push(stored);
         }
         let by = |key: fn(&VolumeRecord) -> Option<Uuid>| {
-            records.iter().filter_map(move |stored| Some((key(&stored.record)?, stored))).collect()
+            records().filter_map(move |stored| Some((key(&stored.record)?, stored))).collect()
         };
         Self {
-            by_name: records.iter().map(|stored| (stored.record.name.as_str(), stored)).collect(),
+            by_name: records().map(|stored| (stored.record.name.as_str(), stored)).collect(),
             by_id: by(|record| record.id),
             by_unit,
             by_job: by(|record| record.job),
@@ -79,7 +81,7 @@ impl<'a> Reported<'a> {
     pub(super) fn of(live: &'a BTreeMap<Uuid, LiveUnit>) -> Self {
         let (mut by_id, mut by_name) = (BTreeMap::new(), BTreeMap::new());
         for (unit, live) in live {
-            let volumes = live.view.iter().flat_map(|view| &view.volumes);
+            let volumes = live.view().into_iter().flat_map(|view| &view.volumes);
             for (place, seen) in volumes.inspect(|seen| visit(*seen)).enumerate() {
                 by_id.insert((seen.id, *unit, place), seen);
                 by_name.insert((seen.name.as_str(), *unit, place), seen);
@@ -126,10 +128,5 @@ impl<'a> Reported<'a> {
         let mut units = self.units_with(id);
         let first = units.next();
         units.next_back().is_some_and(|last| Some(last) != first)
-    }
-
-    /// Nothing else that is reported has its name or its id.
-    pub(super) fn is_alone(&self, seen: &'a VolumeView) -> bool {
-        self.units_with(seen.id).nth(1).is_none() && self.named(&seen.name).nth(1).is_none()
     }
 }

@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use super::read::Read;
 use super::{Action, Caller, Station, view};
+use crate::book::Book;
 use crate::records::{
-    JOBS, JobRecord, REQUESTS, RequestRecord, Stored, Task, VolumeRecord, deadline_key, encode,
-    job_key, load, load_all, volume_key,
+    JobRecord, REQUESTS, RequestRecord, Stored, Task, VolumeRecord, deadline_key, encode, job_key,
+    load, load_all, volume_key,
 };
-use crate::store::{Compare, Shared, StoreError, Transaction};
+use crate::store::{Compare, StoreError, Transaction};
 use crate::{problems, random};
 
 /// Ended jobs that are remembered, with their idempotency keys.
@@ -114,7 +115,7 @@ impl<'a> Begun<'a> {
 
 /// A volume has one running job at most: the one before ends when a new one takes over.
 pub(super) async fn supersede(
-    store: &Shared,
+    store: &Book,
     job: Option<Uuid>,
     now: u64,
     transaction: Transaction,
@@ -135,18 +136,18 @@ impl Station {
     pub async fn jobs(&self, who: &Caller) -> Result<Vec<Job>, Problem> {
         who.must(Action::SeeJobs)?;
         let read = Read::all(self).await?;
-        let jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
-        let mut jobs: Vec<JobRecord> = jobs.into_iter().map(|job| job.record).collect();
-        jobs.sort_by_key(age);
+        let jobs = load_all::<JobRecord>(&self.store).await?;
+        let mut jobs: Vec<&JobRecord> = jobs.iter().map(|job| &job.record).collect();
+        jobs.sort_by_key(|job| age(job));
         let mut parts: BTreeMap<Uuid, Vec<&JobRecord>> = BTreeMap::new();
-        for job in &jobs {
+        for job in jobs.iter().copied() {
             if let Some(whole) = job.part_of {
                 parts.entry(whole).or_default().push(job);
             }
         }
         let shown = read.shown();
         let parts = |job: &JobRecord| parts.get(&job.id).map(Vec::as_slice).unwrap_or_default();
-        let seen = jobs.iter().filter(|job| who.may_see_job(job));
+        let seen = jobs.iter().copied().filter(|job| who.may_see_job(job));
         Ok(seen.map(|job| view::job(job, parts(job), shown.result(who, job))).collect())
     }
 
@@ -167,9 +168,9 @@ impl Station {
 
     /// The jobs that a job is made of.
     pub(super) async fn parts_of(&self, id: Uuid) -> Result<Vec<JobRecord>, StoreError> {
-        let jobs = load_all::<JobRecord>(&self.store, JOBS).await?.into_iter();
-        let mut parts: Vec<JobRecord> =
-            jobs.map(|job| job.record).filter(|job| job.part_of == Some(id)).collect();
+        let jobs = load_all::<JobRecord>(&self.store).await?;
+        let parts = jobs.iter().map(|job| &job.record).filter(|job| job.part_of == Some(id));
+        let mut parts: Vec<JobRecord> = parts.cloned().collect();
         parts.sort_by_key(age);
         Ok(parts)
     }
@@ -248,7 +249,7 @@ impl Station {
 
     /// Keeps the list of jobs bounded.
     pub async fn forget_old_jobs(&self) -> Result<(), StoreError> {
-        let mut jobs = load_all::<JobRecord>(&self.store, JOBS).await?;
+        let mut jobs = load_all::<JobRecord>(&self.store).await?;
         let runs = |job: &JobRecord| job.state == JobState::Running;
         let running: BTreeSet<Uuid> =
             jobs.iter().filter(|job| runs(&job.record)).map(|job| job.record.id).collect();
@@ -259,7 +260,7 @@ impl Station {
         jobs.sort_by_key(|job| age(&job.record));
         for job in jobs.into_iter().take(surplus) {
             let mut delete = Transaction::new().delete(&job.key);
-            if let Some(request) = job.record.request {
+            if let Some(request) = &job.record.request {
                 delete = delete.delete(request);
             }
             self.store.commit(delete).await?;

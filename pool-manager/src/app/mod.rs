@@ -39,14 +39,15 @@ pub use live::{Live, LiveUnit};
 pub use rates::Watched;
 pub use units::{Heard, Policy};
 
+use crate::book::Book;
 use crate::quarantine::Rules;
-use crate::records::{UNITS, UnitRecord, load_all};
+use crate::records::{UnitRecord, load_all};
 use crate::store::{Shared, StoreError};
 
 /// Everything the API and the announcements act on.
 #[derive(Debug)]
 pub struct Station {
-    pub store: Shared,
+    pub store: Book,
     pub live: Live,
     pub events: Events,
     pub history: History,
@@ -79,7 +80,8 @@ impl Station {
     ) -> Result<Self, StoreError> {
         let live = Live::default();
         let now = machine.now();
-        for unit in load_all::<UnitRecord>(&store, UNITS).await? {
+        let store = Book::open(store).await?;
+        for unit in load_all::<UnitRecord>(&store).await? {
             live.know(unit.record.id, now, unit.record.left);
         }
         let events = Events::new(SharedMachine::clone(&machine));

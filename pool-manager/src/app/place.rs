@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use outband_pool_api::{Considered, Placed, Problem, Size, VolumeRequest};
+use outband_pool_api::{Considered, Placed, Placement, Problem, Size, VolumeRequest};
 use uuid::Uuid;
 
 use super::hosts::{may_have_more, within_quota};
 use super::request::size_of;
 use super::{Action, Caller, Station, space, units};
 use crate::allocate::{self, Chosen, Pool, choose, explain};
+use crate::book::Pages;
 use crate::problems;
-use crate::records::{Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, load_all};
+use crate::records::HostRecord;
 
 impl Station {
     /// Where a volume would be placed now, and why not elsewhere. Nothing is set aside by that; what
@@ -24,13 +25,12 @@ impl Station {
         let host = self.well_asked(who, ask)?;
         let host = self.registered(&host).await?;
         may_have_more(&host)?;
-        let all = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
+        let pages = self.store.pages().await?;
         if let Some(name) = &ask.name {
-            self.must_be_new(name, &volumes)?;
+            self.must_be_new(name, &pages)?;
         }
-        let request = request(ask, &all, &own(who, &volumes))?;
-        let pool = space::pool(&all, &volumes, &self.live, &host.name, self.times());
+        let request = request(who, ask, &pages)?;
+        let pool = space::pool(&pages, &self.live, counted(ask, &host), self.times());
         let units = match who.may(Action::SeeUnits) {
             true => considered(&pool, &request, ask.volatile),
             false => Vec::new(),
@@ -40,7 +40,7 @@ impl Station {
             Ok(chosen) => chosen,
             Err(why) => return Ok(placed(None, None, why.to_string())),
         };
-        within_quota(&host, &volumes, None, size_of(&chosen))?;
+        within_quota(&host, &pages, None, size_of(&chosen))?;
         Ok(match chosen {
             Chosen::New { unit, why, .. } => placed(name(&pool, unit), None, why),
             Chosen::Existing { unit, volume, why } => {
@@ -53,7 +53,7 @@ impl Station {
 fn considered(pool: &Pool, request: &allocate::Request, volatile: bool) -> Vec<Considered> {
     let judged = explain(pool, request).into_iter().zip(&pool.units);
     let row = |(verdict, unit): (allocate::Verdict, &allocate::UnitSpace)| Considered {
-        unit: unit.name.clone(),
+        unit: unit.name.to_string(),
         free: Size(if volatile { unit.free_volatile } else { unit.free }),
         fits: verdict.rejection.is_none(),
         why: verdict.rejection.map_or_else(|| "fits".to_owned(), |no| no.to_string()),
@@ -62,24 +62,26 @@ fn considered(pool: &Pool, request: &allocate::Request, volatile: bool) -> Vec<C
 }
 
 fn name(pool: &Pool, unit: Uuid) -> Option<String> {
-    pool.units.iter().find(|space| space.id == unit).map(|space| space.name.clone())
+    pool.units.iter().find(|space| space.id == unit).map(|space| space.name.to_string())
 }
 
-/// Those that who asks may know of: of others it does not learn that they exist.
-pub(super) fn own<'a>(who: &Caller, volumes: &'a [Stored<VolumeRecord>]) -> Vec<&'a VolumeRecord> {
-    volumes.iter().map(|volume| &volume.record).filter(|volume| who.may_see(volume)).collect()
+/// Whose volumes on each unit the placement goes by.
+pub(super) fn counted<'a>(ask: &VolumeRequest, host: &'a HostRecord) -> Option<&'a str> {
+    (ask.placement == Placement::Spread).then_some(host.name.as_str())
 }
 
-/// What the allocator is asked.
+/// What the allocator is asked. Of volumes that who asks may not know of it does not learn that they
+/// exist.
 pub(super) fn request(
+    who: &Caller,
     ask: &VolumeRequest,
-    units: &[Stored<UnitRecord>],
-    volumes: &[&VolumeRecord],
+    pages: &Pages,
 ) -> Result<allocate::Request, Problem> {
     let units_of = |names: &[String]| -> Result<BTreeSet<Uuid>, Problem> {
         let unit_of = |name: &String| {
-            let found = volumes.iter().find(|volume| volume.name == *name);
-            found.map(|volume| volume.unit).ok_or_else(|| problems::not_found("volume", name))
+            let found = pages.volume(name).filter(|volume| who.may_see(&volume.record));
+            let found = found.map(|volume| volume.record.unit);
+            found.ok_or_else(|| problems::not_found("volume", name))
         };
         names.iter().map(unit_of).collect()
     };
@@ -87,7 +89,7 @@ pub(super) fn request(
         size: ask.size.0,
         block_size: ask.block_size,
         placement: ask.placement,
-        pinned: ask.unit.as_ref().map(|unit| units::find(units, unit)).transpose()?,
+        pinned: ask.unit.as_ref().map(|unit| units::find(pages, unit)).transpose()?,
         volatile: ask.volatile,
         allow_sanitize: ask.allow_sanitize,
         reuse: ask.name.is_none(),

@@ -23,7 +23,7 @@ impl Station {
     pub async fn pool_status(&self, who: &Caller) -> Result<PoolStatus, Problem> {
         who.must(Action::SeePool)?;
         let read = Read::all(self).await?;
-        let pool = space::pool(&read.units, &read.volumes, &self.live, "", self.times());
+        let pool = space::pool(&*self.store.pages().await?, &self.live, None, self.times());
         let usable: Vec<&UnitSpace> =
             pool.units.iter().filter(|unit| unit.unfit.is_none()).collect();
         let any = allocate::Request::anywhere(1);

@@ -1,6 +1,7 @@
 //! Records and reports, read once for whatever is to be made of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use outband_pool_api::UnitState;
@@ -9,17 +10,14 @@ use uuid::Uuid;
 use super::{LiveUnit, Station};
 use crate::capacity::Space;
 use crate::health::Health;
-use crate::records::{
-    HOSTS, HostRecord, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, host_key, load, load_all,
-    unit_key,
-};
+use crate::records::{HostRecord, Stored, UnitRecord, VolumeRecord, load_all};
 use crate::store::StoreError;
 
 /// What is needed to show volumes and units, read once.
 pub(super) struct Read {
-    pub(super) units: Vec<Stored<UnitRecord>>,
-    pub(super) volumes: Vec<Stored<VolumeRecord>>,
-    pub(super) hosts: BTreeMap<String, HostRecord>,
+    pub(super) units: Vec<Arc<Stored<UnitRecord>>>,
+    pub(super) volumes: Vec<Arc<Stored<VolumeRecord>>>,
+    pub(super) hosts: BTreeMap<String, Arc<Stored<HostRecord>>>,
     pub(super) live: BTreeMap<Uuid, LiveUnit>,
     pub(super) now: Instant,
     /// Time of day, since 1970.
@@ -29,16 +27,26 @@ pub(super) struct Read {
 impl Read {
     /// Of the whole pool.
     pub(super) async fn all(station: &Station) -> Result<Self, StoreError> {
-        let units = load_all::<UnitRecord>(&station.store, UNITS).await?;
-        let volumes = load_all::<VolumeRecord>(&station.store, VOLUMES).await?;
-        let hosts = load_all::<HostRecord>(&station.store, HOSTS).await?;
+        let units = load_all::<UnitRecord>(&station.store).await?;
+        let volumes = load_all::<VolumeRecord>(&station.store).await?;
+        let hosts = load_all::<HostRecord>(&station.store).await?;
         Ok(Self::of(station, units, volumes, hosts))
     }
 
     /// Of units alone.
     pub(super) async fn units(station: &Station) -> Result<Self, StoreError> {
-        let units = load_all::<UnitRecord>(&station.store, UNITS).await?;
+        let units = load_all::<UnitRecord>(&station.store).await?;
         Ok(Self::of(station, units, Vec::new(), Vec::new()))
+    }
+
+    /// Of one unit and what is to be on it.
+    pub(super) async fn unit(station: &Station, id: Uuid) -> Result<Self, StoreError> {
+        let (unit, volumes) = {
+            let pages = station.store.pages().await?;
+            (pages.unit(id).cloned(), pages.volumes_on(id).cloned().collect())
+        };
+        let live = station.live.get(id).map(|live| (id, live)).into_iter().collect();
+        Ok(Self::with(station, unit.into_iter().collect(), volumes, Vec::new(), live))
     }
 
     /// Of as much as one volume needs.
@@ -47,30 +55,37 @@ impl Read {
         volume: Stored<VolumeRecord>,
     ) -> Result<Self, StoreError> {
         let VolumeRecord { id, unit: home, holder, .. } = &volume.record;
-        let (id, home) = (*id, *home);
-        let unit = load::<UnitRecord>(&station.store, &unit_key(home)).await?;
-        let host = match holder {
-            Some(holder) => load::<HostRecord>(&station.store, &host_key(&holder.host)).await?,
-            None => None,
+        let (unit, host) = {
+            let pages = station.store.pages().await?;
+            let host = holder.as_ref().and_then(|holder| pages.host(&holder.host));
+            (pages.unit(*home).cloned(), host.cloned())
         };
+        let live = station.live.about(*home, *id);
         let (units, hosts) = (unit.into_iter().collect(), host.into_iter().collect());
-        let mut read = Self::of(station, units, vec![volume], hosts);
-        let reports = |live: &LiveUnit| Some(live.view.as_ref()?.volume(id?)?.id);
-        read.live.retain(|unit, live| *unit == home || reports(live).is_some());
-        Ok(read)
+        Ok(Self::with(station, units, vec![Arc::new(volume)], hosts, live))
     }
 
     fn of(
         station: &Station,
-        units: Vec<Stored<UnitRecord>>,
-        volumes: Vec<Stored<VolumeRecord>>,
-        hosts: Vec<Stored<HostRecord>>,
+        units: Vec<Arc<Stored<UnitRecord>>>,
+        volumes: Vec<Arc<Stored<VolumeRecord>>>,
+        hosts: Vec<Arc<Stored<HostRecord>>>,
+    ) -> Self {
+        Self::with(station, units, volumes, hosts, station.live.all())
+    }
+
+    fn with(
+        station: &Station,
+        units: Vec<Arc<Stored<UnitRecord>>>,
+        volumes: Vec<Arc<Stored<VolumeRecord>>>,
+        hosts: Vec<Arc<Stored<HostRecord>>>,
+        live: BTreeMap<Uuid, LiveUnit>,
     ) -> Self {
         Self {
             units,
             volumes,
-            hosts: hosts.into_iter().map(|host| (host.record.name.clone(), host.record)).collect(),
-            live: station.live.all(),
+            hosts: hosts.into_iter().map(|host| (host.record.name.clone(), host)).collect(),
+            live,
             now: station.machine.now(),
             seconds: station.seconds(),
         }
@@ -79,7 +94,7 @@ impl Read {
     pub(super) fn unit_state(&self, record: &UnitRecord) -> UnitState {
         let live = self.live.get(&record.id);
         let health = live.map_or(Health::Down, |live| live.pulse.health(self.now));
-        let reported = live.is_some_and(|live| live.view.is_some());
+        let reported = live.is_some_and(|live| live.view().is_some());
         match health {
             _ if !record.approved => UnitState::Pending,
             Health::Left => UnitState::Left,
@@ -97,7 +112,7 @@ impl Read {
     /// Lasting media of the units that are joined.
     pub(super) fn space(&self) -> Space {
         let joined = self.units.iter().filter(|unit| self.is_joined(&unit.record));
-        let views = joined.filter_map(|unit| self.live.get(&unit.record.id)?.view.as_deref());
+        let views = joined.filter_map(|unit| Some(&**self.live.get(&unit.record.id)?.view()?));
         views.map(Space::lasting).sum()
     }
 }

@@ -11,11 +11,12 @@ use super::jobs::{self, About, Begun};
 use super::volumes::possible;
 use super::{Caller, Station, place, space};
 use crate::allocate::{Chosen, EXTENT, choose};
+use crate::book::{Book, Pages};
 use crate::records::{
-    ATTEMPTS, Holder, HostRecord, PLACEMENTS, RequestRecord, Stored, Task, UNITS, Undo, UnitRecord,
-    VOLUMES, VolumeRecord, Wish, encode, host_key, load, load_all, volume_key,
+    ATTEMPTS, Holder, HostRecord, PLACEMENTS, RequestRecord, Task, Undo, VolumeRecord, Wish,
+    encode, host_key, load, volume_key,
 };
-use crate::store::{Compare, Shared, StoreError, Transaction};
+use crate::store::{Compare, StoreError, Transaction};
 use crate::{names, problems, random};
 
 impl Station {
@@ -104,27 +105,19 @@ impl Station {
         ask: &VolumeRequest,
         host: &HostRecord,
     ) -> Result<(VolumeRecord, String), Problem> {
-        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
+        let pages = self.store.pages().await?;
         if let Some(name) = &ask.name {
-            self.must_be_new(name, &volumes)?;
+            self.must_be_new(name, &pages)?;
         }
-        let request = place::request(ask, &units, &place::own(who, &volumes))?;
-        let pool = space::pool(&units, &volumes, &self.live, &host.name, self.times());
+        let request = place::request(who, ask, &pages)?;
+        let pool = space::pool(&pages, &self.live, place::counted(ask, host), self.times());
         let chosen = choose(&pool, &request).map_err(|why| problems::no_place(&why, ask.size.0))?;
-        within_quota(host, &volumes, None, size_of(&chosen))?;
-        Ok(self.record_of(ask, host, &units, chosen))
+        within_quota(host, &pages, None, size_of(&chosen))?;
+        Ok(self.record_of(ask, host, &pages, chosen))
     }
 
-    pub(super) fn must_be_new(
-        &self,
-        name: &str,
-        volumes: &[Stored<VolumeRecord>],
-    ) -> Result<(), Problem> {
-        let live = self.live.all();
-        let mut views = live.values().filter_map(|unit| unit.view.as_ref());
-        let taken = volumes.iter().any(|volume| volume.record.name == name)
-            || views.any(|view| view.volume_named(name).is_some());
+    pub(super) fn must_be_new(&self, name: &str, pages: &Pages) -> Result<(), Problem> {
+        let taken = pages.volume(name).is_some() || !self.live.reports().with_name(name).is_empty();
         if taken { Err(problems::name_taken("volume", name)) } else { Ok(()) }
     }
 
@@ -132,14 +125,14 @@ impl Station {
         &self,
         ask: &VolumeRequest,
         host: &HostRecord,
-        units: &[Stored<UnitRecord>],
+        pages: &Pages,
         chosen: Chosen,
     ) -> (VolumeRecord, String) {
         let holder = Holder { host: host.name.clone(), iqn: host.iqn.clone() };
         let (unit, why) = match &chosen {
             Chosen::Existing { unit, why, .. } | Chosen::New { unit, why, .. } => (*unit, why),
         };
-        let why = format!("placed on {} ({why})", super::units::name(units, unit));
+        let why = format!("placed on {} ({why})", super::units::name(pages, unit));
         let seen = match &chosen {
             Chosen::Existing { volume, .. } => self.seen(unit, volume.id),
             Chosen::New { .. } => None,
@@ -190,7 +183,7 @@ pub(super) struct Placed {
     pub(super) sequence: u64,
 }
 
-pub(super) async fn placements(store: &Shared) -> Result<Placed, StoreError> {
+pub(super) async fn placements(store: &Book) -> Result<Placed, StoreError> {
     let entry = store.get(PLACEMENTS).await?;
     let compare = match &entry {
         Some(entry) => Compare::Unchanged(PLACEMENTS.to_owned(), entry.revision),

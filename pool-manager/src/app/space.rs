@@ -1,104 +1,169 @@
 //! What the allocator gets to see: the units' reports, less what records have claimed and units do
-//! not report yet.
+//! not report yet. Each unit's is worked out anew only when its report or a record of a volume there
+//! has changed, so that a placement in a large pool looks at no volume that has nothing to do with it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use outband_pool_api::Duty;
+use uuid::Uuid;
 
-use super::index::{Recorded, Reported};
-use super::{Live, LiveUnit};
+use super::Live;
+use super::live::{LiveUnit, Reports};
 use crate::allocate::{IdleVolume, Pool, Unfit, UnitSpace};
+use crate::book::Pages;
 use crate::capacity::sum;
 use crate::health::Health;
+use crate::reconcile::find_in;
 use crate::records::{Stored, UnitRecord, VolumeRecord, Wish};
-use crate::unit::{Readiness, UnitView};
+use crate::unit::{Readiness, UnitView, VolumeIndex};
 use crate::visits::visit;
 
-pub(super) fn pool(
-    units: &[Stored<UnitRecord>],
-    volumes: &[Stored<VolumeRecord>],
-    live: &Live,
-    host: &str,
-    times: (Instant, u64),
-) -> Pool {
-    let live = live.all();
-    let (recorded, reported) = (Recorded::of(volumes), Reported::of(&live));
-    let at = At { recorded, reported, host, times };
-    let space = |unit: &Stored<UnitRecord>| at.unit(&unit.record, live.get(&unit.record.id));
-    Pool { units: units.iter().map(space).collect() }
+/// The pool as the host would see it, whose volumes are counted; nobody's without one.
+pub(super) fn pool(pages: &Pages, live: &Live, host: Option<&str>, times: (Instant, u64)) -> Pool {
+    let mut counts: BTreeMap<Uuid, u32> = BTreeMap::new();
+    for volume in host.into_iter().flat_map(|host| pages.volumes_of(host)) {
+        visit(&**volume);
+        if volume.record.wish == Wish::Granted {
+            *counts.entry(volume.record.unit).or_default() += 1;
+        }
+    }
+    let mut reports = live.reports();
+    let units = pages.units().all();
+    let space = |unit: &Arc<Stored<UnitRecord>>| {
+        let mut space = of_unit(pages, &mut reports, unit, times);
+        space.volumes_of_host = counts.get(&space.id).copied().unwrap_or_default();
+        space
+    };
+    Pool { units: units.map(space).collect() }
 }
 
-/// What the space of every unit is judged by.
-struct At<'a> {
-    recorded: Recorded<'a>,
-    reported: Reported<'a>,
-    /// Whose volumes are counted.
-    host: &'a str,
-    /// Of this machine and of the day.
-    times: (Instant, u64),
+/// Free on one unit: lasting, and memory.
+pub(super) fn room(pages: &Pages, live: &Live, unit: Uuid, times: (Instant, u64)) -> (u64, u64) {
+    let space = pages.unit(unit).map(|unit| of_unit(pages, &mut live.reports(), unit, times));
+    space.map_or((0, 0), |space| (space.free, space.free_volatile))
 }
 
-impl<'a> At<'a> {
-    fn unit(&self, unit: &UnitRecord, live: Option<&'a LiveUnit>) -> UnitSpace {
-        let (now, seconds) = self.times;
-        let health = live.map_or(Health::Down, |live| live.pulse.health(now));
-        let view = live.and_then(|live| live.view.as_deref());
-        let unread = view.is_none().then_some(Unfit::Unread);
+fn of_unit(
+    pages: &Pages,
+    reports: &mut Reports,
+    stored: &Arc<Stored<UnitRecord>>,
+    (now, seconds): (Instant, u64),
+) -> UnitSpace {
+    let unit = &stored.record;
+    let live = reports.units.get_mut(&unit.id);
+    let health = live.as_ref().map_or(Health::Down, |live| live.pulse.health(now));
+    let space = match live {
+        Some(live) => current(pages, live, stored),
+        None => Arc::new(Space::of(pages, stored, None)),
+    };
+    let unread = space.view.is_none().then_some(Unfit::Unread);
+    let is_free = |idle: &IdleVolume| {
+        pages.volume(&idle.name).is_none() && reports.is_alone(idle.id, &idle.name)
+    };
+    UnitSpace {
+        id: unit.id,
+        name: Arc::clone(&space.name),
+        unfit: unfit(unit, health, seconds).or(unread),
+        labels: Arc::clone(&space.labels),
+        free: space.free,
+        free_volatile: space.free_volatile,
+        volumes_of_host: 0,
+        idle: match space.idle.iter().all(is_free) {
+            true => Arc::clone(&space.idle),
+            false => space.idle.iter().filter(|idle| is_free(idle)).cloned().collect(),
+        },
+    }
+}
+
+/// What was worked out before, if it is still so.
+fn current(pages: &Pages, live: &mut LiveUnit, unit: &Arc<Stored<UnitRecord>>) -> Arc<Space> {
+    let known = live.space.as_ref().filter(|space| space.is_of(pages, unit, live.view.as_ref()));
+    if let Some(space) = known {
+        return Arc::clone(space);
+    }
+    let space = Arc::new(Space::of(pages, unit, live.view.clone()));
+    live.space = Some(Arc::clone(&space));
+    space
+}
+
+/// The space of one unit, and what it was worked out from.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// Of the unit's record, and of those on it.
+    revisions: (u64, u64),
+    view: Option<Arc<UnitView>>,
+    name: Arc<str>,
+    labels: Arc<BTreeMap<String, String>>,
+    free: u64,
+    free_volatile: u64,
+    /// Volumes no host was ever given. A record or another unit may still stand for one.
+    idle: Arc<[IdleVolume]>,
+}
+
+impl Space {
+    fn is_of(
+        &self,
+        pages: &Pages,
+        unit: &Stored<UnitRecord>,
+        view: Option<&Arc<UnitView>>,
+    ) -> bool {
+        let same_view = match (&self.view, view) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_view && self.revisions == (unit.revision, pages.revision_on(unit.record.id))
+    }
+
+    fn of(pages: &Pages, unit: &Stored<UnitRecord>, view: Option<Arc<UnitView>>) -> Self {
+        let id = unit.record.id;
+        let reported = view.as_deref().map(VolumeIndex::of).unwrap_or_default();
+        let claimed = |volatile| {
+            let here = pages.volumes_on(id).map(|volume| &volume.record).inspect(|v| visit(*v));
+            let here = here.filter(|volume| volume.volatile == volatile);
+            sum(here.map(|volume| unreported(volume, &reported)))
+        };
         let free = |volatile| {
-            let there = view.map_or(0, |view| free(view, volatile));
-            there.saturating_sub(self.claimed(unit, volatile))
+            let there = view.as_deref().map_or(0, |view| free(view, volatile));
+            there.saturating_sub(claimed(volatile))
         };
-        let held = |volume: &&VolumeRecord| {
-            volume.holder.as_ref().is_some_and(|holder| holder.host == self.host)
-                && volume.wish == Wish::Granted
-        };
-        let of_host = self.recorded.on(unit.id).filter(held).count();
-        UnitSpace {
-            id: unit.id,
-            name: unit.name.clone(),
-            unfit: unfit(unit, health, seconds).or(unread),
-            labels: unit.labels.clone(),
+        Self {
+            revisions: (unit.revision, pages.revision_on(id)),
+            name: unit.record.name.as_str().into(),
+            labels: Arc::new(unit.record.labels.clone()),
             free: free(false),
             free_volatile: free(true),
-            volumes_of_host: u32::try_from(of_host).unwrap_or(u32::MAX),
-            idle: view.map(|view| self.idle(view)).unwrap_or_default(),
+            idle: view.as_deref().map(idle).unwrap_or_default(),
+            view,
         }
     }
+}
 
-    fn claimed(&self, unit: &UnitRecord, volatile: bool) -> u64 {
-        let here = self.recorded.on(unit.id).filter(|volume| volume.volatile == volatile);
-        sum(here.map(|volume| self.unreported(volume)))
+/// Space that a record claims and the unit still counts as free.
+fn unreported(volume: &VolumeRecord, reported: &VolumeIndex<'_>) -> u64 {
+    match (find_in(volume, reported), volume.wish) {
+        (_, Wish::Deleted) => 0,
+        // It has been there: what is missing is not free space.
+        (None, _) if volume.place.is_some() => 0,
+        (None, _) => volume.size,
+        (Some(seen), _) => volume.size.saturating_sub(seen.size),
     }
+}
 
-    /// Space that a record claims and the unit still counts as free.
-    fn unreported(&self, volume: &VolumeRecord) -> u64 {
-        match (self.reported.find(volume), volume.wish) {
-            (_, Wish::Deleted) => 0,
-            // It has been there: what is missing is not free space.
-            (None, _) if volume.place.is_some() => 0,
-            (None, _) => volume.size,
-            (Some(seen), _) => volume.size.saturating_sub(seen.size),
-        }
-    }
-
-    /// Volumes no host was ever given, which no record names and no other unit reports too.
-    fn idle(&self, view: &'a UnitView) -> Vec<IdleVolume> {
-        let idle = view.volumes.iter().inspect(|volume| visit(*volume)).filter(|volume| {
-            volume.is_untouched()
-                && volume.readiness == Readiness::Online
-                && self.recorded.named(&volume.name).is_none()
-                && self.reported.is_alone(volume)
-        });
-        idle.map(|volume| IdleVolume {
+fn idle(view: &UnitView) -> Arc<[IdleVolume]> {
+    let volumes = view.volumes.iter().inspect(|volume| visit(*volume));
+    let idle = volumes
+        .filter(|volume| volume.is_untouched() && volume.readiness == Readiness::Online)
+        .map(|volume| IdleVolume {
             id: volume.id,
             name: volume.name.clone(),
             size: volume.size,
             block_size: volume.block_size,
             volatile: volume.volatile,
             allow_sanitize: volume.allow_sanitize,
-        })
-        .collect()
-    }
+        });
+    idle.collect()
 }
 
 /// Why nothing new may be placed on a unit.

@@ -11,8 +11,8 @@ use super::request::placements;
 use super::{Action, Caller, Station};
 use crate::problems;
 use crate::records::{
-    ATTEMPTS, HostRecord, JOBS, JobRecord, PLACEMENTS, Stored, Task, VOLUMES, VolumeRecord, encode,
-    host_key, job_key, load, load_all, takeover_key, update, volume_key,
+    ATTEMPTS, HostRecord, JobRecord, PLACEMENTS, Stored, Task, VolumeRecord, encode, host_key,
+    job_key, load, load_all, takeover_key, update, volume_key,
 };
 use crate::store::{Outcome, StoreError, Transaction};
 use crate::takeover::{Step, step};
@@ -92,17 +92,10 @@ impl Station {
         if takeovers.is_empty() {
             return Ok(());
         }
-        let mut held: BTreeMap<String, Vec<VolumeRecord>> = BTreeMap::new();
-        for Stored { record, .. } in load_all::<VolumeRecord>(&self.store, VOLUMES).await? {
-            visit(&record);
-            if let Some(holder) = &record.holder {
-                held.entry(holder.host.clone()).or_default().push(record);
-            }
-        }
         let mut parts: BTreeMap<Uuid, Vec<JobRecord>> = BTreeMap::new();
-        for Stored { record, .. } in load_all::<JobRecord>(&self.store, JOBS).await? {
-            if let Some(whole) = record.part_of {
-                parts.entry(whole).or_default().push(record);
+        for job in load_all::<JobRecord>(&self.store).await? {
+            if let Some(whole) = job.record.part_of {
+                parts.entry(whole).or_default().push(job.record.clone());
             }
         }
         let share = (MOVES_MAX / takeovers.len()).max(1);
@@ -114,9 +107,13 @@ impl Station {
                 continue;
             };
             let failed = job.record.host.as_deref().unwrap_or_default();
-            let held = held.get(failed).map(Vec::as_slice).unwrap_or_default();
+            let held: Vec<VolumeRecord> = {
+                let pages = self.store.pages().await?;
+                let held = pages.volumes_of(failed).map(|volume| volume.record.clone());
+                held.inspect(visit).collect()
+            };
             let parts = parts.get(&id).map(Vec::as_slice).unwrap_or_default();
-            self.advance(&job, step(failed, held, parts), share).await?;
+            self.advance(&job, step(failed, &held, parts), share).await?;
         }
         Ok(())
     }
@@ -222,7 +219,7 @@ impl Station {
 /// Whether asking again changes nothing until somebody does something about it: the spare is gone, has
 /// itself been replaced, or may not have so much; or who began the takeover may do it no more.
 fn is_lasting(kind: &str) -> bool {
-    matches!(kind, "quota-exceeded" | "conflict" | "not-found" | "forbidden")
+    matches!(kind, "quota-exceeded" | "host-replaced" | "conflict" | "not-found" | "forbidden")
 }
 
 #[cfg(test)]

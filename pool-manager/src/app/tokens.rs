@@ -7,8 +7,8 @@ use outband_pool_api::{JoinToken, NewToken, Problem, Scope, Secret, Token, Token
 use super::audit::Change;
 use super::{Action, Caller, Station};
 use crate::records::{
-    ATTEMPTS, HostRecord, IssuedToken, JOIN_TOKEN, JoinTokenRecord, TOKEN_NAMES, TOKENS,
-    TokenRecord, encode, host_key, load, load_all,
+    ATTEMPTS, HostRecord, IssuedToken, JOIN_TOKEN, JoinTokenRecord, Stored, TOKEN_NAMES, TOKENS,
+    TokenRecord, decode, encode, host_key, load,
 };
 use crate::store::{Compare, Outcome, StoreError, Transaction};
 use crate::{names, problems, random};
@@ -94,7 +94,8 @@ impl Station {
 
     pub async fn tokens(&self, who: &Caller) -> Result<Vec<Token>, Problem> {
         who.must(Action::ManageTokens)?;
-        let all = load_all::<TokenRecord>(&self.store, TOKENS).await?;
+        let all = self.store.list(TOKENS).await?.entries.into_iter();
+        let all = all.map(decode).collect::<Result<Vec<Stored<TokenRecord>>, _>>()?;
         let mut tokens: Vec<Token> = all
             .into_iter()
             .filter_map(|stored| match stored.record {

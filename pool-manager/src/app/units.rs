@@ -10,12 +10,10 @@ use uuid::Uuid;
 use super::audit::{Change, must_match};
 use super::read::Read;
 use super::{Action, Caller, Station};
+use crate::book::Pages;
 use crate::health::Health;
 use crate::quarantine::on_leave;
-use crate::records::{
-    ATTEMPTS, Stored, UNITS, UnitRecord, VOLUMES, VolumeRecord, encode, load, load_all, unit_key,
-    update,
-};
+use crate::records::{ATTEMPTS, Stored, UnitRecord, encode, load, unit_key, update};
 use crate::store::{Compare, Outcome, StoreError, Transaction};
 use crate::unit::UnitView;
 use crate::{names, problems, random};
@@ -137,13 +135,10 @@ impl Station {
     }
 
     /// The inventory has come.
-    pub fn handle_inventory(&self, unit: &UnitRecord, view: UnitView) {
-        let mut first = false;
+    pub fn handle_inventory(&self, unit: &UnitRecord, view: &UnitView) {
         let volumes = view.volumes.len();
         let devices = view.devices.len();
-        let view = Arc::new(view);
-        self.live.change(unit.id, |live| first = live.view.replace(view).is_none());
-        if first {
+        if self.live.report(unit.id, view) {
             let text = format!("{}, {}", count(devices, "device"), count(volumes, "volume"));
             self.events.add("unit-inventory", &unit.name, text);
             self.events.add("unit-joined", &unit.name, "in the pool");
@@ -184,16 +179,18 @@ impl Station {
 
     pub async fn unit(&self, who: &Caller, unit: &str) -> Result<Unit, Problem> {
         who.must(Action::SeeUnits)?;
-        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let id = find(&units, unit)?;
-        let read = Read::all(self).await?;
+        let id = self.unit_meant(unit).await?;
+        let read = Read::unit(self, id).await?;
         read.shown().unit(id).ok_or_else(|| problems::not_found("unit", unit))
+    }
+
+    async fn unit_meant(&self, unit: &str) -> Result<Uuid, Problem> {
+        find(&*self.store.pages().await?, unit)
     }
 
     pub async fn approve_unit(&self, who: &Caller, unit: &str) -> Result<Unit, Problem> {
         who.must(Action::AdmitUnits)?;
-        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let key = unit_key(find(&units, unit)?);
+        let key = unit_key(self.unit_meant(unit).await?);
         let mut news = false;
         let decide = |unit: &UnitRecord| {
             news = !unit.approved;
@@ -217,8 +214,7 @@ impl Station {
         for (name, value) in &ask.labels {
             names::check_label(name, value.as_deref())?;
         }
-        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let id = find(&units, unit)?;
+        let id = self.unit_meant(unit).await?;
         let mut news = false;
         let decide = |unit: &UnitRecord| {
             let changed = changed(unit, ask);
@@ -240,14 +236,14 @@ impl Station {
         let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
             let placed = super::request::placements(&self.store).await?;
-            let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-            let id = find(&units, unit)?;
-            let Some(stored) = units.iter().find(|unit| unit.record.id == id) else {
-                return Err(problems::not_found("unit", unit));
+            let id = self.unit_meant(unit).await?;
+            let (stored, held) = {
+                let pages = self.store.pages().await?;
+                (pages.unit(id).cloned(), pages.volumes_on(id).next().cloned())
             };
-            must_match(who, stored)?;
-            let volumes = load_all::<VolumeRecord>(&self.store, VOLUMES).await?;
-            if let Some(volume) = volumes.iter().find(|volume| volume.record.unit == id) {
+            let stored = stored.ok_or_else(|| problems::not_found("unit", unit))?;
+            must_match(who, &stored)?;
+            if let Some(volume) = held {
                 let name = &volume.record.name;
                 let detail = format!(
                     "the unit still holds \"{name}\"; delete that volume first, or see outband unit forget"
@@ -267,38 +263,45 @@ impl Station {
 
     /// Tells what silence has changed since the last call.
     pub async fn judge_health(&self, now: Instant) -> Result<(), StoreError> {
-        for Stored { record: unit, .. } in load_all::<UnitRecord>(&self.store, UNITS).await? {
-            let (mut news, mut back) = (None, false);
-            self.live.change(unit.id, |live| {
-                let health = live.pulse.health(now);
-                let before = live.told.replace(health);
-                let was_up = matches!(before, None | Some(Health::Up));
-                news = match (before == Some(health), health) {
-                    (true, _) => None,
-                    (false, Health::Up) if was_up => None,
-                    (false, health) => Some(health),
-                };
-                // A station that has just started takes a unit for up before it has heard it.
-                back = health == Health::Up && live.pulse.heard_ago(now).is_some();
-            });
-            if back && unit.lost {
-                self.count_leave(&unit, Health::Up).await?;
+        for Judged { unit, news, found } in self.judged(now).await? {
+            let unit = &unit.record;
+            if found {
+                self.count_leave(unit, Health::Up).await?;
             }
-            let Some(health) = news else {
-                continue;
-            };
-            let (kind, text) = match health {
-                Health::Left => continue,
-                Health::Up => ("unit-back", "answers again"),
-                Health::Suspect => ("unit-suspect", "three ALIVE missed"),
-                Health::Down => ("unit-down", "ten ALIVE missed"),
+            let (kind, text) = match news {
+                None | Some(Health::Left) => continue,
+                Some(Health::Up) => ("unit-back", "answers again"),
+                Some(Health::Suspect) => ("unit-suspect", "three ALIVE missed"),
+                Some(Health::Down) => ("unit-down", "ten ALIVE missed"),
             };
             self.events.add(kind, &unit.name, text);
-            if health == Health::Down {
-                self.count_leave(&unit, health).await?;
+            if news == Some(Health::Down) {
+                self.count_leave(unit, Health::Down).await?;
             }
         }
         Ok(())
+    }
+
+    /// The units of which there is something to tell or to write down.
+    async fn judged(&self, now: Instant) -> Result<Vec<Judged>, StoreError> {
+        let pages = self.store.pages().await?;
+        let mut reports = self.live.reports();
+        let judge = |unit: &Arc<Stored<UnitRecord>>| {
+            let live = reports.units.get_mut(&unit.record.id)?;
+            let health = live.pulse.health(now);
+            let before = live.told.replace(health);
+            let was_up = matches!(before, None | Some(Health::Up));
+            let news = match (before == Some(health), health) {
+                (true, _) => None,
+                (false, Health::Up) if was_up => None,
+                (false, health) => Some(health),
+            };
+            // A station that has just started takes a unit for up before it has heard it.
+            let back = health == Health::Up && live.pulse.heard_ago(now).is_some();
+            let found = back && unit.record.lost;
+            (news.is_some() || found).then(|| Judged { unit: Arc::clone(unit), news, found })
+        };
+        Ok(pages.units().all().filter_map(judge).collect())
     }
 
     /// Remembers that a unit is lost, and that it is back.
@@ -328,6 +331,15 @@ impl Station {
     }
 }
 
+/// What a look at a unit's pulse has shown.
+struct Judged {
+    unit: Arc<Stored<UnitRecord>>,
+    /// Not told yet.
+    news: Option<Health>,
+    /// It was lost, and is back.
+    found: bool,
+}
+
 /// Whether a quarantine has begun, or begun once more.
 fn is_news(before: &UnitRecord, now: &UnitRecord) -> bool {
     now.quarantined_until.is_some() && now.quarantined_until != before.quarantined_until
@@ -350,10 +362,12 @@ fn changed(unit: &UnitRecord, ask: &UnitChange) -> UnitRecord {
 }
 
 /// By id, or by a name that only one unit has.
-pub(super) fn find(units: &[Stored<UnitRecord>], wanted: &str) -> Result<Uuid, Problem> {
+pub(super) fn find(pages: &Pages, wanted: &str) -> Result<Uuid, Problem> {
     let by_id = wanted.parse::<Uuid>().ok();
-    let mut found =
-        units.iter().filter(|unit| Some(unit.record.id) == by_id || unit.record.name == wanted);
+    let mut found = pages
+        .units()
+        .all()
+        .filter(|unit| Some(unit.record.id) == by_id || unit.record.name == wanted);
     match (found.next(), found.next()) {
         (Some(unit), None) => Ok(unit.record.id),
         (Some(_), Some(_)) => Err(problems::conflict(format!(
@@ -363,8 +377,8 @@ pub(super) fn find(units: &[Stored<UnitRecord>], wanted: &str) -> Result<Uuid, P
     }
 }
 
-pub(super) fn name(units: &[Stored<UnitRecord>], id: Uuid) -> &str {
-    units.iter().find(|unit| unit.record.id == id).map_or("", |unit| &unit.record.name)
+pub(super) fn name(pages: &Pages, id: Uuid) -> &str {
+    pages.unit(id).map_or("", |unit| &unit.record.name)
 }
 
 fn count(number: usize, of: &str) -> String {

@@ -19,7 +19,7 @@ impl Read {
     pub(super) fn shown(&self) -> Shown<'_> {
         Shown {
             read: self,
-            units: self.units.iter().map(|unit| (unit.record.id, unit)).collect(),
+            units: self.units.iter().map(|unit| (unit.record.id, &**unit)).collect(),
             recorded: Recorded::of(&self.volumes),
             reported: Reported::of(&self.live),
         }
@@ -103,7 +103,7 @@ impl<'a> Shown<'a> {
     }
 
     fn state(&self, record: &VolumeRecord) -> VolumeState {
-        let is_read = self.read.live.get(&record.unit).is_some_and(|live| live.view.is_some());
+        let is_read = self.read.live.get(&record.unit).is_some_and(|live| live.view().is_some());
         let missing = is_read && self.reported.find(record).is_none();
         match (record.wish, record.settled) {
             (Wish::Deleted, _) => VolumeState::Deleting,
@@ -136,7 +136,7 @@ impl<'a> Shown<'a> {
             blocks: place.blocks,
             block_size: place.block_size,
             initiator: holder.iqn.clone(),
-            chap: host.chap(),
+            chap: host.record.chap(),
         })
     }
 
@@ -184,7 +184,7 @@ impl<'a> Shown<'a> {
     fn unit_of(&self, stored: &Stored<UnitRecord>) -> Unit {
         let record = &stored.record;
         let live = self.read.live.get(&record.id);
-        let view = live.and_then(|live| live.view.as_deref());
+        let view = live.and_then(|live| live.view().map(|view| &**view));
         let devices = view.map(|view| view.devices.as_slice()).unwrap_or_default();
         let space = view.map(Space::lasting).unwrap_or_default();
         let heard = live.and_then(|live| live.pulse.heard_ago(self.read.now));

@@ -12,11 +12,12 @@ use super::read::Read;
 use super::request::placements;
 use super::{Action, Caller, Station, space};
 use crate::allocate::{self, EXTENT};
+use crate::book::Pages;
 use crate::problems;
 use crate::reconcile::find;
 use crate::records::{
-    ATTEMPTS, Holder, HostRecord, JobRecord, PLACEMENTS, Stored, Task, UNITS, Undo, UnitRecord,
-    VOLUMES, VolumeRecord, Wish, encode, host_key, job_key, load, load_all, volume_key,
+    ATTEMPTS, Holder, HostRecord, JobRecord, PLACEMENTS, Task, Undo, VolumeRecord, Wish, encode,
+    host_key, job_key, load, volume_key,
 };
 use crate::store::{Compare, StoreError, Transaction};
 use crate::unit::{UnitView, VolumeView};
@@ -46,9 +47,9 @@ impl Station {
                 return Err(problems::busy(&record.name));
             }
             if let Some(host) = seen.holder.filter(|_| record.wish == Wish::Granted) {
-                within_quota(host, seen.volumes, Some(&record.name), size)?;
+                within_quota(host, seen.pages, Some(&record.name), size)?;
             }
-            station.must_fit(record, size, seen.room)?;
+            station.must_fit(record, size, station.room_beside(record, seen.pages))?;
             let undo = Undo::Shrink(record.size);
             Ok(Some(VolumeRecord { size, undo, ..record.clone() }))
         })
@@ -154,7 +155,7 @@ impl Station {
         let (record, host) = (seen.record, seen.receiver);
         let host = host.ok_or_else(|| problems::bad_request("say which host is to have it"))?;
         may_have_more(host)?;
-        within_quota(host, seen.volumes, Some(&record.name), record.size)?;
+        within_quota(host, seen.pages, Some(&record.name), record.size)?;
         let floor = record.id.and_then(|id| self.seen(record.unit, id));
         let floor = floor.map_or(0, |seen| seen.floor);
         Ok(VolumeRecord {
@@ -187,21 +188,16 @@ impl Station {
                 Task::Assign { host } | Task::Move { host } => Some(self.registered(host).await?),
                 _ => None,
             };
-            // What else the pool holds is read only where it decides.
-            let grows = matches!(task, Task::Grow { .. });
-            let counts = grows || receiver.as_ref().is_some_and(|host| host.quota.is_some());
-            let volumes = match counts {
-                true => load_all::<VolumeRecord>(&self.store, VOLUMES).await?,
-                false => Vec::new(),
-            };
-            let room = if grows { self.room_beside(&record, &volumes).await? } else { 0 };
             let holder = match &record.holder {
                 Some(holder) => self.registered(&holder.host).await.ok(),
                 None => None,
             };
             let (holder, receiver) = (holder.as_ref(), receiver.as_ref());
-            let seen = Seen { record: &record, room, volumes: &volumes, holder, receiver };
-            let Some(changed) = decide(self, &seen)? else {
+            let changed = {
+                let pages = &*self.store.pages().await?;
+                decide(self, &Seen { record: &record, pages, holder, receiver })?
+            };
+            let Some(changed) = changed else {
                 return self.job_that_did(&record, &task).await;
             };
             let holder = record.holder.as_ref().or(changed.holder.as_ref());
@@ -257,15 +253,9 @@ impl Station {
         Ok(stored.ok_or_else(|| problems::not_found("host", host))?.record)
     }
 
-    async fn room_beside(
-        &self,
-        record: &VolumeRecord,
-        volumes: &[Stored<VolumeRecord>],
-    ) -> Result<u64, Problem> {
-        let units = load_all::<UnitRecord>(&self.store, UNITS).await?;
-        let pool = space::pool(&units, volumes, &self.live, "", self.times());
-        let unit = pool.units.iter().find(|unit| unit.id == record.unit);
-        Ok(unit.map_or(0, |unit| if record.volatile { unit.free_volatile } else { unit.free }))
+    fn room_beside(&self, record: &VolumeRecord, pages: &Pages) -> u64 {
+        let (lasting, memory) = space::room(pages, &self.live, record.unit, self.times());
+        if record.volatile { memory } else { lasting }
     }
 
     /// The record, or for who may see all volumes one made up for a volume that only its unit knows.
@@ -282,10 +272,9 @@ impl Station {
             return Ok((stored.record, compare));
         }
         who.must(Action::SeeAnyVolume).map_err(|_| problems::not_found("volume", name))?;
-        let live = self.live.all();
-        let mut found = live
-            .iter()
-            .filter_map(|(unit, live)| Some((*unit, live.view.as_ref()?.volume_named(name)?)));
+        let live = self.live.named(name);
+        let mut found =
+            live.iter().filter_map(|(unit, view)| Some((*unit, view.volume_named(name)?)));
         match (found.next(), found.next()) {
             (Some((unit, seen)), None) if seen.grants.is_empty() && !seen.partitioned => {
                 Ok((unrecorded(unit, seen), Compare::Absent(key)))
@@ -319,10 +308,7 @@ type Decision = Result<Option<VolumeRecord>, Problem>;
 /// What a change to a volume is decided by.
 struct Seen<'a> {
     record: &'a VolumeRecord,
-    /// Free space of its unit; read for who is to grow.
-    room: u64,
-    /// All of the pool, where a quota or the room decides; else none.
-    volumes: &'a [Stored<VolumeRecord>],
+    pages: &'a Pages,
     /// The host that has it or had it last.
     holder: Option<&'a HostRecord>,
     /// The host that is to have it.

@@ -118,7 +118,7 @@ impl Browser {
             healthy: true,
         };
         let view = UnitView { devices: vec![device], volumes: Vec::new() };
-        self.station.handle_inventory(&record, view);
+        self.station.handle_inventory(&record, &view);
     }
 }
 

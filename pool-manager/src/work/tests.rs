@@ -1,16 +1,16 @@
 //! What the clerk hears, however slow its store is and whatever that forgets to tell.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use outband_control::api::Counts;
 use outband_control::machine::SharedMachine;
 
 use super::*;
 use crate::app::{Heard, Policy};
-use crate::records::DEADLINES;
+use crate::records::{DEADLINES, UNITS};
 use crate::sample::Clock;
 use crate::store::memory::MemoryStore;
-use crate::store::{Answer, Entry, Listing, Outcome, Store, Transaction};
+use crate::store::{Answer, Entry, HISTORY, Listing, Outcome, Store, Transaction};
 use crate::unit::{Fence, NewGrant, NewVolume, UnitView};
 
 const UNIT: Uuid = Uuid::from_u128(1);
@@ -19,30 +19,31 @@ const UNIT: Uuid = Uuid::from_u128(1);
 #[derive(Debug)]
 struct Odd {
     inner: MemoryStore,
-    /// What its watchers watch instead, if they are to hear nothing.
+    /// What its watchers watch instead of it, but for the first of them, which is the book.
     silence: Option<MemoryStore>,
+    watchers: AtomicU32,
     clock: Arc<Clock>,
     /// What each tick of the clerk takes.
     slowness: Duration,
     ticks: AtomicU32,
     ticked: Notify,
+    /// It fails once it is open, and its watchers have missed something.
     fails: bool,
+    opened: AtomicBool,
 }
 
 impl Odd {
     fn new(clock: Arc<Clock>) -> Self {
         let (slowness, ticks, ticked) = (Duration::ZERO, AtomicU32::new(0), Notify::new());
-        let (inner, silence, fails) = (MemoryStore::default(), None, false);
-        Self { inner, silence, clock, slowness, ticks, ticked, fails }
+        let (inner, silence, watchers) = (MemoryStore::default(), None, AtomicU32::new(0));
+        let (fails, opened) = (false, AtomicBool::new(false));
+        Self { inner, silence, watchers, clock, slowness, ticks, ticked, fails, opened }
     }
 }
 
 impl Store for Odd {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
-        match self.fails && key.starts_with(UNITS) {
-            true => Box::pin(async { Err(StoreError::Stopped) }),
-            false => self.inner.get(key),
-        }
+        self.inner.get(key)
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Listing> {
@@ -53,6 +54,9 @@ impl Store for Odd {
                 self.ticked.notify_one();
                 tokio::task::yield_now().await;
             }
+            if prefix == UNITS && self.opened.swap(true, Ordering::Relaxed) && self.fails {
+                return Err(StoreError::Stopped);
+            }
             self.inner.list(prefix).await
         })
     }
@@ -62,9 +66,10 @@ impl Store for Odd {
     }
 
     fn watch(&self, prefix: &str, after: u64) -> Watch {
+        let first = self.watchers.fetch_add(1, Ordering::Relaxed) == 0;
         match &self.silence {
-            Some(silence) => silence.watch(prefix, 0),
-            None => self.inner.watch(prefix, after),
+            Some(silence) if !first => silence.watch(prefix, 0),
+            _ => self.inner.watch(prefix, after),
         }
     }
 }
@@ -189,11 +194,17 @@ async fn a_unit_whose_record_cannot_be_read_keeps_a_worker() {
     let store = Odd { fails: true, ..Odd::new(Clock::new()) };
     let (stop, stopped) = watch::channel(false);
     let (ending, mut ended) = mpsc::unbounded_channel();
+    let station = open(Arc::new(store)).await;
+    // So much that the book must be read anew, which fails.
+    for number in 0..=HISTORY {
+        let put = Transaction::new().put(format!("/other/{number}"), Vec::new());
+        station.store.commit(put).await.unwrap();
+    }
     let mut clerk = Clerk {
-        station: open(Arc::new(store)).await,
+        station,
         connect: Arc::new(Reached::default()),
         workers: BTreeMap::new(),
-        homes: Arc::default(),
+        looks: Arc::new(Semaphore::new(1)),
         stop: stopped,
         ending,
     };

@@ -1,26 +1,27 @@
 //! The worker of one unit: enrols it, pulls its inventory, and brings its volumes to rest.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outband_pool_api::{JobState, Problem};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::homes::Homes;
 use super::{Connect, tell};
 use crate::app::Station;
 use crate::health::Health;
 use crate::problems;
-use crate::reconcile::{Halt, Rest, find, plan, settle};
+use crate::reconcile::{Halt, Rest, find_in, plan, settle};
 use crate::records::{
     JobRecord, Stored, UnitRecord, VolumeRecord, job_key, load, unit_key, update,
 };
 use crate::store::StoreError;
-use crate::unit::{UnitApi, UnitError, UnitView};
+use crate::unit::{UnitApi, UnitError, UnitView, VolumeIndex};
 
 /// A look at a unit of which nothing is wanted: finds what changed there by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Units of a large pool are looked at less often, so that all looks together cost no more than this.
+const LOOKS_PER_SECOND: u32 = 100;
 /// After a failure, doubled each time up to `LOOK_EVERY`.
 const RETRY: Duration = Duration::from_millis(500);
 /// While a unit clears new space.
@@ -29,7 +30,7 @@ const WAITING: Duration = Duration::from_millis(500);
 pub(super) struct Worker<C: Connect> {
     station: Arc<Station>,
     connect: Arc<C>,
-    homes: Arc<Mutex<Homes>>,
+    looks: Arc<Semaphore>,
     id: Uuid,
     wake: Arc<Notify>,
     /// When the unit's whole report was last compared with the records.
@@ -51,11 +52,11 @@ impl<C: Connect> Worker<C> {
     pub(super) fn new(
         station: Arc<Station>,
         connect: Arc<C>,
-        homes: Arc<Mutex<Homes>>,
+        looks: Arc<Semaphore>,
         id: Uuid,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { station, connect, homes, id, wake, looked: None, failures: 0, link: None }
+        Self { station, connect, looks, id, wake, looked: None, failures: 0, link: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -101,7 +102,7 @@ impl<C: Connect> Worker<C> {
             Health::Up | Health::Suspect => None,
         };
         if let Some(waiting) = waiting {
-            self.note(&self.mine(), &problems::waiting(waiting)).await?;
+            self.note(&self.mine().await?, &problems::waiting(waiting)).await?;
             self.looked = None;
             // A unit that is heard again is looked at soon.
             return Ok(Next::Look(Duration::from_secs(1)));
@@ -119,29 +120,53 @@ impl<C: Connect> Worker<C> {
         }
         self.looked = None;
         let problem = problems::waiting(error.to_string());
-        self.note(&self.mine(), &problem).await?;
+        self.note(&self.mine().await?, &problem).await?;
         Ok(Next::Retry)
     }
 
     async fn attend(&mut self, unit: &UnitRecord) -> Result<Next, Halt> {
         if !unit.enrolled {
+            let Some(_look) = self.may_look().await else {
+                return Ok(Next::Look(Duration::ZERO));
+            };
             return self.enrol().await;
         }
-        let mine = self.mine();
+        let every = self.look_every().await?;
+        let mine = self.mine().await?;
         // A unit that started again may report something else.
         let now = self.now();
         let changed = self.link.as_ref().is_none_or(|(record, _)| record != unit);
-        let due = changed || self.looked.is_none_or(|looked| now - looked >= LOOK_EVERY);
-        if !due && mine.iter().all(|volume| volume.record.settled) {
-            return Ok(Next::Look(LOOK_EVERY));
+        let due = changed || self.looked.is_none_or(|looked| now - looked >= every);
+        let calm = mine.iter().all(|volume| volume.record.settled);
+        if calm && !due {
+            return Ok(Next::Look(every));
+        }
+        let look = if calm { self.may_look().await } else { None };
+        if calm && look.is_none() {
+            return Ok(Next::Look(Duration::ZERO));
         }
         let api = self.link(unit)?;
         let mut view = api.inventory().await?;
-        self.station.handle_inventory(unit, view.clone());
-        let volumes = self.restless(mine, &view).await?;
+        self.station.handle_inventory(unit, &view);
+        let volumes = self.restless(&view).await?;
         let pause = self.settle_each(&*api, &mut view, &volumes).await?;
         self.looked = Some(self.now());
-        Ok(Next::Look(pause))
+        Ok(Next::Look(pause.unwrap_or(every)))
+    }
+
+    async fn look_every(&self) -> Result<Duration, StoreError> {
+        let units = self.station.store.pages().await?.units().count();
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        Ok(LOOK_EVERY.max(Duration::from_secs(1).saturating_mul(units) / LOOKS_PER_SECOND))
+    }
+
+    /// Waits for its turn among the looks that nobody waits for; `None`: there is news of this unit.
+    async fn may_look(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            look = Arc::clone(&self.looks).acquire_owned() => look.ok(),
+            () = self.wake.notified() => None,
+        }
     }
 
     fn link(&mut self, unit: &UnitRecord) -> Result<Arc<C::Unit>, UnitError> {
@@ -160,20 +185,19 @@ impl<C: Connect> Worker<C> {
         &self,
         api: &C::Unit,
         view: &mut UnitView,
-        volumes: &[Stored<VolumeRecord>],
-    ) -> Result<Duration, Halt> {
+        volumes: &[Arc<Stored<VolumeRecord>>],
+    ) -> Result<Option<Duration>, Halt> {
         // Before a job is done, so that whoever waited for it finds the volume there.
         let told = |view: &UnitView| {
-            let view = Some(Arc::new(view.clone()));
-            self.station.live.change(self.id, |live| live.view = view);
+            self.station.live.report(self.id, view);
         };
-        let mut pause = LOOK_EVERY;
+        let mut pause = None;
         let mut trouble = None;
         for volume in volumes {
             let name = &volume.record.name;
             let Station { machine, store, .. } = &*self.station;
             match settle(&**machine, store, (self.id, api), view, &told, name).await {
-                Ok(Rest::Waiting) => pause = WAITING,
+                Ok(Rest::Waiting) => pause = Some(WAITING),
                 Ok(rest) => self.tell_rest(&volume.record, rest).await?,
                 Err(error) => {
                     let problem = problems::waiting(error.to_string());
@@ -227,32 +251,29 @@ impl<C: Connect> Worker<C> {
     }
 
     /// The volumes that are to be on this unit.
-    fn mine(&self) -> Vec<Stored<VolumeRecord>> {
-        self.homes.lock().unwrap_or_else(PoisonError::into_inner).on(self.id)
+    async fn mine(&self) -> Result<Vec<Arc<Stored<VolumeRecord>>>, StoreError> {
+        let pages = self.station.store.pages().await?;
+        Ok(pages.volumes_on(self.id).cloned().collect())
     }
 
-    /// Those whose records want something that the unit does not report, as they are by now. Of the
-    /// others nothing is read: if one has changed meanwhile, its change is about to wake this worker.
+    /// Those whose records want something that the unit does not report, as they are by now.
     async fn restless(
         &self,
-        mine: Vec<Stored<VolumeRecord>>,
         view: &UnitView,
-    ) -> Result<Vec<Stored<VolumeRecord>>, StoreError> {
-        let mut restless = Vec::new();
-        for Stored { record, key, .. } in mine {
-            if !record.restored && plan(&record, find(&record, view)).is_empty() {
-                continue;
-            }
-            let fresh = load::<VolumeRecord>(&self.station.store, &key).await?;
-            restless.extend(fresh.filter(|fresh| fresh.record.unit == self.id));
-        }
-        Ok(restless)
+    ) -> Result<Vec<Arc<Stored<VolumeRecord>>>, StoreError> {
+        let index = VolumeIndex::of(view);
+        let mut mine = self.mine().await?;
+        mine.retain(|volume| {
+            let record = &volume.record;
+            record.restored || !plan(record, find_in(record, &index)).is_empty()
+        });
+        Ok(mine)
     }
 
     /// On the jobs that wait, what they wait for.
     async fn note(
         &self,
-        volumes: &[Stored<VolumeRecord>],
+        volumes: &[Arc<Stored<VolumeRecord>>],
         problem: &Problem,
     ) -> Result<(), StoreError> {
         let unsettled = volumes.iter().filter(|volume| !volume.record.settled);

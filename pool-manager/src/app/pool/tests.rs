@@ -97,7 +97,8 @@ async fn a_pool_twice_as_large_is_twice_as_much_to_look_at() {
     let (small, large) = (looked_at(8).await, looked_at(16).await);
     for ((pass, few), (_, many)) in small.into_iter().zip(large) {
         assert!(many <= 2 * few, "{pass}: {few}, then {many}");
-        let timer = pass.starts_with("judge");
+        // What has been moved on its way is the failed host's no more.
+        let timer = pass.starts_with("judge") || pass == "advance_takeovers";
         assert_eq!(few == 0, timer, "{pass}: a timer looks at no volume, and a list at each");
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::book::Book;
 use crate::quarantine::Rules;
 use crate::store::Shared;
 use crate::store::memory::MemoryStore;
@@ -32,7 +33,8 @@ async fn starts(station: &Station, incarnation: u64) -> Instant {
 }
 
 async fn record(store: &Shared) -> UnitRecord {
-    load::<UnitRecord>(store, &unit_key(UNIT)).await.unwrap().unwrap().record
+    let book = Book::open(Arc::clone(store)).await.unwrap();
+    load::<UnitRecord>(&book, &unit_key(UNIT)).await.unwrap().unwrap().record
 }
 
 fn told(station: &Station) -> usize {
@@ -60,7 +62,7 @@ async fn a_second_quarantine_is_told_of_like_the_first() {
     let now = starts(&station, 1).await;
     // One that was over long ago.
     let old = |unit: &mut UnitRecord| unit.quarantined_until.replace(1).is_none();
-    update::<UnitRecord>(&store, &unit_key(UNIT), old).await.unwrap();
+    update::<UnitRecord>(&station.store, &unit_key(UNIT), old).await.unwrap();
     station.judge_health(now + Duration::from_secs(20)).await.unwrap();
     assert!(record(&store).await.quarantined_until.unwrap() > 1);
     assert_eq!(told(&station), 1);

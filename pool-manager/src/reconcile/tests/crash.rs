@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::super::{Rest, settle};
 use super::model::{Fuse, MIB, Model, StoppableStore};
 use crate::app::{Caller, Heard, Policy, Station};
-use crate::records::{VOLUMES, VolumeRecord, Wish, encode, load, load_all, volume_key};
+use crate::records::{VolumeRecord, Wish, encode, load, load_all, volume_key};
 use crate::store::Transaction;
 use crate::store::memory::MemoryStore;
 use crate::unit::UnitApi;
@@ -101,7 +101,7 @@ impl World {
         let Ok(view) = self.unit.inventory().await else {
             return false;
         };
-        self.station.live.change(UNIT, |live| live.view = Some(Arc::new(view)));
+        self.station.live.report(UNIT, &view);
         true
     }
 
@@ -162,17 +162,17 @@ impl World {
 
     /// One pass over all volumes; `false` when somebody was stopped.
     async fn settle_all(&mut self) -> bool {
-        let store = Arc::clone(&self.station.store);
+        let store = &self.station.store;
         let Ok(mut view) = self.unit.inventory().await else {
             return false;
         };
         self.unit.take_late();
-        let Ok(volumes) = load_all::<VolumeRecord>(&store, VOLUMES).await else {
+        let Ok(volumes) = load_all::<VolumeRecord>(store).await else {
             return false;
         };
         for volume in volumes {
             let name = &volume.record.name;
-            match settle(&Os, &store, (UNIT, &self.unit), &mut view, &|_| (), name).await {
+            match settle(&Os, store, (UNIT, &self.unit), &mut view, &|_| (), name).await {
                 Ok(Rest::Settled) => self.must_be_so(name).await,
                 Ok(Rest::Gone) => {}
                 Ok(rest) => panic!("{name} is left {rest:?}"),

@@ -1,6 +1,7 @@
 //! The end: nothing goes wrong any more, every job ends, and station, unit and host agree.
 
-use outband_pool_manager::records::{VOLUMES, VolumeRecord, Wish, load_all};
+use outband_pool_manager::book::Book;
+use outband_pool_manager::records::{VolumeRecord, Wish, load_all};
 use outband_pool_manager::store::Shared as SharedStore;
 
 use super::machines::{at_once, read};
@@ -68,8 +69,9 @@ impl World {
 
     fn records(&self) -> Vec<VolumeRecord> {
         let store: SharedStore = Arc::clone(&self.station.store) as SharedStore;
-        let all = at_once(load_all::<VolumeRecord>(&store, VOLUMES));
-        all.expect("they are read as they were written").into_iter().map(|v| v.record).collect()
+        let book = at_once(Book::open(store)).expect("it is read as it was written");
+        let all = at_once(load_all::<VolumeRecord>(&book)).expect("the book is open");
+        all.iter().map(|volume| volume.record.clone()).collect()
     }
 
     /// Every volume is fully granted or fully released, as its user was told.
