@@ -165,10 +165,11 @@ pub fn quota(host: &str, quota: u64, used: u64) -> Problem {
 }
 
 pub fn replaced(host: &str, by: &str) -> Problem {
-    conflict(format!(
+    let detail = format!(
         "{by} has taken over from {host}, which gets nothing new until it is resumed; see outband \
          host resume {host}"
-    ))
+    );
+    Problem::new("host-replaced", 409, "Another host has taken over", detail)
 }
 
 pub fn takeover_incomplete(volumes: &str) -> Problem {

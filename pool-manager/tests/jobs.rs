@@ -144,7 +144,7 @@ async fn a_spare_takes_over_what_answers_and_waits_for_the_rest() {
     let unfenced = world.units.grants(second.id, "v2");
     assert_eq!(unfenced, [("iqn.2026-11.test:a".to_owned(), 1)], "and so not given on");
     assert!(spare.volume("v2").await.unwrap().connection.is_none());
-    assert_eq!(kind(a.request_volume(&ask(1), "new", WAIT).await), "conflict");
+    assert_eq!(kind(a.request_volume(&ask(1), "new", WAIT).await), "host-replaced");
 
     world.restart().await;
     world.units.set_silent(second.id, false);
