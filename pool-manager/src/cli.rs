@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use outband_pool_api::{Client, Secret, Trust};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::backup::Backup;
+use crate::backup::{Backup, BackupError};
 use crate::config::Config;
 use crate::state_dir::StateDir;
 use crate::station::{ADMIN_TOKEN_FILE, StartError};
@@ -20,6 +21,7 @@ pub const BAD_CONFIG: u8 = 2;
 /// Runs a station until SIGTERM or SIGINT. Its URL is the first line on standard output, once it
 /// answers there.
 pub fn run(config: &Config) -> ExitCode {
+    allow_many_units();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -49,6 +51,17 @@ pub fn run(config: &Config) -> ExitCode {
     }
 }
 
+/// A connection to each unit of a large pool is more than a shell allows by itself.
+fn allow_many_units() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // Under systemd they are the same, and changing them is forbidden.
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Writes a backup of the running station to a file.
 pub fn backup(config: &Config, to: &Path) -> ExitCode {
     match alone(write_backup(config, to)) {
@@ -68,7 +81,10 @@ pub fn restore(config: &Config, file: &Path, replace: bool) -> ExitCode {
             println!("{} records, {} volumes among them", restored.records, restored.volumes);
             ExitCode::SUCCESS
         }
-        Err(error) => failed("nothing was restored", &*error),
+        Err(error) => match error.downcast_ref::<BackupError>() {
+            Some(BackupError::Unfinished(_)) => failed("the restore was cut short", &*error),
+            _ => failed("nothing was restored", &*error),
+        },
     }
 }
 
