@@ -48,8 +48,10 @@ struct Queue {
 #[derive(Debug)]
 struct Waiting {
     transaction: Transaction,
-    answer: oneshot::Sender<Result<Outcome, StoreError>>,
+    answer: AnswerTo,
 }
+
+type AnswerTo = oneshot::Sender<Result<Outcome, StoreError>>;
 
 impl RedbStore {
     /// Opens the file, or makes it. The file is locked: a second process gets `InUse`.
@@ -122,32 +124,11 @@ impl Inner {
         !std::mem::replace(&mut queue.busy, true)
     }
 
-    /// Writes until nothing waits.
-    fn write_all(&self) {
-        let writing = Writing(self);
-        loop {
-            let batch: Vec<Waiting> = {
-                let mut queue = self.queue();
-                let length = queue.waiting.len().min(BATCH_MAX);
-                if length == 0 {
-                    queue.busy = false;
-                    // Said under the lock: whoever comes next begins anew.
-                    std::mem::forget(writing);
-                    return;
-                }
-                queue.waiting.drain(..length).collect()
-            };
-            let (transactions, answers): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|waiting| (waiting.transaction, waiting.answer)).unzip();
-            let outcomes = self.write(transactions);
-            for (number, answer) in answers.into_iter().enumerate() {
-                // Whoever does not wait any more finds out by reading.
-                let _ = answer.send(match &outcomes {
-                    Ok(outcomes) => Ok(outcomes[number]),
-                    Err(error) => Err(StoreError::Engine(error.to_string().into())),
-                });
-            }
-        }
+    fn next_batch(&self) -> (Vec<Transaction>, Vec<AnswerTo>) {
+        let mut queue = self.queue();
+        let length = queue.waiting.len().min(BATCH_MAX);
+        let batch = queue.waiting.drain(..length);
+        batch.map(|waiting| (waiting.transaction, waiting.answer)).unzip()
     }
 
     /// All of them with one sync, or none.
@@ -165,12 +146,53 @@ impl Inner {
     }
 }
 
-/// However the writer ends, the next one can begin.
-struct Writing<'a>(&'a Inner);
+/// Whoever writes, for all that waits.
+struct Writer {
+    inner: Arc<Inner>,
+    /// The next one can begin.
+    done: bool,
+}
 
-impl Drop for Writing<'_> {
+impl Writer {
+    /// Until nothing waits. The last are answered when the store is let go: whoever has its answer may
+    /// close the store and open it again.
+    fn run(inner: Arc<Inner>) {
+        let mut writer = Self { inner, done: false };
+        loop {
+            let (transactions, answers) = writer.inner.next_batch();
+            let outcomes = writer.inner.write(transactions);
+            writer.rest_if_idle();
+            if writer.done {
+                drop(writer);
+                return answer(answers, &outcomes);
+            }
+            answer(answers, &outcomes);
+        }
+    }
+
+    /// Said under the lock: whoever comes next begins anew.
+    fn rest_if_idle(&mut self) {
+        let mut queue = self.inner.queue();
+        self.done = queue.waiting.is_empty();
+        queue.busy = !self.done;
+    }
+}
+
+impl Drop for Writer {
     fn drop(&mut self) {
-        self.0.queue().busy = false;
+        if !self.done {
+            self.inner.queue().busy = false;
+        }
+    }
+}
+
+fn answer(answers: Vec<AnswerTo>, outcomes: &Result<Vec<Outcome>, redb::Error>) {
+    for (number, answer) in answers.into_iter().enumerate() {
+        // Whoever does not wait any more finds out by reading.
+        let _ = answer.send(match outcomes {
+            Ok(outcomes) => Ok(outcomes[number]),
+            Err(error) => Err(StoreError::Engine(error.to_string().into())),
+        });
     }
 }
 
@@ -268,7 +290,7 @@ impl Store for RedbStore {
             let (answer, answered) = oneshot::channel();
             if self.0.enqueue(Waiting { transaction, answer }) {
                 let inner = Arc::clone(&self.0);
-                tokio::task::spawn_blocking(move || inner.write_all());
+                tokio::task::spawn_blocking(move || Writer::run(inner));
             }
             answered.await.map_err(engine)?
         })
@@ -305,6 +327,7 @@ mod tests {
         assert_eq!(store.commit(put).await.unwrap(), Outcome::Committed { revision: 1 });
         drop(store);
 
+        // At once: whoever has been answered is the last to hold it.
         let store = RedbStore::open(&path).unwrap();
         assert_eq!(store.get("/a").await.unwrap().unwrap().value, b"1");
         let put = Transaction::new().put("/a", b"2".to_vec());
@@ -324,7 +347,7 @@ mod tests {
         });
         let begins: Vec<bool> = claims.iter().map(|(begins, _)| *begins).collect();
         assert_eq!(begins, [true, false, false, false], "one writes for all");
-        store.0.write_all();
+        Writer::run(Arc::clone(&store.0));
         let mut outcomes = Vec::new();
         for (_, answered) in claims {
             outcomes.push(answered.await.unwrap().unwrap());
