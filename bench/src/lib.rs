@@ -11,6 +11,7 @@
 
 pub mod core;
 pub mod cpu;
+pub mod crowd;
 pub mod load;
 pub mod pingpong;
 pub mod sample;

@@ -23,6 +23,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::failure::Failure;
 use crate::{process, tools};
 use places::Cores;
+pub(crate) use places::{allow_many_files, machine, release};
 
 /// Programs that only the comparison needs, and the packages that have them.
 const PROGRAMS: [(&str, &str); 5] = [

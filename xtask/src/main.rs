@@ -17,6 +17,7 @@ mod interop;
 mod monitoring;
 mod process;
 mod record;
+mod scale;
 mod sim;
 mod soak;
 mod steps;
@@ -110,6 +111,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// A station of this build against 100, 1,000 and 10,000 simulated units, written into
+    /// `docs/scale.md`; fails if a figure is not as promised.
+    Scale {
+        /// Only so many, and note nothing.
+        #[arg(long)]
+        units: Option<u32>,
+        /// Use the release binaries as they are.
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Licences, sources and bans of everything that is built in.
     Audit,
     /// Seeds, fuzz targets and kill -9 for a long time, noted in `qa/ledger.csv`.
@@ -170,6 +181,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Fuzz { secs, target } => fuzz::run(secs, target.as_deref(), None),
         Command::Sim { arguments } => sim::run(&arguments),
+        Command::Scale { units, no_build } => scale::run(units, no_build),
         Command::Audit => audit::run(),
         Command::Soak { quick } => soak::run(if quick { soak::QUICK } else { soak::FULL }),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -42,7 +42,7 @@ pub(super) fn pinned(cores: &str, program: impl AsRef<OsStr>) -> Result<Command,
 }
 
 /// A release binary of this workspace.
-pub(super) fn release(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn release(name: &str) -> Result<PathBuf, Failure> {
     let path = target_dir()?.join("release").join(name);
     if path.is_file() {
         return Ok(path);
@@ -76,7 +76,7 @@ fn folder_in(parent: &Path) -> Result<tempfile::TempDir, Failure> {
 }
 
 /// Thousands of sessions need more descriptors than a shell allows by itself; children inherit this.
-pub(super) fn allow_many_files() -> Result<(), Failure> {
+pub(crate) fn allow_many_files() -> Result<(), Failure> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).map_err(|error| Failure::Io {
@@ -86,7 +86,7 @@ pub(super) fn allow_many_files() -> Result<(), Failure> {
 }
 
 /// What the figures depend on, in a line.
-pub(super) fn machine() -> String {
+pub(crate) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
