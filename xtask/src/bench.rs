@@ -137,7 +137,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !common.no_build {
         process::cargo(&BUILD)?;
     }
-    places::allow_many_files()?;
+    allow_many_files()?;
     let cores = Cores::new(common);
     let page = match what {
         None => return compare::run(compare, common, &cores),
