@@ -56,14 +56,15 @@ impl Station {
             let fell = |before: &&UnitRecord| before.incarnation != heard.incarnation;
             let fallen = before.as_ref().filter(fell).map(|before| self.lost(before));
             let record = self.started(heard, fallen.as_ref().or(before.as_ref()));
+            // Before its worker is woken by the record: that one would take it for down.
+            self.live.know(heard.id, now, false);
+            self.live.change(heard.id, |unit| unit.pulse.handle_heard(now));
             if before.as_ref() != Some(&record) {
                 let put = Transaction::new().when(compare).put(&key, encode(&record));
                 if self.store.commit(put).await? == Outcome::Conflict {
                     continue;
                 }
             }
-            self.live.know(heard.id, now, false);
-            self.live.change(heard.id, |unit| unit.pulse.handle_heard(now));
             self.tell_start(&record, fresh, before.as_ref());
             if before.is_some_and(|before| is_news(&before, &record)) {
                 self.tell_quarantine(&record.name);
