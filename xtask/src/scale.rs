@@ -90,7 +90,7 @@ pub(crate) fn run(units: Option<u32>, no_build: bool) -> Result<(), Failure> {
         cargo(&BUILD)?;
     }
     allow_many_files()?;
-    let sizes = units.map_or(UNITS.to_vec(), |units| vec![units]);
+    let sizes = units.map_or_else(|| UNITS.to_vec(), |units| vec![units]);
     let all = sizes.into_iter().map(measure).collect::<Result<Vec<Figures>, _>>()?;
     let table = table(&all);
     print!("{table}");

@@ -161,7 +161,7 @@ impl Station {
     /// Identity and name of each unit that is in the pool and may answer.
     async fn answering(&self) -> Result<Vec<(Uuid, String)>, Problem> {
         let read = Read::units(self).await?;
-        let may_answer = |unit: &&Stored<UnitRecord>| {
+        let may_answer = |unit: &&Arc<Stored<UnitRecord>>| {
             matches!(read.unit_state(&unit.record), UnitState::Joined | UnitState::Suspect)
         };
         let answering = read.units.iter().filter(may_answer);
