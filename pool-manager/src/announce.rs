@@ -227,7 +227,7 @@ impl Desk {
         let is_current =
             unit.is_some_and(|unit| unit.incarnation == datagram.incarnation && !unit.left);
         if let (Message::Alive(load), true, false) = (&datagram.message, is_current, enrolled) {
-            on_alive(&self.station, id, *load, now);
+            on_alive(&self.station, &datagram, *load, now);
             return Begun::Done(None);
         }
         let write = Write { station: Arc::clone(&self.station), datagram, key, from, now };
@@ -242,11 +242,11 @@ impl Desk {
 }
 
 /// Touches what lasts only while a unit answers, and no store.
-fn on_alive(station: &Station, id: Uuid, load: announce::Load, now: Instant) {
+fn on_alive(station: &Station, datagram: &Datagram, load: announce::Load, now: Instant) {
     let operations = load.reads_per_second.saturating_add(load.writes_per_second);
     let bytes = load.read_bytes_per_second.saturating_add(load.written_bytes_per_second);
-    station.live.change(id, |unit| {
-        unit.pulse.handle_heard(now);
+    station.live.change(Uuid::from_bytes(datagram.unit), |unit| {
+        unit.handle_heard(datagram.incarnation, now);
         unit.load = Some(Load {
             sessions: load.sessions,
             iops: u64::from(operations),
@@ -274,7 +274,7 @@ impl Write {
         let answer = match (&datagram.message, is_current) {
             (Message::Startup(startup), _) => Some(self.on_startup(id, startup).await?),
             (Message::Alive(load), true) => {
-                on_alive(station, id, *load, *now);
+                on_alive(station, datagram, *load, *now);
                 None
             }
             (Message::Alive(_), false) => Some(Message::AnnounceAgain),

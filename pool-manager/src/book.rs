@@ -125,7 +125,9 @@ async fn read(store: &Shared) -> Result<Open, StoreError> {
             pages.read(entry)?;
         }
     }
-    let watch = store.watch("/", from.unwrap_or_default());
+    let from = from.unwrap_or_default();
+    let watch = store.watch("/", from);
+    pages.revise(from);
     pages.concerned();
     Ok(Open { pages, watch })
 }

@@ -17,6 +17,8 @@ pub struct Live(Mutex<Reports>);
 #[derive(Clone, Debug)]
 pub struct LiveUnit {
     pub pulse: Pulse,
+    /// Which start of the unit it was that was heard last.
+    pub incarnation: u64,
     pub load: Option<Load>,
     /// As last pulled; absent until then. Shared: a pass over the pool copies none of it.
     pub(super) view: Option<Arc<UnitView>>,
@@ -29,6 +31,11 @@ pub struct LiveUnit {
 impl LiveUnit {
     pub fn view(&self) -> Option<&Arc<UnitView>> {
         self.view.as_ref()
+    }
+
+    pub fn handle_heard(&mut self, incarnation: u64, now: Instant) {
+        self.pulse.handle_heard(now);
+        self.incarnation = incarnation;
     }
 
     /// What it said of itself last, while it answers.
@@ -97,6 +104,7 @@ impl Live {
     pub fn know(&self, id: Uuid, now: Instant, left: bool) {
         self.reports().units.entry(id).or_insert_with(|| LiveUnit {
             pulse: Pulse::unheard(now, left),
+            incarnation: 0,
             load: None,
             view: None,
             told: None,

@@ -58,7 +58,7 @@ impl Station {
             let record = self.started(heard, fallen.as_ref().or(before.as_ref()));
             // Before its worker is woken by the record: that one would take it for down.
             self.live.know(heard.id, now, false);
-            self.live.change(heard.id, |unit| unit.pulse.handle_heard(now));
+            self.live.change(heard.id, |unit| unit.handle_heard(heard.incarnation, now));
             if before.as_ref() != Some(&record) {
                 let put = Transaction::new().when(compare).put(&key, encode(&record));
                 if self.store.commit(put).await? == Outcome::Conflict {
@@ -297,8 +297,11 @@ impl Station {
                 (false, Health::Up) if was_up => None,
                 (false, health) => Some(health),
             };
-            // A station that has just started takes a unit for up before it has heard it.
-            let back = health == Health::Up && live.pulse.heard_ago(now).is_some();
+            // A station that has just started takes a unit for up before it has heard it. A unit that
+            // starts anew is heard before its record says so, and that it was lost is in the record.
+            let back = health == Health::Up
+                && live.pulse.heard_ago(now).is_some()
+                && live.incarnation == unit.record.incarnation;
             let found = back && unit.record.lost;
             (news.is_some() || found).then(|| Judged { unit: Arc::clone(unit), news, found })
         };

@@ -100,6 +100,13 @@ impl Pages {
         self.on.get(&unit).map_or(0, |here| here.revision)
     }
 
+    /// All that is there may differ from what was there when another book was read.
+    pub(super) fn revise(&mut self, revision: u64) {
+        for here in self.on.values_mut() {
+            here.revision = here.revision.max(revision);
+        }
+    }
+
     /// Those that were last given to the host, whether or not it still has them.
     pub fn volumes_of(&self, host: &str) -> impl Iterator<Item = &Arc<Stored<VolumeRecord>>> {
         let keys = self.held.get(host).into_iter().flatten();

@@ -108,6 +108,23 @@ async fn a_book_that_was_not_opened_for_long_is_read_anew_and_all_are_concerned(
 }
 
 #[tokio::test]
+async fn a_book_read_anew_tells_a_unit_from_what_it_was_with_more_on_it() {
+    let store = Arc::new(MemoryStore::default());
+    let book = Book::open(Arc::<MemoryStore>::clone(&store) as Shared).await.unwrap();
+    for name in ["older", "newer"] {
+        store.commit(put(&record(name, ONE, None))).await.unwrap();
+    }
+    let before = book.pages().await.unwrap().revision_on(ONE);
+    store.commit(Transaction::new().delete(volume_key("older"))).await.unwrap();
+    for _ in 0..=HISTORY {
+        store.commit(put(&record("other", TWO, None))).await.unwrap();
+    }
+    let pages = book.pages().await.unwrap();
+    assert_eq!(names(pages.volumes_on(ONE)), ["newer"], "which is the last change that is left");
+    assert_ne!(pages.revision_on(ONE), before);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_stands_for_nothing() {
     let book = Book::open(Arc::new(MemoryStore::default())).await.unwrap();
     book.commit(put(&record("data", ONE, Some("a")))).await.unwrap();

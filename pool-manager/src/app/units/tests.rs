@@ -82,7 +82,24 @@ async fn a_lost_unit_that_answers_a_new_start_of_the_station_is_lost_no_more() {
     let now = after.machine.now();
     after.judge_health(now).await.unwrap();
     assert!(record(&store).await.lost, "it was not heard yet");
-    after.live.change(UNIT, |live| live.pulse.handle_heard(now));
+    after.live.change(UNIT, |live| live.handle_heard(1, now));
     after.judge_health(now).await.unwrap();
     assert!(!record(&store).await.lost);
+}
+
+#[tokio::test]
+async fn a_unit_that_was_lost_and_starts_anew_is_counted_once() {
+    let store: Shared = Arc::new(MemoryStore::default());
+    let mut station = station(&store).await;
+    station.quarantine = Rules { leaves: 3, within_seconds: 3600, lasts_seconds: 60 };
+    let now = starts(&station, 1).await;
+    let later = now + Duration::from_secs(20);
+    station.judge_health(later).await.unwrap();
+    // The station looks at all units between hearing this one and writing that it has started.
+    station.live.change(UNIT, |live| live.handle_heard(2, later));
+    station.judge_health(later).await.unwrap();
+    assert!(record(&store).await.lost, "its record is of the start that was lost");
+    starts(&station, 2).await;
+    let record = record(&store).await;
+    assert_eq!((record.leaves.len(), record.lost), (1, false));
 }
