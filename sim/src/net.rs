@@ -511,7 +511,12 @@ impl Net {
     /// What was sent to hosts and has not arrived is gone: an answer that comes after the end of a process
     /// says nothing of what went with it that one just before does not.
     pub fn lose_answers(&mut self) {
-        for conn in self.conns.values_mut() {
+        self.lose_answers_at(|_| true);
+    }
+
+    /// The same for the target among several that has these portals.
+    pub fn lose_answers_at(&mut self, is_its: impl Fn(SocketAddr) -> bool) {
+        for conn in self.conns.values_mut().filter(|conn| is_its(conn.target)) {
             conn.to_host.travelling.retain(|(_, piece)| !matches!(piece, Piece::Bytes(_)));
             conn.to_host.under_way = 0;
         }

@@ -56,8 +56,7 @@ mod sound {
             setup.users = 1;
             setup.wishes = 3;
             setup.capacity = 6;
-            // The unit has joined by the first wish.
-            setup.pause = Duration::from_secs(2);
+            setup.pause = Duration::from_millis(10);
             setup.post = post::Faults::none();
             setup.chaos = Chaos { every: Duration::from_secs(1), peace: 1, ..Chaos::default() };
             alter(setup);

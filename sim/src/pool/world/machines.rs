@@ -195,6 +195,9 @@ impl World {
         unit.flash.kill();
         {
             let mut hardware = self.hardware.borrow_mut();
+            if power {
+                hardware.net.lose_answers_at(|at| portals.contains(&at));
+            }
             // A machine that comes back answers what it does not know with resets, which is the same.
             hardware.on_net(|net, now, rng| {
                 net.end_process_at(|at| portals.contains(&at), now, rng);
