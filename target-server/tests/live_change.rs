@@ -15,7 +15,7 @@ use outband_protocol::ids::Itt;
 use outband_protocol::pdu::TaskAttribute::Simple;
 use outband_protocol::pdu::{AsyncEvent, LogoutResult, Response};
 use outband_target_server::media::{
-    Media, PartitionSpec, Piece, VolumeSpec, WritePolicy, ZeroWith,
+    AddOptions, Catalog, Media, NewVolume, PartitionSpec, Piece, VolumeSpec, WritePolicy, ZeroWith,
 };
 use uuid::Uuid;
 
@@ -80,6 +80,44 @@ async fn a_volume_that_grows_under_io_says_so_to_every_session() {
     stop.store(true, Ordering::Relaxed);
     assert!(io.await.unwrap() > 0);
     assert_eq!(disk.refresh().await.unwrap().capacity(), 8 << 20);
+}
+
+/// As every size in decimal units does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_ends_within_a_mebibyte_grows_from_its_end() {
+    const KIB: u64 = 1 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let mut catalog = Catalog::open(&dir.path().join("state")).unwrap();
+    let options = AddOptions { size: Some(32 << 20), ..AddOptions::default() };
+    catalog.add_device(&dir.path().join("disk"), options).unwrap();
+    let new = NewVolume::new("v".parse().unwrap(), 1536 * KIB);
+    let spec = catalog.create_volume(&NewVolume { allow_volatile: true, ..new }).unwrap();
+    let mut target = Target::start(|_| {});
+    target.server.attach(&spec).await.unwrap();
+    target.grant("v", "a", 1).await;
+    let disk = target.disk("v", "a").await.unwrap();
+    let mut written = vec![(1536 * KIB - 4096, 1u8)];
+    disk.write_at(1536 * KIB - 4096, vec![1; 4096]).await.unwrap();
+    // First within the extent that it has, then into a second and a third.
+    for (fill, end) in [(2u8, 1792 * KIB), (4, 4608 * KIB), (6, 6144 * KIB)] {
+        let before = disk.capacity();
+        target.server.attach(&catalog.grow_volume("v", end).unwrap()).await.unwrap();
+        assert_eq!(disk.refresh().await.unwrap().capacity(), end);
+        for (at, fill) in [(before, fill), (end - 4096, fill + 1)] {
+            disk.write_at(at, vec![fill; 4096]).await.unwrap();
+            written.push((at, fill));
+        }
+    }
+    drop(disk);
+    target.server.stop().await;
+    let mut again = Target::start(|_| {});
+    again.server.attach(&catalog.volume("v").unwrap()).await.unwrap();
+    again.grant("v", "a", 1).await;
+    let disk = again.disk("v", "a").await.unwrap();
+    for (at, fill) in written {
+        let read = disk.read_at(at, 4096).await.unwrap();
+        assert!(read.iter().all(|byte| *byte == fill), "{fill} is not where it was written, {at}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

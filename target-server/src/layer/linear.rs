@@ -125,14 +125,11 @@ impl Linear {
         &self.files
     }
 
-    /// What lies at byte `at`, up to `len` bytes of it.
-    ///
-    /// # Panics
-    ///
-    /// Past the end: commands are checked against the capacity before they come here.
-    pub fn run(&mut self, at: u64, len: u64) -> Run<'_> {
+    /// What lies at byte `at`, up to `len` bytes of it. Nothing does past the end: commands are checked
+    /// against the capacity before they come here.
+    pub fn run(&mut self, at: u64, len: u64) -> Option<Run<'_>> {
         let index = self.ends.partition_point(|end| *end <= at);
-        let segment = &mut self.segments[index];
+        let segment = self.segments.get_mut(index)?;
         let within = at - (self.ends[index] - segment.len);
         let len = if seeded::is(Bug::PastTheExtent) { len } else { len.min(segment.len - within) };
         let media = match &mut segment.place {
@@ -141,10 +138,14 @@ impl Linear {
             }
             Place::Memory(memory) => Media::Memory { memory, at: within },
         };
-        Run { len, media }
+        Some(Run { len, media })
     }
 
     /// The devices and places that `len` bytes at `at` lie on. Nothing of it is in memory.
+    ///
+    /// # Panics
+    ///
+    /// Past the end: commands are checked against the capacity before they come here.
     pub(crate) fn places(&self, mut at: u64, len: u64) -> Vec<IntentPlace> {
         let end = at + len;
         let mut places = Vec::new();

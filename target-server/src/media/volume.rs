@@ -29,7 +29,8 @@ pub struct VolumeSpec {
     pub volatile: bool,
     /// At least one of the media is a turning disk.
     pub rotational: bool,
-    /// In volume order, without a gap; together exactly `blocks` long.
+    /// In volume order, without a gap; together `blocks` long or longer. A piece never changes: the last
+    /// goes on past the volume's end, so that more of it can be used without another.
     pub pieces: Vec<Piece>,
     pub partitions: Vec<PartitionSpec>,
     /// No grant below or at this epoch is taken any more, except the same one repeated.

@@ -199,7 +199,9 @@ impl Io {
                 }
                 return self.end(Ok(()));
             }
-            let run = volume.run(self.at + self.done, self.len - self.done);
+            let Some(run) = volume.run(self.at + self.done, self.len - self.done) else {
+                return self.end(Err(self.past_the_end()));
+            };
             let len = run.len;
             match run.media {
                 Media::Memory { memory, at } => {
@@ -210,6 +212,14 @@ impl Io {
                 }
                 Media::File { file, offset, zero } => return self.on_file(file, offset, len, zero),
             }
+        }
+    }
+
+    /// The volume has no such bytes: its capacity was larger than what is under it.
+    fn past_the_end(&self) -> StoreError {
+        match self.kind {
+            Kind::Read | Kind::Survey => StoreError::Truncated,
+            Kind::Write { .. } | Kind::Flush | Kind::Zero { .. } => StoreError::NoSpace,
         }
     }
 

@@ -274,18 +274,20 @@ impl Catalog {
         }
     }
 
+    /// Whole extents, also the last one of a volume that ends within it: shards keep what they have of a
+    /// volume that grows, and are told only of extents that are new.
     fn pieces(&self, record: &VolumeRecord, mut visible: u64) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for extent in &record.extents {
-            let len = extent.bytes().min(visible);
-            let Some(device) = self.devices.get(&extent.device).filter(|_| len > 0) else { break };
-            visible -= len;
+            let device = self.devices.get(&extent.device).filter(|_| visible > 0);
+            let Some(device) = device else { break };
+            visible = visible.saturating_sub(extent.bytes());
             let media = device.media.clone();
             pieces.push(Piece {
                 device: device.id,
                 media,
                 offset: extent.offset(),
-                len,
+                len: extent.bytes(),
                 zero: device.zero,
             });
         }
