@@ -120,6 +120,23 @@ async fn a_volume_that_ends_within_a_mebibyte_grows_from_its_end() {
     }
 }
 
+/// A record may tell of a partition that was made before its space was zeroed.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_partition_only_what_is_zeroed_is_served() {
+    let mut target = Target::start(|_| {});
+    let mut spec = common::memory("v", 4);
+    for (number, start) in [(1, 4096), (2, 8192)] {
+        spec.partitions.push(PartitionSpec { number, id: Uuid::new_v4(), start, blocks: 8192 });
+    }
+    target.server.attach(&spec).await.unwrap();
+    target.grant("v.p1", "a", 1).await;
+    target.grant("v.p2", "b", 2).await;
+    let disk = target.disk("v.p1", "a").await.unwrap();
+    assert_eq!(disk.capacity(), 2 << 20);
+    disk.write_at((2 << 20) - 4096, vec![1; 4096]).await.unwrap();
+    assert!(target.disk("v.p2", "b").await.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_write_policy_is_told_to_every_session_and_seen_in_the_caching_page() {
     let (target, mut spec, mut a, mut b) = two().await;

@@ -150,10 +150,11 @@ impl Server {
         // What must be remembered over a restart needs a place.
         let sanitize = spec.allow_sanitize && atomic;
         let whole = self.target(spec, None, spec.id, 0, spec.blocks);
-        let parts = spec
-            .partitions
-            .iter()
-            .map(|part| self.target(spec, Some(part.number), part.id, part.start, part.blocks));
+        // Of a partition only what is zeroed, as of the volume: records may tell of more.
+        let parts = spec.partitions.iter().filter(|part| part.start < spec.blocks).map(|part| {
+            let blocks = part.blocks.min(spec.blocks - part.start);
+            self.target(spec, Some(part.number), part.id, part.start, blocks)
+        });
         Ok(VolumeConfig {
             id: spec.id,
             write_policy: spec.write_policy,

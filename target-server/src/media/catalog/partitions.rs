@@ -1,4 +1,5 @@
-//! Partitions: sub-ranges of a volume that can be given away by themselves. They never overlap.
+//! Partitions: sub-ranges of a volume that can be given away by themselves. They never overlap, and
+//! lie in space that is zeroed: what is not cannot be served yet.
 //! Whether a volume is granted whole or by partitions is control's rule, not the catalog's.
 
 use serde::{Deserialize, Serialize};
@@ -114,10 +115,15 @@ fn place(record: &VolumeRecord, new: NewPartition) -> Result<(u64, u64), MediaEr
             volume: record.name.clone(),
             start: 0,
             end: record.size / u64::from(record.block_size) - 1,
-            why: format!("the largest gap has {largest} blocks"),
+            why: format!("the largest gap that is zeroed has {largest} blocks"),
         }
     })?;
     Ok((start, wanted.unwrap_or(end - start)))
+}
+
+/// Blocks that a host may see by now.
+fn ready(record: &VolumeRecord) -> u64 {
+    record.visible() / u64::from(record.block_size)
 }
 
 /// Runs of blocks outside of any partition: start and end.
@@ -132,7 +138,7 @@ fn gaps(record: &VolumeRecord) -> Vec<(u64, u64)> {
         }
         from = end;
     }
-    let end = record.size / u64::from(record.block_size);
+    let end = ready(record);
     if from < end {
         gaps.push((from, end));
     }
@@ -141,14 +147,17 @@ fn gaps(record: &VolumeRecord) -> Vec<(u64, u64)> {
 
 /// Nothing but `asked` itself (it may be there already, smaller) is where it wants to be.
 fn check_free(record: &VolumeRecord, asked: &PartitionSpec) -> Result<(), MediaError> {
-    let total = record.size / u64::from(record.block_size);
+    let ready = ready(record);
     let refuse = |end: u64, why: String| {
         let (volume, start) = (record.name.clone(), asked.start);
         Err(MediaError::PartitionSpace { volume, start, end, why })
     };
-    let Some(end) = asked.start.checked_add(asked.blocks).filter(|end| *end <= total) else {
+    let Some(end) = asked.start.checked_add(asked.blocks).filter(|end| *end <= ready) else {
         let end = asked.start.saturating_add(asked.blocks).saturating_sub(1);
-        return refuse(end, format!("the volume has {total} blocks"));
+        let total = record.size / u64::from(record.block_size);
+        let zeroing =
+            if ready < total { format!(", {ready} of them zeroed by now") } else { String::new() };
+        return refuse(end, format!("the volume has {total} blocks{zeroing}"));
     };
     let others = record.partitions.iter().filter(|p| p.number != asked.number);
     match others.into_iter().find(|p| p.start < end && asked.start < p.end()) {
