@@ -266,6 +266,9 @@ impl Holdings {
 
     fn run_zeroing(&self, volume: Uuid, mut jobs: Vec<ZeroJob>, stop: &AtomicBool) {
         let name = volume.to_string();
+        if jobs.is_empty() {
+            let _ = self.catalog().finish_zeroing(volume, &[]);
+        }
         while !jobs.is_empty() {
             let go_on = || !stop.load(Ordering::Relaxed);
             let mut done = Vec::new();
@@ -294,7 +297,7 @@ impl Holdings {
             jobs =
                 if more { catalog.begin_zeroing(volume).unwrap_or_default() } else { Vec::new() };
         }
-        let _ = self.catalog().finish_zeroing(volume, &[]);
+        // Not ours any more: since the catalog was let go, somebody else may have begun to zero it.
         info!(%volume, "its space reads as zeros");
     }
 
