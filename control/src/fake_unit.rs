@@ -115,8 +115,9 @@ impl Unit for FakeUnit {
         Ok(grown.clone())
     }
 
-    async fn delete_volume(&self, volume: &str) -> Result<(), UnitError> {
-        self.volumes.lock().unwrap().retain(|one| one.name != volume);
+    async fn delete_volume(&self, volume: &str, id: Option<Uuid>) -> Result<(), UnitError> {
+        let goes = |one: &VolumeInfo| one.name == volume && id.is_none_or(|id| one.id == id);
+        self.volumes.lock().unwrap().retain(|one| !goes(one));
         Ok(())
     }
 

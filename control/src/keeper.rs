@@ -250,14 +250,14 @@ impl<U: Unit> Keeper<U> {
         let this = Arc::clone(self);
         self.detached(async move {
             let _volume = this.volume(name.volume()).await;
+            let id = id.filter(|_| !seeded::is(Bug::DeleteByName));
             if let Some(id) = id
-                && !seeded::is(Bug::DeleteByName)
                 && !this.is_still(name.volume(), id).await?
             {
                 return Ok(());
             }
             free(this.table().await.any_grant_of(name.volume()))?;
-            Ok(this.unit.delete_volume(name.volume()).await?)
+            Ok(this.unit.delete_volume(name.volume(), id).await?)
         })
         .await
     }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use outband_protocol::announce::Load;
+use uuid::Uuid;
 
 use crate::access::{AccessTable, Epoch, Subject};
 use crate::api::{
@@ -31,8 +32,13 @@ pub trait Unit: Send + Sync + 'static {
         request: VolumeGrow,
     ) -> impl Future<Output = Result<VolumeInfo, UnitError>> + Send;
 
-    /// Removes a volume, which nobody has a grant on.
-    fn delete_volume(&self, volume: &str) -> impl Future<Output = Result<(), UnitError>> + Send;
+    /// Removes the volume of this name, which nobody has a grant on; with an `id` the one of that identity,
+    /// for there may be two of the name after a device came back.
+    fn delete_volume(
+        &self,
+        volume: &str,
+        id: Option<Uuid>,
+    ) -> impl Future<Output = Result<(), UnitError>> + Send;
 
     /// Makes a partition, durably.
     fn create_partition(

@@ -129,9 +129,9 @@ impl Unit for Shelf {
         })
     }
 
-    async fn delete_volume(&self, volume: &str) -> Result<(), UnitError> {
+    async fn delete_volume(&self, volume: &str, id: Option<Uuid>) -> Result<(), UnitError> {
         change(self, volume, |_| ())?;
-        self.volumes().retain(|known| known.name != volume);
+        self.volumes().retain(|known| known.name != volume || id.is_some_and(|id| known.id != id));
         Ok(())
     }
 

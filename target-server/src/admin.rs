@@ -14,6 +14,7 @@ use outband_control::metrics::Exposition;
 use outband_control::{Unit, UnitError};
 use outband_protocol::announce::Load;
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use crate::counters::Totals;
 use crate::media::{
@@ -127,7 +128,7 @@ impl UnitCore {
         }
     }
 
-    fn info_of(&self, id: uuid::Uuid) -> Result<VolumeInfo, UnitError> {
+    fn info_of(&self, id: Uuid) -> Result<VolumeInfo, UnitError> {
         let report = self.holdings.report();
         let volume = report.volumes.iter().find(|volume| volume.id == id);
         volume
@@ -199,8 +200,8 @@ impl Unit for UnitCore {
         self.info_of(grown.id)
     }
 
-    async fn delete_volume(&self, volume: &str) -> Result<(), UnitError> {
-        let name = volume.to_owned();
+    async fn delete_volume(&self, volume: &str, id: Option<Uuid>) -> Result<(), UnitError> {
+        let name = id.map_or_else(|| volume.to_owned(), |id| id.to_string());
         self.on_catalog(move |holdings| match holdings.remove_volume(&name, true) {
             Err(MediaError::NoSuchVolume(_)) => Ok(()),
             other => other,
@@ -393,3 +394,6 @@ impl From<MediaError> for io::Error {
         Self::other(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -282,3 +282,14 @@ async fn a_deletion_that_comes_late_leaves_a_later_volume_of_its_name_alone() {
     world.keeper.delete_volume(v, Some(present)).await.unwrap();
     assert!(world.unit.volumes.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn of_two_volumes_of_one_name_the_one_that_is_meant_goes() {
+    let world = world().await;
+    let other = crate::fake_unit::volume("v");
+    world.unit.volumes.lock().unwrap().push(other.clone());
+    world.keeper.delete_volume("v".parse().unwrap(), Some(other.id)).await.unwrap();
+    let left: Vec<_> = world.unit.volumes.lock().unwrap().iter().map(|one| one.id).collect();
+    assert_eq!(left.len(), 1);
+    assert_ne!(left, [other.id]);
+}

@@ -283,8 +283,9 @@ impl Unit for SimUnit {
         Ok(self.info(name, &grown))
     }
 
-    async fn delete_volume(&self, name: &str) -> Result<(), UnitError> {
-        let Some(kept) = lock(&self.shelf).volumes.get(name).cloned() else {
+    async fn delete_volume(&self, name: &str, id: Option<Uuid>) -> Result<(), UnitError> {
+        let kept = lock(&self.shelf).volumes.get(name).cloned();
+        let Some(kept) = kept.filter(|kept| id.is_none_or(|id| kept.id == id)) else {
             return Ok(());
         };
         self.server.detach(kept.id).await;

@@ -340,10 +340,18 @@ impl Catalog {
 
     /// By name or id. Names may clash after a device came back; ids never do.
     fn find(&self, name: &str) -> Result<&Assembled, MediaError> {
-        self.volumes
-            .values()
-            .find(|v| v.record.name.as_str() == name || v.record.id.to_string() == name)
-            .ok_or_else(|| MediaError::NoSuchVolume(name.to_owned()))
+        if let Some(volume) = name.parse().ok().and_then(|id: Uuid| self.volumes.get(&id)) {
+            return Ok(volume);
+        }
+        let mut named = self.volumes.values().filter(|v| v.record.name.as_str() == name);
+        let volume = named.next().ok_or_else(|| MediaError::NoSuchVolume(name.to_owned()))?;
+        match named.next() {
+            None => Ok(volume),
+            Some(other) => Err(MediaError::Ambiguous {
+                name: volume.record.name.clone(),
+                ids: [volume.record.id, other.record.id],
+            }),
+        }
     }
 
     /// A volume whose records agree; only such a one can be changed.

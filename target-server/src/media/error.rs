@@ -51,6 +51,8 @@ pub enum MediaError {
     Doubtful { name: VolumeName, device: String },
     #[error("no volume is named `{0}`")]
     NoSuchVolume(String),
+    #[error("two volumes are named `{name}`; say {} or {}", ids[0], ids[1])]
+    Ambiguous { name: VolumeName, ids: [Uuid; 2] },
     #[error("no device is named `{0}`")]
     NoSuchDevice(String),
     #[error("{wanted} bytes do not fit; {free} bytes are free{}", hint(*volatile))]
