@@ -44,10 +44,10 @@ fn a_partition_lies_in_space_that_is_zeroed() {
     catalog.grow_volume("a", 6 * MIB).unwrap();
     let at = |start| NewPartition { start: Some(start), size: Some(MIB), ..Default::default() };
     refused(catalog.create_partition("a", at(4096)));
-    refused(catalog.create_partition("a", at(2048)));
+    refused(catalog.create_partition("a", at(3072)));
     let first = catalog.create_partition("a", at(0)).unwrap();
-    assert!(catalog.grow_partition("a", first.number, 2 * MIB).is_err());
+    assert!(catalog.grow_partition("a", first.number, 3 * MIB).is_err());
     take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
-    catalog.grow_partition("a", first.number, 2 * MIB).unwrap();
-    catalog.create_partition("a", at(4096)).unwrap();
+    catalog.grow_partition("a", first.number, 3 * MIB).unwrap();
+    catalog.create_partition("a", at(8192)).unwrap();
 }
