@@ -466,3 +466,6 @@ impl State {
         (0..shards).min_by_key(count).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::media::{
 };
 use crate::scsi::{LuConfig, TargetPort};
 use crate::shard::mailbox::{
-    JournalConfig, LedgerConfig, Message, SegmentConfig, TargetConfig, VolumeConfig,
+    Flushing, JournalConfig, LedgerConfig, Message, SegmentConfig, TargetConfig, VolumeConfig,
 };
 
 impl Server {
@@ -37,7 +37,8 @@ impl Server {
 
 impl<R: Ring> Server<R> {
     /// Has a shard serve what `config` makes; it is told which one, and how many segments that has
-    /// already, of `segments` in all. `online` says that nothing of it is faulted any more.
+    /// already, of `segments` in all. `online` says that nothing of it is faulted any more. Returns
+    /// when the shard goes by it, and what was in a write cache that is no more is on stable storage.
     pub async fn serve<F>(
         &self,
         id: Uuid,
@@ -45,6 +46,24 @@ impl<R: Ring> Server<R> {
         online: bool,
         config: impl FnOnce(usize, usize) -> F,
     ) -> io::Result<()>
+    where
+        F: Future<Output = io::Result<VolumeConfig<R::Handle>>>,
+    {
+        let flushing = self.tell_home(id, segments, online, config).await?;
+        // What other volumes and their fences wait for is let go by now: this device may be slow, or hang.
+        if let Some(flushing) = flushing {
+            let _ = flushing.await;
+        }
+        Ok(())
+    }
+
+    async fn tell_home<F>(
+        &self,
+        id: Uuid,
+        segments: usize,
+        online: bool,
+        config: impl FnOnce(usize, usize) -> F,
+    ) -> io::Result<Option<Flushing>>
     where
         F: Future<Output = io::Result<VolumeConfig<R::Handle>>>,
     {
@@ -59,9 +78,12 @@ impl<R: Ring> Server<R> {
             config.targets.iter().map(|target| route(home.shard, id, target)).collect();
         let shard = &self.shards[home.shard];
         let message = Box::new(config);
-        match known {
-            None => ask(shard, |reply| Message::Attach(message, reply)).await,
-            Some(_) => ask(shard, |reply| Message::Update(message, reply)).await,
+        let flushing = match known {
+            None => {
+                ask(shard, |reply| Message::Attach(message, reply)).await;
+                None
+            }
+            Some(_) => ask(shard, |reply| Message::Update(message, reply)).await.flatten(),
         };
         if known.is_some() && online {
             // The operator may have said `volume recover`; where nothing was faulted, nothing changes.
@@ -77,7 +99,7 @@ impl<R: Ring> Server<R> {
             self.forget_reservations(gone);
         }
         self.tell_exports().await;
-        Ok(())
+        Ok(flushing)
     }
 
     /// Serves a volume no longer; returns when the last of its I/O is reaped.

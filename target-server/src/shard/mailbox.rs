@@ -20,6 +20,9 @@ use crate::scsi::{Kept, LuConfig};
 /// Told once the shard has done what it was asked.
 pub type Reply<T> = oneshot::Sender<T>;
 
+/// Ends with a flush, however that ended.
+pub type Flushing = oneshot::Receiver<()>;
+
 /// A message to one shard. `H` is a descriptor outside of a ring.
 #[derive(Debug)]
 pub enum Message<H> {
@@ -30,7 +33,7 @@ pub enum Message<H> {
     /// A volume to serve.
     Attach(Box<VolumeConfig<H>>, Reply<()>),
     /// Changed targets (grown, partitioned) of a volume that is served, and space added at its end.
-    Update(Box<VolumeConfig<H>>, Reply<()>),
+    Update(Box<VolumeConfig<H>>, Reply<Option<Flushing>>),
     /// A volume to serve no longer; its sessions end, and their I/O is waited for.
     Detach(Uuid, Reply<()>),
     /// No command of this grant is admitted from now on.

@@ -1,12 +1,13 @@
 //! What other threads ask of a shard.
 
 use outband_ring::Ring;
+use tokio::sync::oneshot;
 
 use super::Shard;
 use super::claims::Claims;
 use super::ledger::Ledger;
 use super::mailbox::{
-    LedgerConfig, Message, Reply, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig,
+    Flushing, LedgerConfig, Message, SegmentConfig, SessionInfo, TargetConfig, VolumeConfig,
 };
 use super::peer::Phase;
 use super::target::{Target, Volume};
@@ -29,7 +30,9 @@ impl<R: Ring> Shard<R> {
                     self.attach(*volume);
                     let _ = reply.send(());
                 }
-                Message::Update(volume, reply) => self.update(*volume, reply),
+                Message::Update(volume, reply) => {
+                    let _ = reply.send(self.update(*volume));
+                }
                 Message::Detach(id, reply) => match self.volume(id) {
                     Some(volume) => self.detach(volume, reply),
                     None => {
@@ -92,11 +95,13 @@ impl<R: Ring> Shard<R> {
     }
 
     /// A volume that has grown or was partitioned anew: known targets change size, new ones come.
-    fn update(&mut self, config: VolumeConfig<R::Handle>, reply: Reply<()>) {
+    ///
+    /// Without a cache every acknowledged write is on stable storage, those from before too: with what is
+    /// returned that is so (SBC-3 §4.15).
+    fn update(&mut self, config: VolumeConfig<R::Handle>) -> Option<Flushing> {
         let Some(key) = self.volume(config.id) else {
             self.attach(config);
-            let _ = reply.send(());
-            return;
+            return None;
         };
         self.extend(key, config.segments);
         let wanted: Vec<_> = config.targets.iter().map(|target| target.id).collect();
@@ -121,19 +126,14 @@ impl<R: Ring> Shard<R> {
                 None => self.add_target(key, config, &mut ledgers),
             }
         }
-        match cache_ended {
-            Some(target) => self.flush_for(target, reply),
-            None => {
-                let _ = reply.send(());
-            }
-        }
+        cache_ended.map(|target| self.flush_for(target))
     }
 
-    /// Without a cache every acknowledged write is on stable storage, those from before too: the
-    /// change is answered when they are (SBC-3 §4.15).
-    fn flush_for(&mut self, target: TargetKey, reply: Reply<()>) {
-        let number = self.pending.flush(reply);
+    fn flush_for(&mut self, target: TargetKey) -> Flushing {
+        let (ended, flushing) = oneshot::channel();
+        let number = self.pending.flush(ended);
         self.desk.start(Whose::Unit(number), target, Io::new(Work::Flush, 0, 0));
+        flushing
     }
 
     fn add_target(
