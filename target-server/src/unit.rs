@@ -151,11 +151,13 @@ async fn start_telling(holdings: &Arc<Holdings>, core: &Arc<UnitCore>) -> io::Re
 async fn remember_faults(holdings: Arc<Holdings>, mut met: mpsc::UnboundedReceiver<uuid::Uuid>) {
     while let Some(volume) = met.recv().await {
         let holdings = Arc::clone(&holdings);
-        let kept =
-            tokio::task::spawn_blocking(move || holdings.set_faulted(&volume.to_string())).await;
-        if let Ok(Err(error)) = kept {
-            tracing::error!(%volume, error = error.full(), "the fault could not be written down");
-        }
+        // Not waited for: telling of this one may hang with its I/O, and others may fault.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = holdings.set_faulted(&volume.to_string()) {
+                let error = error.full();
+                tracing::error!(%volume, error, "the fault could not be written down");
+            }
+        });
     }
 }
 

@@ -31,8 +31,9 @@ pub trait Changes: Send + Sync + 'static {
 pub struct Holdings {
     catalog: Mutex<Catalog>,
     changes: OnceLock<Box<dyn Changes>>,
-    /// Held while telling, so that an older state is never told after a newer one.
-    telling: Mutex<()>,
+    /// Held while telling of a volume, so that an older state is never told after a newer one. One a
+    /// volume: one that hangs on its way out holds up no other.
+    telling: Mutex<BTreeMap<Uuid, Arc<Mutex<()>>>>,
     /// Zeroing that goes on in the background, by volume.
     background: Mutex<BTreeMap<Uuid, Background>>,
 }
@@ -53,7 +54,7 @@ impl Holdings {
         Arc::new(Self {
             catalog: Mutex::new(catalog),
             changes: OnceLock::new(),
-            telling: Mutex::new(()),
+            telling: Mutex::default(),
             background: Mutex::new(BTreeMap::new()),
         })
     }
@@ -146,7 +147,8 @@ impl Holdings {
 
     /// Nobody is told of the volume between its leaving the shards and its end.
     fn remove_untold(&self, volume: &VolumeSpec, force: bool) -> Result<(), MediaError> {
-        let _order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = self.order_of(volume.id);
+        let _order = order.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(changes) = self.changes.get() {
             changes
                 .removing(volume)
@@ -228,11 +230,19 @@ impl Holdings {
     /// Tells the latest state, whatever the caller saw.
     fn tell(&self, volume: Uuid) {
         let Some(changes) = self.changes.get() else { return };
-        let _order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = self.order_of(volume);
+        let _order = order.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = self.volume(&volume.to_string());
         if let Ok(spec) = latest {
             changes.changed(&spec);
         }
+    }
+
+    fn order_of(&self, volume: Uuid) -> Arc<Mutex<()>> {
+        let mut orders = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever holds or waits for one has a clone of it: the rest is forgotten.
+        orders.retain(|_, order| Arc::strong_count(order) > 1);
+        Arc::clone(orders.entry(volume).or_default())
     }
 
     fn background(&self) -> MutexGuard<'_, BTreeMap<Uuid, Background>> {

@@ -122,3 +122,44 @@ fn a_full_unit_says_what_is_free_and_a_name_is_given_once() {
     let refusal = unit.create("b", 3).unwrap_err();
     assert!(matches!(refusal, MediaError::NoSpace { free, .. } if free == 2 * MIB), "{refusal}");
 }
+
+/// Volumes on their way out that hang until they are let go.
+struct Hanging {
+    hangs: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Changes for Hanging {
+    fn changed(&self, _: &VolumeSpec) {}
+
+    fn removing(&self, _: &VolumeSpec) -> Result<(), String> {
+        let _ = self.hangs.send(());
+        let _ = self.go_on.lock().unwrap().recv();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_volume_whose_io_hangs_on_its_way_out_holds_up_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut catalog = Catalog::open(&dir.path().join("state")).unwrap();
+    catalog.add_memory("ram", 16 * MIB).unwrap();
+    let holdings = Holdings::new(catalog);
+    let (hangs, hanging) = channel();
+    let (let_go, go_on) = channel();
+    holdings.start(Box::new(Hanging { hangs, go_on: Mutex::new(go_on) }));
+    for name in ["a", "b"] {
+        let new = NewVolume::new(name.parse().unwrap(), MIB);
+        holdings.create_volume(&NewVolume { allow_volatile: true, ..new }).unwrap();
+    }
+    let goes = Arc::clone(&holdings);
+    let removal = thread::spawn(move || goes.remove_volume("a", false));
+    hanging.recv().unwrap();
+    let (done, is_done) = channel();
+    let other = Arc::clone(&holdings);
+    thread::spawn(move || done.send(other.set_faulted("b")));
+    let bound = std::time::Duration::from_secs(30);
+    is_done.recv_timeout(bound).expect("it waits for the other").unwrap();
+    let_go.send(()).unwrap();
+    removal.join().unwrap().unwrap();
+}
