@@ -149,10 +149,13 @@ impl Device {
             None => Ok(()),
         };
         if let Err(error) = written {
-            let now = &self.ledger.volumes;
-            let differing =
-                ledger.volumes.iter().filter(|(id, volume)| now.get(id) != Some(volume));
-            self.doubtful.extend(differing.map(|(id, volume)| (*id, volume.name.clone())));
+            // Any other refusal came before the write.
+            if matches!(error, AreaError::Io(_)) {
+                let now = &self.ledger.volumes;
+                let differing =
+                    ledger.volumes.iter().filter(|(id, volume)| now.get(id) != Some(volume));
+                self.doubtful.extend(differing.map(|(id, volume)| (*id, volume.name.clone())));
+            }
             return Err(MediaError::records(&self.name())(error));
         }
         self.ledger = ledger;

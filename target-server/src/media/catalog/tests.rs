@@ -2,6 +2,7 @@
 
 mod disk;
 mod partitions;
+mod zeroing;
 
 use proptest::prelude::*;
 
@@ -299,42 +300,6 @@ fn one_rotten_copy_of_the_superblock_or_ledger_is_survived() {
 }
 
 #[test]
-fn what_is_zeroed_cannot_be_removed_and_what_is_not_cannot_be_seen() {
-    let world = World::new(formatted(&[13]));
-    let mut catalog = open(&world, None);
-    take(&mut catalog, &Step::Create { name: 0, mib: 2, on: None }).unwrap();
-    let volume = catalog.volume("a").unwrap();
-    assert_eq!((volume.state, volume.blocks), (VolumeState::Zeroing, 0));
-    let jobs = catalog.begin_zeroing(volume.id).unwrap();
-    let refusal = catalog.remove_volume("a", true).unwrap_err();
-    assert!(matches!(refusal, MediaError::Zeroing(_)));
-    assert!(!jobs[0].run(|| false).unwrap(), "stopped at once");
-    catalog.finish_zeroing(volume.id, &[]).unwrap();
-    assert_eq!(catalog.unzeroed(), [volume.id]);
-    let jobs = catalog.begin_zeroing(volume.id).unwrap();
-    assert!(jobs[0].run(|| true).unwrap());
-    let volume = catalog.finish_zeroing(volume.id, &jobs).unwrap();
-    assert_eq!((volume.state, volume.len()), (VolumeState::Online, 2 * MIB - 512));
-    catalog.remove_volume("a", false).unwrap();
-}
-
-#[test]
-fn a_growing_volume_stays_online_at_its_old_size_until_the_new_space_is_zero() {
-    let world = World::new(formatted(&[16]));
-    let mut catalog = open(&world, None);
-    take(&mut catalog, &Step::Create { name: 0, mib: 2, on: None }).unwrap();
-    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
-    let grown = catalog.grow_volume("a", 5 * MIB).unwrap();
-    // The rest of the last extent was zeroed with it.
-    assert_eq!((grown.state, grown.len()), (VolumeState::Online, 2 * MIB));
-    take(&mut catalog, &Step::Zero { name: 0 }).unwrap();
-    let grown = catalog.volume("a").unwrap();
-    assert_eq!(grown.len(), 5 * MIB);
-    assert_eq!(grown.pieces.iter().map(|p| p.len).sum::<u64>(), 5 * MIB);
-    assert!(matches!(catalog.grow_volume("a", MIB), Err(MediaError::Shrinks { .. })));
-}
-
-#[test]
 fn a_request_that_is_too_large_says_how_much_there_is() {
     let world = World::new(formatted(&[13, 11]));
     let mut catalog = open(&world, None);
@@ -480,4 +445,22 @@ fn a_volume_whose_atomic_write_cannot_be_finished_is_not_served_until_it_can() {
     world.mend();
     assert_eq!(catalog.recover("a").unwrap().state, VolumeState::Online);
     assert_eq!(page_at(&world, 0, piece.offset), 0x5A);
+}
+
+#[test]
+fn a_ledger_that_is_full_leaves_no_doubt_of_what_it_holds() {
+    let world = World::new(formatted(&[36]));
+    let mut catalog = open(&world, None);
+    take(&mut catalog, &Step::Create { name: 0, mib: 20, on: None }).unwrap();
+    let before = catalog.report();
+    let partition = |number: u16| {
+        let id = Uuid::from_u128(number.into());
+        crate::media::PartitionSpec { number, id, start: u64::from(number), blocks: 1 }
+    };
+    let many = |record: &mut VolumeRecord| record.partitions.extend((1..40_000).map(partition));
+    let full = catalog.change("a", many).unwrap_err().full();
+    assert!(full.contains("more room"), "{full}");
+    assert_eq!(catalog.report(), before);
+    catalog.remove_volume("a", false).unwrap();
+    take(&mut catalog, &Step::Create { name: 0, mib: 1, on: None }).unwrap();
 }

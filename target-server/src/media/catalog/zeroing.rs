@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Catalog;
 use crate::media::blocks::Blocks;
+use crate::media::device::DeviceKind;
 use crate::media::record::Extent;
 use crate::media::{MIB, MediaError, VolumeSpec, ZeroWith};
 
@@ -70,7 +71,10 @@ impl Catalog {
         for extent in record.extents.iter().filter(|extent| !extent.zeroed) {
             let device = self.device(extent.device)?;
             let Some(area) = &device.area else { continue };
-            let (blocks, fast) = (area.blocks().clone(), device.zero != ZeroWith::Writes);
+            let blocks = area.blocks().clone();
+            // A block device takes the request and may still write every zero: Linux does that for it
+            // where the disk has no command for it.
+            let fast = device.kind == DeviceKind::File && device.zero != ZeroWith::Writes;
             jobs.push(ZeroJob { volume, fast, extent: *extent, blocks });
         }
         self.busy.insert(volume);
