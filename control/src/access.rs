@@ -24,9 +24,16 @@ use crate::api::TargetNames;
 pub struct AccessTable {
     names: TargetNames,
     grants: BTreeMap<Subject, Grant>,
+    /// By volume; under [`OTHERS`] that of all that have none of their own.
     floors: BTreeMap<String, Epoch>,
     redirects: BTreeMap<Subject, Redirect>,
 }
+
+/// No volume's name: the floor of those that have none of their own.
+const OTHERS: &str = "*";
+
+/// So many volumes have floors of their own before those that nothing is granted of share one.
+const FLOORS_MAX: usize = 1024;
 
 /// What the target may say to a host about credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,11 +210,12 @@ impl AccessTable {
     /// The highest epoch seen of `volume`; only epochs above it are taken.
     #[must_use]
     pub fn floor(&self, volume: &str) -> Epoch {
-        self.floors.get(volume).copied().unwrap_or_default()
+        let floor = self.floors.get(volume).or_else(|| self.floors.get(OTHERS));
+        floor.copied().unwrap_or_default()
     }
 
-    /// Every volume's floor that is not zero.
-    pub fn floors(&self) -> impl Iterator<Item = (&str, Epoch)> {
+    /// Every floor that is not zero, as it is to be stored.
+    pub(crate) fn floors(&self) -> impl Iterator<Item = (&str, Epoch)> {
         self.floors.iter().map(|(volume, epoch)| (volume.as_str(), *epoch))
     }
 
@@ -261,6 +269,27 @@ impl AccessTable {
     pub fn raise_floor(&mut self, volume: &str, epoch: Epoch) {
         if epoch > self.floor(volume) {
             self.floors.insert(volume.to_owned(), epoch);
+            if self.floors.len() > FLOORS_MAX.max(2 * (self.grants.len() + self.redirects.len())) {
+                self.share_floors();
+            }
         }
+    }
+
+    /// Volumes come and go, and a floor never may: a grant that was on its way to a volume that is gone
+    /// would find the next of its name. It may rise, though; whoever gives epochs looks at it before. So
+    /// volumes that nothing is granted of get the highest of their floors, and that is kept once.
+    fn share_floors(&mut self) {
+        let used = |volume: &str| {
+            let mut subjects = self.grants.keys().chain(self.redirects.keys());
+            subjects.any(|subject| subject.volume() == volume)
+        };
+        let shared = self.floors.iter().filter(|(volume, _)| !used(volume));
+        let shared: BTreeMap<String, Epoch> =
+            shared.map(|(volume, epoch)| (volume.clone(), *epoch)).collect();
+        let Some(highest) = shared.values().copied().max() else {
+            return;
+        };
+        self.floors.retain(|volume, _| !shared.contains_key(volume));
+        self.floors.insert(OTHERS.to_owned(), highest);
     }
 }

@@ -26,7 +26,7 @@ const FILE: &str = "control.redb";
 
 /// Subject to grant, as JSON.
 const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
-/// Volume to epoch floor.
+/// Volume to epoch floor; `*` to that of all that have none of their own.
 const FLOORS: TableDefinition<'_, &str, u64> = TableDefinition::new("floors");
 /// Subject to redirect, as JSON.
 const REDIRECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("redirects");
@@ -201,20 +201,25 @@ impl Store {
         let changed = changed.map(|grant| (&grant.subject, json(grant))).collect::<Vec<_>>();
         let gone = old.grants().map(|grant| &grant.subject);
         let gone = gone.filter(|subject| new.grant_on(subject).is_none()).collect::<Vec<_>>();
-        let raised = new.floors().filter(|(volume, floor)| old.floor(volume) != *floor);
+        let floors: BTreeMap<&str, Epoch> = old.floors().collect();
+        let raised = new.floors().filter(|(volume, floor)| floors.get(volume) != Some(floor));
+        let raised = raised.collect::<Vec<_>>();
+        let now: BTreeMap<&str, Epoch> = new.floors().collect();
+        let shared = floors.into_keys().filter(|volume| !now.contains_key(volume));
+        let shared = shared.collect::<Vec<_>>();
         let moved = new.redirects().filter(|(subject, now)| old.redirect_on(subject) != Some(*now));
         let moved = moved.map(|(subject, now)| (subject, json(now))).collect::<Vec<_>>();
         let back = old.redirects().map(|(subject, _)| subject);
         let back = back.filter(|subject| new.redirect_on(subject).is_none()).collect::<Vec<_>>();
-        Ok(self.write_table((&changed, &gone), (&moved, &back), raised)?)
+        Ok(self.write_table((&changed, &gone), (&moved, &back), (&raised, &shared))?)
     }
 
-    /// `grants` and `redirects` are what has changed and what is gone of them.
-    fn write_table<'a>(
+    /// Each is what has changed and what is gone of them.
+    fn write_table(
         &self,
         grants: (&[(&Subject, Vec<u8>)], &[&Subject]),
         redirects: (&[(&Subject, Vec<u8>)], &[&Subject]),
-        raised: impl Iterator<Item = (&'a str, Epoch)>,
+        (raised, shared): (&[(&str, Epoch)], &[&str]),
     ) -> Result<(), redb::Error> {
         let mut txn = self.database.begin_write()?;
         if seeded::is(Bug::StoreUnsynced) {
@@ -231,8 +236,11 @@ impl Store {
                 }
             }
             let mut floors = txn.open_table(FLOORS)?;
+            for volume in shared {
+                floors.remove(*volume)?;
+            }
             for (volume, floor) in raised {
-                floors.insert(volume, floor.0)?;
+                floors.insert(*volume, floor.0)?;
             }
         }
         Ok(txn.commit()?)
@@ -343,6 +351,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::access::Granted;
     use crate::api::TARGET_PREFIX;
     use crate::machine::Os;
 
@@ -409,6 +418,39 @@ mod tests {
             let after = Store::open(left.path()).unwrap();
             assert_eq!(after.table(names()).unwrap(), table);
         }
+    }
+
+    #[test]
+    fn volumes_that_come_and_go_leave_a_floor_and_take_no_room() {
+        let store = Store::in_memory().unwrap();
+        let mut stored = store.table(names()).unwrap();
+        let mut table = stored.clone();
+        table.grant(grant("kept", "a", 2)).unwrap();
+        let mut last = BTreeMap::from([("high".to_owned(), Epoch(900))]);
+        table.fence(&"high".parse().unwrap(), "a", Epoch(900));
+        for number in 0..2500 {
+            let name = format!("v{number}");
+            // As the station draws it, above what the unit reports.
+            let epoch = table.floor(&name).next();
+            table.grant(grant(&name, "a", epoch.0)).unwrap();
+            table.fence(&name.parse().unwrap(), "a", epoch);
+            last.insert(name, epoch);
+            if number % 100 == 0 {
+                store.save(&stored, &table).unwrap();
+                stored = table.clone();
+            }
+        }
+        store.save(&stored, &table).unwrap();
+        let mut table = store.table(names()).unwrap();
+        assert!(table.floors().count() <= 1024, "{}", table.floors().count());
+        for (name, epoch) in &last {
+            assert!(table.floor(name) >= *epoch, "{name}");
+            assert!(table.grant(grant(name, "b", epoch.0)).is_err(), "{name}");
+        }
+        assert_eq!(table.floor("kept"), Epoch(2));
+        assert_eq!(table.grant(grant("kept", "a", 2)), Ok(Granted::Already));
+        let next = table.floor("v0").next();
+        table.grant(grant("v0", "b", next.0)).unwrap();
     }
 
     #[test]
