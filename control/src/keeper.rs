@@ -212,10 +212,37 @@ impl<U: Unit> Keeper<U> {
                 let detail = format!("hosts of {name} are sent elsewhere; end that redirect first");
                 return Err(UnitError::Conflict(detail).into());
             }
+            // A grant whose volume is gone would find this one, and nobody meant that.
+            if !this.has(&name).await? {
+                this.end_grants_of(name.volume()).await?;
+            }
             let volume = this.unit.create_volume(request).await?;
             Ok(this.with_floor(volume).await)
         })
         .await
+    }
+
+    /// Ends all grants under the name of a volume that is about to come from another unit: they were
+    /// given for one that was here (invariant 13).
+    ///
+    /// # Errors
+    /// As [`Self::fence`].
+    pub async fn end_grants(self: &Arc<Self>, name: Subject) -> Result<(), Error> {
+        let this = Arc::clone(self);
+        self.detached(async move {
+            let _volume = this.volume(name.volume()).await;
+            this.end_grants_of(name.volume()).await
+        })
+        .await
+    }
+
+    /// Those whose hosts are sent elsewhere stay: they are what the redirect is told by, and end with it.
+    async fn end_grants_of(&self, volume: &str) -> Result<(), Error> {
+        while let Some(grant) = self.table().await.any_grant_of(volume) {
+            tracing::warn!(subject = %grant.subject, host = grant.host, "a grant without its volume ends");
+            self.end(&grant.subject, &grant.host, grant.epoch, None).await?;
+        }
+        Ok(())
     }
 
     /// Makes a volume larger.

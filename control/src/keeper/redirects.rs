@@ -68,7 +68,7 @@ impl<U: Unit> Keeper<U> {
     }
 
     /// Whether the volume or partition is on this unit.
-    async fn has(&self, subject: &Subject) -> Result<bool, Error> {
+    pub(super) async fn has(&self, subject: &Subject) -> Result<bool, Error> {
         let storage = self.unit.inventory().await?;
         let volume = storage.volumes.iter().find(|volume| volume.name == subject.volume());
         Ok(volume.is_some_and(|volume| {

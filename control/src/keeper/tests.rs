@@ -293,3 +293,29 @@ async fn of_two_volumes_of_one_name_the_one_that_is_meant_goes() {
     assert_eq!(left.len(), 1);
     assert_ne!(left, [other.id]);
 }
+
+#[tokio::test]
+async fn a_new_volume_takes_over_no_grant_of_one_that_is_gone() {
+    let world = world().await;
+    world.keeper.grant(grant("v.p1", A, 5)).await.unwrap();
+    world.keeper.grant(grant("v.p2", B, 6)).await.unwrap();
+    world.unit.volumes.lock().unwrap().clear();
+    let create: VolumeCreate = serde_json::from_str(r#"{"name":"v","size":1048576}"#).unwrap();
+    let made = world.keeper.create_volume(create.clone()).await.unwrap();
+    assert_eq!(made.epoch_floor, Epoch(6));
+    assert!(world.keeper.inventory(unit_info()).await.unwrap().grants.is_empty());
+    // Asked for again, with its answer lost and the grant there: that one is its own.
+    world.keeper.grant(grant("v", A, 7)).await.unwrap();
+    world.keeper.create_volume(create).await.unwrap();
+    assert_eq!(world.keeper.table().await.grants().count(), 1);
+}
+
+#[tokio::test]
+async fn a_volume_from_another_unit_comes_without_grants() {
+    let world = world().await;
+    world.keeper.grant(grant("v", A, 5)).await.unwrap();
+    world.keeper.end_grants("w".parse().unwrap()).await.unwrap();
+    assert_eq!(world.keeper.table().await.grants().count(), 1);
+    world.keeper.end_grants("v".parse().unwrap()).await.unwrap();
+    assert_eq!(world.keeper.table().await.grants().count(), 0);
+}

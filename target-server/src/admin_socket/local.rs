@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::redirects::Redirects;
 use super::wire::{Answer, PartitionRow, RedirectRow, Reply, Request};
-use crate::media::{Holdings, MediaError, Report, VolumeReport};
+use crate::media::{Holdings, MediaError, Report, VolumeName, VolumeReport};
 
 pub(super) fn carry_out(
     holdings: &Arc<Holdings>,
@@ -21,7 +21,8 @@ pub(super) fn carry_out(
         }
         Request::DeviceImport { path } => {
             let fd = fd.ok_or(needs)?;
-            holdings.import_device(fd, &path).map(|id| device(holdings, id))
+            let end_grants = |volume: &VolumeName| redirects.end_grants(volume);
+            holdings.import_device(fd, &path, end_grants).map(|id| device(holdings, id))
         }
         Request::DeviceLs => Ok(Reply::Devices(holdings.report().devices)),
         Request::DeviceRm { device } => {

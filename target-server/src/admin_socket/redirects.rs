@@ -1,5 +1,5 @@
-//! The redirect table as the commands reach it: through the running unit's keeper, or in the store
-//! itself when no unit runs.
+//! The redirects, and the grants that end with them, as the commands reach them: through the running
+//! unit's keeper, or in the store itself when no unit runs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use outband_control::api::{TARGET_PREFIX, TargetNames};
 use outband_control::{Keeper, Unit};
 use tokio::runtime::Handle;
 
+use crate::media::VolumeName;
+
 /// Whoever owns the redirect table. Blocking. An error says why not, for people.
 pub trait Redirects: Send + Sync + fmt::Debug {
     /// From now on hosts with a grant on `subject` are sent elsewhere.
@@ -18,6 +20,9 @@ pub trait Redirects: Send + Sync + fmt::Debug {
 
     /// They are served here again; a grant on what `is_here` no more ends with it.
     fn clear(&self, subject: &Subject, is_here: bool) -> Result<(), String>;
+
+    /// Ends all grants on a volume that is about to come from another unit.
+    fn end_grants(&self, volume: &VolumeName) -> Result<(), String>;
 
     /// All of them.
     fn list(&self) -> Result<Vec<(Subject, Redirect)>, String>;
@@ -48,10 +53,19 @@ impl<U: Unit + fmt::Debug> Redirects for Kept<U> {
         self.runtime.block_on(done).map_err(|error| error.to_string())
     }
 
+    fn end_grants(&self, volume: &VolumeName) -> Result<(), String> {
+        let done = self.keeper.end_grants(subject(volume));
+        self.runtime.block_on(done).map_err(|error| error.to_string())
+    }
+
     fn list(&self) -> Result<Vec<(Subject, Redirect)>, String> {
         let all = self.runtime.block_on(self.keeper.redirects());
         Ok(all.into_iter().map(|info| (info.subject, info.redirect)).collect())
     }
+}
+
+fn subject(volume: &VolumeName) -> Subject {
+    volume.as_str().parse().expect("a checked volume name is a subject")
 }
 
 /// The store of a unit that does not run.
@@ -100,6 +114,15 @@ impl Redirects for Stored {
             Ok(false) => Err(format!("there is no redirect of {subject}")),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    fn end_grants(&self, volume: &VolumeName) -> Result<(), String> {
+        let ended = self.change(|table| {
+            while let Some(grant) = table.any_grant_of(volume.as_str()).cloned() {
+                table.fence(&grant.subject, &grant.host, grant.epoch);
+            }
+        });
+        ended.map_err(|error| error.to_string())
     }
 
     fn list(&self) -> Result<Vec<(Subject, Redirect)>, String> {

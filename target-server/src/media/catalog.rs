@@ -23,7 +23,7 @@ use super::device::{
 use super::extent::Space;
 use super::record::{Ledger, VolumeRecord};
 use super::state_dir::{Listed, Registry, StateDir};
-use super::{Broken, MediaError, VolumeState};
+use super::{Broken, MediaError, VolumeName, VolumeState};
 
 pub use partitions::NewPartition;
 pub use report::{DeviceReport, ExtentReport, Report, VolumeReport};
@@ -140,13 +140,29 @@ impl Catalog {
     pub fn import_device(&mut self, path: &Path) -> Result<Uuid, MediaError> {
         self.check_new(path)?;
         let (fd, _) = open_path(path, None)?;
-        self.import_opened(fd, path)
+        let (device, _) = self.open_import(fd, path)?;
+        self.import(device)
     }
 
-    /// The same with a descriptor that somebody else opened.
-    pub fn import_opened(&mut self, fd: OwnedFd, path: &Path) -> Result<Uuid, MediaError> {
+    /// The same with a descriptor that somebody else opened: the device as it is, and which volumes come
+    /// with it from another unit. Nothing has changed before [`import`](Self::import).
+    pub(crate) fn open_import(
+        &self,
+        fd: OwnedFd,
+        path: &Path,
+    ) -> Result<(Device, Vec<VolumeName>), MediaError> {
         self.check_new(path)?;
-        let mut device = open_ours(examine(fd, path)?)?;
+        let device = open_ours(examine(fd, path)?)?;
+        self.check_import(&device)?;
+        let strange = device.unit().is_some_and(|unit| unit != self.listed.unit);
+        let volumes = device.ledger.volumes.values().filter(|_| strange);
+        let names = volumes.map(|volume| volume.name.clone()).collect();
+        Ok((device, names))
+    }
+
+    /// Takes a device over that [`open_import`](Self::open_import) has opened.
+    pub(crate) fn import(&mut self, mut device: Device) -> Result<Uuid, MediaError> {
+        self.check_new(&device.path)?;
         self.check_import(&device)?;
         let name = device.name();
         let unit = self.listed.unit;

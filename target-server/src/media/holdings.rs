@@ -13,8 +13,8 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use super::{
-    AddOptions, Catalog, MediaError, NewPartition, NewVolume, PartitionSpec, Report, VolumeSpec,
-    WritePolicy, ZeroJob,
+    AddOptions, Catalog, MediaError, NewPartition, NewVolume, PartitionSpec, Report, VolumeName,
+    VolumeSpec, WritePolicy, ZeroJob,
 };
 
 /// Those who serve the volumes.
@@ -105,9 +105,19 @@ impl Holdings {
         Ok(id)
     }
 
-    /// See [`Catalog::import_opened`].
-    pub fn import_device(self: &Arc<Self>, fd: OwnedFd, path: &Path) -> Result<Uuid, MediaError> {
-        let id = self.catalog().import_opened(fd, path)?;
+    /// See [`Catalog::import_device`]. `end_grants` is asked to end what this unit has granted under the
+    /// name of each volume that comes with the device, before any of them is served.
+    pub fn import_device(
+        self: &Arc<Self>,
+        fd: OwnedFd,
+        path: &Path,
+        end_grants: impl Fn(&VolumeName) -> Result<(), String>,
+    ) -> Result<Uuid, MediaError> {
+        let (device, names) = self.catalog().open_import(fd, path)?;
+        // Without the catalog: a grant's end raises a floor in it.
+        let ended = names.iter().try_for_each(end_grants);
+        ended.map_err(|why| MediaError::Import { path: path.to_owned(), why })?;
+        let id = self.catalog().import(device)?;
         self.tell_all();
         Ok(id)
     }
