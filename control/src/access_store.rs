@@ -2,10 +2,13 @@
 //! secret that its station gave it. One redb file in the state directory, readable by its owner
 //! alone; every change is one transaction, on stable storage before it is answered.
 
+mod engine;
+
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use outband_protocol::seeded::{self, Bug};
 use redb::backends::InMemoryBackend;
@@ -17,6 +20,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use self::engine::Engine;
 use crate::access::{AccessTable, Epoch, Grant, Redirect, Subject};
 use crate::api::TargetNames;
 use crate::machine::Machine;
@@ -42,7 +46,9 @@ const SECRET: &str = "secret";
 /// Control's file.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    engine: Engine,
+    /// The last save failed: some of it may be stored all the same.
+    unsure: AtomicBool,
 }
 
 /// The access table as it lies in the file.
@@ -107,15 +113,23 @@ impl Store {
     /// [`StoreError::InUse`] while another process has it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
-        let failed = |source| StoreError::Open { path: path.clone(), source };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).map_err(|error| failed(error.into()))?;
-        match Database::builder().create_file(file) {
-            Ok(database) => Self::prepare(database),
-            Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(path)),
-            Err(error) => Err(failed(error.into())),
-        }
+        Self::by(move || {
+            let failed = |source| StoreError::Open { path: path.clone(), source };
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let file = options.open(&path).map_err(|error| failed(error.into()))?;
+            Database::builder().create_file(file).map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
+                error => failed(error.into()),
+            })
+        })
+    }
+
+    /// A store on whatever `open` opens, once more after each failure.
+    fn by(
+        open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        Self::prepare(Engine::by(open)?)
     }
 
     /// A store that is gone with the process, for tests.
@@ -131,21 +145,21 @@ impl Store {
     /// # Errors
     /// As any transaction.
     pub fn on(backend: impl StorageBackend) -> Result<Self, StoreError> {
-        Self::prepare(Database::builder().create_with_backend(backend).map_err(redb::Error::from)?)
+        let made = Database::builder().create_with_backend(backend);
+        Self::prepare(Engine::of(made.map_err(redb::Error::from)?))
     }
 
     /// All tables exist from here on, so that reading needs no case for one that does not.
-    fn prepare(database: Database) -> Result<Self, StoreError> {
-        let make = || -> Result<(), redb::Error> {
+    fn prepare(engine: Engine) -> Result<Self, StoreError> {
+        engine.run(|database| {
             let txn = database.begin_write()?;
             txn.open_table(GRANTS)?;
             txn.open_table(FLOORS)?;
             txn.open_table(REDIRECTS)?;
             txn.open_table(UNIT)?;
             Ok(txn.commit()?)
-        };
-        make()?;
-        Ok(Self { database })
+        })?;
+        Ok(Self { engine, unsure: AtomicBool::new(false) })
     }
 
     /// The access table as it was last saved.
@@ -153,7 +167,7 @@ impl Store {
     /// # Errors
     /// When it cannot be read, or is not a table.
     pub fn table(&self, names: TargetNames) -> Result<AccessTable, StoreError> {
-        let stored = self.read_table()?;
+        let stored = self.engine.run(read_table)?;
         let damaged = |what: &str, error: &dyn std::fmt::Display| {
             StoreError::Damaged(format!("a {what}: {error}"))
         };
@@ -173,30 +187,22 @@ impl Store {
         Ok(AccessTable::restore(names, grants, stored.floors, redirects))
     }
 
-    fn read_table(&self) -> Result<Stored, redb::Error> {
-        let txn = self.database.begin_read()?;
-        let texts = |table| -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-            let entries = txn.open_table::<&str, &[u8]>(table)?;
-            let entry =
-                |(name, value): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &[u8]>)| {
-                    (name.value().to_owned(), value.value().to_vec())
-                };
-            let all = entries.iter()?.map(|each| each.map(entry)).collect::<Result<_, _>>()?;
-            Ok(all)
-        };
-        let floors = txn
-            .open_table(FLOORS)?
-            .iter()?
-            .map(|entry| entry.map(|(name, floor)| (name.value().to_owned(), Epoch(floor.value()))))
-            .collect::<Result<_, _>>()?;
-        Ok(Stored { grants: texts(GRANTS)?, redirects: texts(REDIRECTS)?, floors })
-    }
-
     /// Makes `new` of what is stored, which is `old`: durably and at once, or not at all.
     ///
     /// # Errors
-    /// When that failed; then `old` is what is stored.
+    /// When that failed; then the next save finds out what is stored.
     pub fn save(&self, old: &AccessTable, new: &AccessTable) -> Result<(), StoreError> {
+        // What failed may have reached the disk nevertheless, and must not come to life by a restart.
+        let found = match self.unsure.swap(true, Ordering::Relaxed) {
+            true => Some(self.table(new.names().clone())?),
+            false => None,
+        };
+        self.save_change(found.as_ref().unwrap_or(old), new)?;
+        self.unsure.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn save_change(&self, old: &AccessTable, new: &AccessTable) -> Result<(), StoreError> {
         let changed = new.grants().filter(|grant| old.grant_on(&grant.subject) != Some(*grant));
         let changed = changed.map(|grant| (&grant.subject, json(grant))).collect::<Vec<_>>();
         let gone = old.grants().map(|grant| &grant.subject);
@@ -211,39 +217,9 @@ impl Store {
         let moved = moved.map(|(subject, now)| (subject, json(now))).collect::<Vec<_>>();
         let back = old.redirects().map(|(subject, _)| subject);
         let back = back.filter(|subject| new.redirect_on(subject).is_none()).collect::<Vec<_>>();
-        Ok(self.write_table((&changed, &gone), (&moved, &back), (&raised, &shared))?)
-    }
-
-    /// Each is what has changed and what is gone of them.
-    fn write_table(
-        &self,
-        grants: (&[(&Subject, Vec<u8>)], &[&Subject]),
-        redirects: (&[(&Subject, Vec<u8>)], &[&Subject]),
-        (raised, shared): (&[(&str, Epoch)], &[&str]),
-    ) -> Result<(), redb::Error> {
-        let mut txn = self.database.begin_write()?;
-        if seeded::is(Bug::StoreUnsynced) {
-            txn.set_durability(Durability::None).expect("nothing was saved for later");
-        }
-        {
-            for (table, (changed, gone)) in [(GRANTS, grants), (REDIRECTS, redirects)] {
-                let mut table = txn.open_table(table)?;
-                for subject in gone {
-                    table.remove(subject.to_string().as_str())?;
-                }
-                for (subject, value) in changed {
-                    table.insert(subject.to_string().as_str(), value.as_slice())?;
-                }
-            }
-            let mut floors = txn.open_table(FLOORS)?;
-            for volume in shared {
-                floors.remove(*volume)?;
-            }
-            for (volume, floor) in raised {
-                floors.insert(*volume, floor.0)?;
-            }
-        }
-        Ok(txn.commit()?)
+        self.engine.run(|database| {
+            write_table(database, (&changed, &gone), (&moved, &back), (&raised, &shared))
+        })
     }
 
     /// Who this unit is; makes that up at the first start, of `machine`'s randomness, and counts the
@@ -287,7 +263,7 @@ impl Store {
     /// When it is not on stable storage.
     pub fn enrol(&self, secret: &UnitSecret) -> Result<(), StoreError> {
         let text = zeroize::Zeroizing::new(String::from(secret.clone()));
-        Ok(self.write_unit(&[(SECRET, text.as_bytes())])?)
+        self.write_unit(&[(SECRET, text.as_bytes())])
     }
 
     /// Forgets the station's secret, so that another station can enrol this unit. The grants stay:
@@ -296,33 +272,86 @@ impl Store {
     /// # Errors
     /// When that is not on stable storage.
     pub fn leave_pool(&self) -> Result<(), StoreError> {
-        let remove = || -> Result<(), redb::Error> {
-            let txn = self.database.begin_write()?;
+        self.engine.run(|database| {
+            let txn = database.begin_write()?;
             txn.open_table(UNIT)?.remove(SECRET)?;
             Ok(txn.commit()?)
-        };
-        Ok(remove()?)
+        })
     }
 
-    fn write_unit(&self, entries: &[(&str, &[u8])]) -> Result<(), redb::Error> {
-        let txn = self.database.begin_write()?;
-        {
-            let mut unit = txn.open_table(UNIT)?;
-            for (name, value) in entries {
-                unit.insert(*name, *value)?;
+    fn write_unit(&self, entries: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        self.engine.run(|database| {
+            let txn = database.begin_write()?;
+            {
+                let mut unit = txn.open_table(UNIT)?;
+                for (name, value) in entries {
+                    unit.insert(*name, *value)?;
+                }
             }
-        }
-        Ok(txn.commit()?)
+            Ok(txn.commit()?)
+        })
     }
 
-    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, redb::Error> {
-        let value = self.database.begin_read()?.open_table(UNIT)?.get(name)?;
-        Ok(value.map(|value| value.value().to_vec()))
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.engine.run(|database| {
+            let value = database.begin_read()?.open_table(UNIT)?.get(name)?;
+            Ok(value.map(|value| value.value().to_vec()))
+        })
     }
 
     fn must_load(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         self.load(name)?.ok_or_else(|| StoreError::Damaged(format!("there is no {name}")))
     }
+}
+
+fn read_table(database: &Database) -> Result<Stored, redb::Error> {
+    let txn = database.begin_read()?;
+    let texts = |table| -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+        let entries = txn.open_table::<&str, &[u8]>(table)?;
+        let entry = |(name, value): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &[u8]>)| {
+            (name.value().to_owned(), value.value().to_vec())
+        };
+        let all = entries.iter()?.map(|each| each.map(entry)).collect::<Result<_, _>>()?;
+        Ok(all)
+    };
+    let floors = txn
+        .open_table(FLOORS)?
+        .iter()?
+        .map(|entry| entry.map(|(name, floor)| (name.value().to_owned(), Epoch(floor.value()))))
+        .collect::<Result<_, _>>()?;
+    Ok(Stored { grants: texts(GRANTS)?, redirects: texts(REDIRECTS)?, floors })
+}
+
+/// Each is what has changed and what is gone of them.
+fn write_table(
+    database: &Database,
+    grants: (&[(&Subject, Vec<u8>)], &[&Subject]),
+    redirects: (&[(&Subject, Vec<u8>)], &[&Subject]),
+    (raised, shared): (&[(&str, Epoch)], &[&str]),
+) -> Result<(), redb::Error> {
+    let mut txn = database.begin_write()?;
+    if seeded::is(Bug::StoreUnsynced) {
+        txn.set_durability(Durability::None).expect("nothing was saved for later");
+    }
+    {
+        for (table, (changed, gone)) in [(GRANTS, grants), (REDIRECTS, redirects)] {
+            let mut table = txn.open_table(table)?;
+            for subject in gone {
+                table.remove(subject.to_string().as_str())?;
+            }
+            for (subject, value) in changed {
+                table.insert(subject.to_string().as_str(), value.as_slice())?;
+            }
+        }
+        let mut floors = txn.open_table(FLOORS)?;
+        for volume in shared {
+            floors.remove(*volume)?;
+        }
+        for (volume, floor) in raised {
+            floors.insert(*volume, floor.0)?;
+        }
+    }
+    Ok(txn.commit()?)
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
@@ -347,118 +376,4 @@ fn self_signed(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::access::Granted;
-    use crate::api::TARGET_PREFIX;
-    use crate::machine::Os;
-
-    fn names() -> TargetNames {
-        TargetNames::new(TARGET_PREFIX, "main")
-    }
-
-    fn grant(subject: &str, host: &str, epoch: u64) -> Grant {
-        let body = format!(r#"{{"subject":"{subject}","host":"{host}","epoch":{epoch}}}"#);
-        serde_json::from_str(&body).unwrap()
-    }
-
-    fn redirect() -> Redirect {
-        Redirect { address: "192.0.2.7".parse().unwrap(), permanent: true }
-    }
-
-    #[test]
-    fn grants_floors_and_identity_survive_a_reopen() {
-        let dir = tempfile::tempdir().unwrap();
-        let secret = UnitSecret::random().unwrap();
-        let (table, first) = {
-            let store = Store::open(dir.path()).unwrap();
-            let empty = store.table(names()).unwrap();
-            let mut table = empty.clone();
-            table.grant(grant("v", "a", 3)).unwrap();
-            table.grant(grant("w.p1", "b", 9)).unwrap();
-            store.save(&empty, &table).unwrap();
-            let before = table.clone();
-            table.fence(&"v".parse().unwrap(), "a", Epoch(4));
-            store.save(&before, &table).unwrap();
-            let before = table.clone();
-            table.set_redirect("gone".parse().unwrap(), redirect());
-            table.set_redirect("x.p1".parse().unwrap(), redirect());
-            store.save(&before, &table).unwrap();
-            let before = table.clone();
-            assert!(table.clear_redirect(&"gone".parse().unwrap()));
-            store.save(&before, &table).unwrap();
-            let identity = store.start(&Os).unwrap();
-            store.enrol(&secret).unwrap();
-            (table, identity)
-        };
-        let store = Store::open(dir.path()).unwrap();
-        assert_eq!(store.table(names()).unwrap(), table);
-        let again = store.start(&Os).unwrap();
-        assert_eq!((again.id, again.fingerprint()), (first.id, first.fingerprint()));
-        assert_eq!((first.incarnation, again.incarnation), (1, 2));
-        assert_eq!((first.secret, again.secret), (None, Some(secret)));
-        store.leave_pool().unwrap();
-        assert_eq!(store.start(&Os).unwrap().secret, None);
-    }
-
-    #[test]
-    fn what_a_kill_leaves_is_the_last_table_that_was_saved() {
-        let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let store = Store::open(dir.path()).unwrap();
-        let mut table = store.table(names()).unwrap();
-        for epoch in 1..20 {
-            let before = table.clone();
-            table.fence(&"v".parse().unwrap(), "a", Epoch(epoch - 1));
-            table.grant(grant("v", "a", epoch)).unwrap();
-            store.save(&before, &table).unwrap();
-            // The file as it is while the store is still open, which is what kill -9 leaves.
-            std::fs::copy(dir.path().join(FILE), left.path().join(FILE)).unwrap();
-            let after = Store::open(left.path()).unwrap();
-            assert_eq!(after.table(names()).unwrap(), table);
-        }
-    }
-
-    #[test]
-    fn volumes_that_come_and_go_leave_a_floor_and_take_no_room() {
-        let store = Store::in_memory().unwrap();
-        let mut stored = store.table(names()).unwrap();
-        let mut table = stored.clone();
-        table.grant(grant("kept", "a", 2)).unwrap();
-        let mut last = BTreeMap::from([("high".to_owned(), Epoch(900))]);
-        table.fence(&"high".parse().unwrap(), "a", Epoch(900));
-        for number in 0..2500 {
-            let name = format!("v{number}");
-            // As the station draws it, above what the unit reports.
-            let epoch = table.floor(&name).next();
-            table.grant(grant(&name, "a", epoch.0)).unwrap();
-            table.fence(&name.parse().unwrap(), "a", epoch);
-            last.insert(name, epoch);
-            if number % 100 == 0 {
-                store.save(&stored, &table).unwrap();
-                stored = table.clone();
-            }
-        }
-        store.save(&stored, &table).unwrap();
-        let mut table = store.table(names()).unwrap();
-        assert!(table.floors().count() <= 1024, "{}", table.floors().count());
-        for (name, epoch) in &last {
-            assert!(table.floor(name) >= *epoch, "{name}");
-            assert!(table.grant(grant(name, "b", epoch.0)).is_err(), "{name}");
-        }
-        assert_eq!(table.floor("kept"), Epoch(2));
-        assert_eq!(table.grant(grant("kept", "a", 2)), Ok(Granted::Already));
-        let next = table.floor("v0").next();
-        table.grant(grant("v0", "b", next.0)).unwrap();
-    }
-
-    #[test]
-    fn a_second_opener_is_refused_and_nobody_else_may_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let _open = Store::open(dir.path()).unwrap();
-        assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse(_))));
-        let mode = dir.path().join(FILE).metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-}
+mod tests;
