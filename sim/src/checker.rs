@@ -18,13 +18,14 @@
 //!   be older than a write that was *durable*: acknowledged with FUA or under write policy
 //!   *normal*, or acknowledged before a sync was issued that was acknowledged.
 
+mod interval;
 mod over;
 mod swap;
 mod whole;
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
+use self::interval::Interval;
 pub use self::over::Held;
 use crate::tag::{Content, Tag};
 
@@ -135,8 +136,8 @@ pub struct Checker {
     volatile: BTreeMap<(usize, WriteId), Tick>,
     /// Closed since somebody looked.
     ended: Vec<WriteId>,
-    /// Stable storage was promised since somebody looked.
-    promised: bool,
+    /// Where stable storage was promised since somebody looked.
+    promised: Vec<(usize, u32)>,
     reads: u64,
 }
 
@@ -234,14 +235,13 @@ impl Checker {
     /// A write was answered with GOOD; `durable` if that promises stable storage.
     pub fn acknowledge(&mut self, id: WriteId, durable: bool) {
         let tick = self.tick();
-        self.promised |= durable;
         self.each(id, |value| {
             value.acknowledged = tick;
             value.closed = tick;
             value.durable = durable;
         });
         if durable {
-            self.writes.remove(&id);
+            self.promised.extend(self.writes.remove(&id).unwrap_or_default());
         } else if let Some((volume, _)) = self.writes.get(&id).and_then(|places| places.first()) {
             self.volatile.insert((*volume, id), tick);
         }
@@ -264,13 +264,12 @@ impl Checker {
     /// A sync that was issued at `issued` was answered with GOOD: what was acknowledged before that
     /// is durable (P2).
     pub fn synced(&mut self, volume: usize, issued: Tick) {
-        self.promised = true;
         let range = (volume, WriteId(0))..=(volume, WriteId(u64::MAX));
         let covered = self.volatile.range(range).filter(|(_, at)| **at < issued);
         for place in covered.map(|(place, _)| *place).collect::<Vec<_>>() {
             self.volatile.remove(&place);
             self.each(place.1, |value| value.durable = true);
-            self.writes.remove(&place.1);
+            self.promised.extend(self.writes.remove(&place.1).unwrap_or_default());
         }
     }
 
@@ -306,12 +305,13 @@ impl Checker {
     /// The target's process was killed; its disks have kept their power. What it had in its hands
     /// has happened or will not, unless a session has it still: `held` says which.
     pub fn killed(&mut self, held: impl Fn(WriteId) -> Option<Held>) {
+        let acknowledged: BTreeSet<_> = self.volatile.keys().map(|(_, id)| *id).collect();
         let open: Vec<_> = self.writes.keys().copied().collect();
         for id in open {
             match held(id) {
                 Some(Held::Again) => self.repeat(id),
                 Some(Held::Once) => {}
-                None if self.volatile.keys().any(|(_, volatile)| *volatile == id) => {}
+                None if acknowledged.contains(&id) => {}
                 None => self.close(id),
             }
         }
@@ -351,7 +351,7 @@ impl Checker {
             let violation = |why| Violation { volume, lba, found, why };
             block.check_survivor(found).map_err(violation)?;
             let open = |value: &Value| {
-                let held = held(value.id).filter(|_| !value.is_over())?;
+                let held = if value.is_over() { None } else { held(value.id) }?;
                 let again = Value::new(value.id, value.content, tick);
                 Some(Value { repeated: held == Held::Again, ..again })
             };
@@ -482,28 +482,7 @@ impl Block {
     }
 }
 
-/// From when to when a value was there for certain, and what else is known.
-struct Interval<'v>(&'v Value);
-
-impl fmt::Display for Interval<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Value { issued, acknowledged, closed, durable, repeated, seen_by, seen_at, .. } =
-            self.0;
-        write!(f, "[issued {issued}")?;
-        let tick = |f: &mut fmt::Formatter<'_>, name, tick: Tick| match tick {
-            NEVER | 0 => Ok(()),
-            tick => write!(f, ", {name} {tick}"),
-        };
-        tick(f, "acknowledged", *acknowledged)?;
-        if acknowledged != closed {
-            tick(f, "closed", *closed)?;
-        }
-        tick(f, "seen by", *seen_by)?;
-        tick(f, "seen at", *seen_at)?;
-        f.write_str(if *repeated { ", repeated" } else { "" })?;
-        f.write_str(if *durable { ", durable]" } else { "]" })
-    }
-}
-
+#[cfg(test)]
+mod orders;
 #[cfg(test)]
 mod tests;

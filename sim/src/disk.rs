@@ -27,6 +27,7 @@ use outband_ring::{Errno, Stretch};
 pub use self::past::Arrival;
 use self::past::Past;
 use crate::rng::Rng;
+use crate::tag;
 
 /// Versions of one sector that the cache holds before it writes one of them back by itself.
 const CACHED_MAX: usize = 24;
@@ -364,7 +365,7 @@ impl Disk {
 
     /// What the sector at `offset` may hold after a power cut now: each of these, whatever the others
     /// hold. So these are all the subsets of what was not synced.
-    pub fn survivors(&self, offset: u64) -> impl Iterator<Item = Vec<u8>> {
+    pub fn survivors(&self, offset: u64) -> impl Iterator<Item = tag::Content> {
         let number = self.sector_at(offset);
         let sector = self.sectors.get(&number);
         let stable = sector.map_or(&None, |sector| &sector.stable);
@@ -372,17 +373,7 @@ impl Disk {
         let under_way = self.writing.values().flat_map(|writing| &writing.left);
         let under_way = under_way.filter(move |(at, _)| *at == number).map(|(_, content)| content);
         let all = std::iter::once(stable).chain(cached.iter().map(|version| &version.content));
-        all.chain(under_way).map(|content| match content {
-            Some(bytes) => bytes.to_vec(),
-            None => vec![0; self.sector_len],
-        })
-    }
-
-    /// Where a power cut has a choice, in bytes from the start of the disk.
-    pub fn unsettled(&self) -> impl Iterator<Item = u64> {
-        let under_way = self.writing.values().flat_map(|writing| &writing.left);
-        let all = under_way.map(|(number, _)| number).chain(&self.dirty);
-        all.map(|number| number * self.sector_len as u64)
+        all.chain(under_way).map(tag_of)
     }
 
     /// The process goes: what it had under way has reached any of its sectors, and the cache stays.
@@ -438,6 +429,11 @@ impl Disk {
         assert!(offset.is_multiple_of(len), "O_DIRECT at {offset}, between two sectors");
         offset / len
     }
+}
+
+/// What a sector's bytes say of themselves.
+fn tag_of(content: &Content) -> tag::Content {
+    content.as_ref().map_or(tag::Content::Zero, |bytes| tag::Content::of(bytes))
 }
 
 impl Sector {

@@ -49,8 +49,10 @@ pub enum Event {
 /// What one ring has with the hardware.
 #[derive(Debug)]
 pub(crate) struct RingState {
-    /// Under way.
+    /// Under way on disks.
     pub(crate) slots: BTreeMap<OpId, Slot>,
+    /// Waiting for the network. Apart, because every segment looks for those that wait for it.
+    waiting: BTreeMap<OpId, Slot>,
     /// Ended.
     pub(crate) ready: VecDeque<(Slot, Result<Raw, Errno>)>,
     pub(crate) bell: Arc<AtomicBool>,
@@ -259,6 +261,7 @@ impl Hardware {
         let id = RingId(self.next_ring);
         let state = RingState {
             slots: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             ready: VecDeque::new(),
             bell,
             deadline: None,
@@ -331,8 +334,7 @@ impl Hardware {
             self.schedule(begins, Event::Begin(ring, op));
             self.schedule(ends, Event::End(ring, op));
         } else {
-            self.ring(ring).slots.insert(op, slot);
-            self.try_socket(ring, op);
+            self.try_socket(ring, op, slot);
         }
     }
 
@@ -379,24 +381,23 @@ impl Hardware {
         let waiting: Vec<_> = self
             .rings
             .iter()
-            .flat_map(|(id, ring)| ring.slots.iter().map(|(op, slot)| (*id, *op, slot)))
+            .flat_map(|(id, ring)| ring.waiting.iter().map(|(op, slot)| (*id, *op, slot)))
             .filter(|(_, _, slot)| which(slot))
             .map(|(ring, op, _)| (ring, op))
             .collect();
         for (ring, op) in waiting {
-            self.try_socket(ring, op);
+            if let Some(slot) = self.ring(ring).waiting.remove(&op) {
+                self.try_socket(ring, op, slot);
+            }
         }
     }
 
-    fn try_socket(&mut self, ring: RingId, op: OpId) {
-        let Some(mut slot) = self.ring(ring).slots.remove(&op) else {
-            return;
-        };
+    fn try_socket(&mut self, ring: RingId, op: OpId, mut slot: Slot) {
         let result = self.on_net(|net, now, rng| slot.try_socket(net, now, rng));
         match result {
             Some(result) => self.complete(ring, slot, result),
             None => {
-                self.ring(ring).slots.insert(op, slot);
+                self.ring(ring).waiting.insert(op, slot);
             }
         }
     }
@@ -410,13 +411,13 @@ impl Hardware {
     pub(crate) fn cut_short(&mut self, ring: RingId, errno: Errno, which: impl Fn(&Slot) -> bool) {
         let ended: Vec<_> = self
             .ring(ring)
-            .slots
+            .waiting
             .iter()
-            .filter(|(_, slot)| !matches!(slot.handle, SimHandle::Disk(_)) && which(slot))
+            .filter(|(_, slot)| which(slot))
             .map(|(op, _)| *op)
             .collect();
         for op in ended {
-            if let Some(slot) = self.ring(ring).slots.remove(&op) {
+            if let Some(slot) = self.ring(ring).waiting.remove(&op) {
                 let result = slot.when_cut(errno);
                 self.complete(ring, slot, result);
             }

@@ -49,7 +49,7 @@ impl Side {
 pub struct Faults {
     /// How long a segment travels.
     pub delay: Range<Duration>,
-    /// Longest segment; 1 cuts a stream into single bytes.
+    /// Longest segment of every other one; 1 cuts a stream into single bytes.
     pub segment_len_max: usize,
     /// Bytes that a stream holds between writer and reader.
     pub window: usize,
@@ -140,6 +140,9 @@ struct Pipe {
     reader_gone: bool,
     writer_gone: bool,
 }
+
+/// A write is cut into one segment more than this, at most.
+const CUTS_MAX: usize = 8;
 
 impl Pipe {
     fn new() -> Self {
@@ -360,7 +363,7 @@ impl Net {
 
     /// Reads what there is, at most as much as `into` holds.
     pub fn read(&mut self, id: ConnId, side: Side, into: &mut [u8], rng: &mut Rng) -> Read {
-        let short = self.faults.short;
+        let Faults { short, window, .. } = self.faults;
         let Some((pipe, _)) = self.ends_of(id, side) else {
             return Read::Broken(Errno::CONNRESET);
         };
@@ -379,7 +382,10 @@ impl Net {
         into[..cut].copy_from_slice(&front[..cut]);
         into[cut..count].copy_from_slice(&back[..count - cut]);
         pipe.arrived.drain(..count);
-        self.news.push(News::Writable(id, side.other()));
+        // As kernels do, or a full stream would go on in pieces of a few bytes.
+        if (pipe.under_way + pipe.arrived.len()) * 2 <= window {
+            self.news.push(News::Writable(id, side.other()));
+        }
         Read::Bytes(count)
     }
 
@@ -418,8 +424,12 @@ impl Net {
         let mut rest = bytes.as_mut_slice();
         let mut times = Vec::new();
         while !rest.is_empty() {
-            let (segment, behind) =
-                rest.split_at_mut(1 + rng.index(rest.len().min(faults.segment_len_max)));
+            // Small ones and large ones, and after a few all that is left: in crumbs alone, a few
+            // megabytes would come in hundreds of thousands of events.
+            let half = if rng.coin() { rest.len() / 2 } else { 0 };
+            let longest = faults.segment_len_max.max(half).min(rest.len());
+            let len = if times.len() < CUTS_MAX { 1 + rng.index(longest) } else { rest.len() };
+            let (segment, behind) = rest.split_at_mut(len);
             rest = behind;
             pipe.last_due = pipe.last_due.max(now + rng.time(faults.delay.clone()));
             pipe.travelling.push_back((pipe.last_due, Piece::Bytes(segment.to_vec())));

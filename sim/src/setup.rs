@@ -210,6 +210,9 @@ impl Setup {
         if block_size == 4096 {
             // A swap of sixteen blocks has two buffers, of 256 and of 64 KiB: in less than that it never ends.
             setup.buffer_bytes = setup.buffer_bytes.max(1 << 20);
+            // Where streams are cut is no matter of block sizes, and this much in crumbs is slow to simulate.
+            setup.net.segment_len_max = setup.net.segment_len_max.max(2000);
+            setup.net.window = setup.net.window.max(16 << 10);
         }
         for volume in 0..1 + rng.index(2) {
             setup.draw_volume(volume, block_size, large, &faults, rng);
@@ -312,11 +315,19 @@ impl Setup {
                 volume,
                 writes: if repeats && !exclusive { own } else { 0..blocks },
                 repeats,
-                depth: rng.pick(&[1, 4, 16, 64]),
+                depth: match self.volumes[volume].memory {
+                    true => rng.pick(&[16, 64]),
+                    false if sync_errors => 16,
+                    false => rng.pick(&[1, 4, 16, 64]),
+                },
                 offer: offer(rng, wish),
                 quota: u32::try_from(rng.within(40..250)).expect("small"),
-                blocks_max: rng.pick(&[1, 4, 16]),
-                eager: rng.pick(&[200, 200, 950]),
+                blocks_max: match self.volumes[volume].block_size {
+                    512 => rng.pick(&[1, 4, 16]),
+                    _ => rng.pick(&[1, 1, 2, 4, 16]),
+                },
+                // What a failed sync does to another one takes two at a time.
+                eager: if sync_errors { 950 } else { rng.pick(&[200, 200, 950]) },
                 reads: if self.volumes[volume].memory { rng.pick(&[0, 950]) } else { 0 },
                 syncs: if sync_errors { 300 } else { 0 },
                 fua: rng.pick(&[0, 100, 1000]),

@@ -31,20 +31,19 @@ pub enum Content {
 }
 
 impl Tag {
-    fn copy(self, place: usize) -> [u8; LEN] {
-        let mut bytes = [0; LEN];
-        bytes[0] = 0xb1;
-        bytes[1] = self.volume;
-        bytes[2..4].copy_from_slice(&u16::try_from(place).unwrap_or(u16::MAX).to_be_bytes());
-        bytes[4..8].copy_from_slice(&self.lba.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.write.to_be_bytes());
-        bytes
+    /// The copy at one place of a block, as a number: 0xb1, volume, place, block and write.
+    fn copy(self, place: u16) -> u128 {
+        0xb1 << 120
+            | u128::from(self.volume) << 112
+            | u128::from(place) << 96
+            | u128::from(self.lba) << 64
+            | u128::from(self.write)
     }
 
     /// Fills a block.
     pub fn fill(self, block: &mut [u8]) {
-        for (place, copy) in block.chunks_exact_mut(LEN).enumerate() {
-            copy.copy_from_slice(&self.copy(place));
+        for (place, copy) in (0..).zip(block.chunks_exact_mut(LEN)) {
+            copy.copy_from_slice(&self.copy(place).to_be_bytes());
         }
     }
 }
@@ -53,15 +52,14 @@ impl Content {
     /// Reads a block.
     #[must_use]
     pub fn of(block: &[u8]) -> Self {
-        if block.iter().all(|byte| *byte == 0) {
-            return Self::Zero;
-        }
-        let tag = Self::of_copy(&block[..LEN], 0);
-        let same = |(place, copy): (usize, &[u8])| Self::of_copy(copy, place) == tag;
-        match tag {
-            Some(tag) if block.chunks_exact(LEN).enumerate().all(same) => Self::Written(tag),
-            _ => Self::Mixed,
-        }
+        // Every block of every read and write comes through here, and most are whole.
+        let (copies, _) = block.as_chunks::<LEN>();
+        let Some(tag) = copies.first().and_then(|copy| Self::of_copy(copy, 0)) else {
+            let zero = block.iter().fold(0, |all, byte| all | byte) == 0;
+            return if zero { Self::Zero } else { Self::Mixed };
+        };
+        let same = |(place, copy): (u16, &[u8; LEN])| tag.copy(place) == u128::from_be_bytes(*copy);
+        if (0..).zip(copies).all(same) { Self::Written(tag) } else { Self::Mixed }
     }
 
     /// The write that it is of.
@@ -74,11 +72,11 @@ impl Content {
     }
 
     /// Reads the copy at one place of a block.
-    fn of_copy(copy: &[u8], place: usize) -> Option<Tag> {
-        let [_, volume, _, _, a, b, c, d, write @ ..] = *copy.as_array::<LEN>()?;
+    fn of_copy(copy: &[u8; LEN], place: u16) -> Option<Tag> {
+        let [_, volume, _, _, a, b, c, d, write @ ..] = *copy;
         let lba = u32::from_be_bytes([a, b, c, d]);
         let tag = Tag { volume, lba, write: u64::from_be_bytes(write) };
-        (*copy == tag.copy(place)).then_some(tag)
+        (u128::from_be_bytes(*copy) == tag.copy(place)).then_some(tag)
     }
 }
 
@@ -86,7 +84,7 @@ impl Content {
 #[must_use]
 pub fn parts(block: &[u8]) -> String {
     let mut all = Vec::new();
-    for (place, copy) in block.chunks_exact(LEN).enumerate() {
+    for (place, copy) in (0..).zip(block.as_chunks::<LEN>().0) {
         let mut one = copy.to_vec();
         one[2..4].fill(0);
         let part = match Content::of_copy(copy, place) {
@@ -97,7 +95,8 @@ pub fn parts(block: &[u8]) -> String {
             all.push((place, part));
         }
     }
-    let part = |(place, part): &(usize, String)| format!("{part} from byte {}", place * LEN);
+    let part =
+        |(place, part): &(u16, String)| format!("{part} from byte {}", usize::from(*place) * LEN);
     all.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 

@@ -27,6 +27,9 @@ use crate::world::{Alarm, Failure};
 /// What a request takes at most, unless it is hasty.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Bytes that are read at a time.
+const INBOX_LEN: usize = 8192;
+
 /// What a hasty one takes.
 const HASTE: Duration = Duration::from_millis(2);
 
@@ -45,6 +48,8 @@ pub struct Ctx<'w> {
     pub faulty: bool,
     /// Volumes that are faulted, and since when everybody knows it.
     pub faulted: &'w BTreeMap<usize, Tick>,
+    /// Nothing goes wrong any more.
+    pub calm: bool,
 }
 
 impl Ctx<'_> {
@@ -83,6 +88,10 @@ pub struct Host {
     /// May log in.
     granted: bool,
     done: u64,
+    /// It has logged in since nothing goes wrong any more.
+    is_safe: bool,
+    /// Where it reads into.
+    inbox: Vec<u8>,
     /// Its last write, to be compared.
     written: Option<(u32, Vec<u8>)>,
     /// Another swap of what the last one expects is to be asked for at once.
@@ -111,6 +120,8 @@ impl Host {
             thinking: false,
             granted,
             done: 0,
+            is_safe: false,
+            inbox: Vec::new(),
             written: None,
             rival: false,
             sent: BTreeMap::new(),
@@ -185,8 +196,11 @@ impl Host {
         self.quota = 0;
     }
 
-    /// Reads all of its volume.
+    /// Reads all of its volume, in a session of which nobody has cut anything.
     pub fn sweep(&mut self, ctx: &mut Ctx<'_>) {
+        if ctx.calm && !self.is_safe {
+            self.die(false, ctx);
+        }
         self.sweep = Some((0, ctx.setup.volumes[self.setup.volume].blocks));
         self.think_now(ctx);
     }
@@ -205,6 +219,11 @@ impl Host {
         }
         self.granted = granted;
         self.think_now(ctx);
+    }
+
+    /// The target's machine or process is about to end, and its session with it.
+    pub fn expect_an_end(&mut self) {
+        self.is_safe = false;
     }
 
     /// Its process ends without a word. Its kernel closes the connection, or not even that.
@@ -293,18 +312,20 @@ impl Host {
 
     /// Bytes have come, or the end.
     pub fn on_readable(&mut self, conn: ConnId, ctx: &mut Ctx<'_>) {
-        let mut buf = [0; 8192];
+        let mut buf = std::mem::take(&mut self.inbox);
+        buf.resize(INBOX_LEN, 0);
         while self.conn() == Some(conn) {
             let read = ctx.hardware.on_net(|net, _, rng| net.read(conn, Side::Host, &mut buf, rng));
             match read {
-                Read::Bytes(0) | Read::Broken(_) => return self.on_disconnected(conn, ctx),
-                Read::Nothing => return,
+                Read::Bytes(0) | Read::Broken(_) => self.on_disconnected(conn, ctx),
+                Read::Nothing => break,
                 Read::Bytes(count) => {
                     self.feed(&buf[..count], ctx);
                     self.drain(ctx);
                 }
             }
         }
+        self.inbox = buf;
     }
 
     /// There is room to send.
@@ -444,6 +465,7 @@ impl Host {
             Event::Done { task, outcome } => self.on_done(*task, *outcome, up, ctx),
             Event::Up => {
                 ctx.hardware.note(format_args!("host {index} is up"));
+                self.is_safe = ctx.calm;
                 let ghosts = std::mem::take(&mut self.ghosts);
                 ghosts.into_iter().for_each(|id| ctx.checker.close(id));
                 if let Some(conn) = self.conn() {
@@ -484,6 +506,7 @@ impl Host {
     /// The target may be gone, or busy; it may not break the protocol.
     fn check_reason(&self, reason: &DownReason, ctx: &mut Ctx<'_>) {
         let wrong = match reason {
+            _ if self.is_safe => true,
             DownReason::Offence(_) => self.setup.damage == 0,
             DownReason::Login(_) | DownReason::TooManyRedirects => true,
             DownReason::Refused(status) => {

@@ -3,7 +3,7 @@
 
 mod end;
 mod fence;
-mod oracle;
+pub(crate) mod oracle;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -273,6 +273,7 @@ impl World {
             setup: &self.setup,
             faulty,
             faulted: &self.faulted,
+            calm: self.phase != Phase::Busy,
         };
         what(host, &mut ctx);
     }
@@ -389,6 +390,7 @@ impl World {
         self.crashes += 1;
         self.target = None;
         self.stopping = false;
+        self.hosts.iter_mut().for_each(Host::expect_an_end);
         {
             let mut hardware = self.hardware.borrow_mut();
             hardware.note(format_args!("the power goes"));
@@ -414,13 +416,7 @@ impl World {
 
     /// Looks at every disk that a power cut at this moment could leave behind.
     fn cut_everywhere(&self) -> Result<(), Failure> {
-        let hardware = self.hardware.borrow();
-        for ((disk, at), (volume, lba)) in &self.places {
-            for bytes in hardware.disks[*disk].survivors(*at) {
-                self.checker.may_survive(*volume, *lba, Content::of(&bytes))?;
-            }
-        }
-        Ok(())
+        self.places.values().try_for_each(|(volume, lba)| self.cut_here(*volume, *lba))
     }
 
     /// Asks the target to stop in order.
@@ -437,8 +433,6 @@ impl World {
         let at = hardware.now() + STOP_PATIENCE;
         hardware.schedule(at, Event::Alarm(Alarm::Late(self.waits)));
     }
-
-    // ---- fences ----
 
     fn set_chaos(&mut self) {
         let after = self.rng.time(Duration::ZERO..self.setup.chaos.every);

@@ -116,22 +116,10 @@ fn a_unit_whose_store_lies_about_syncs_is_found_out() {
     defeat.expect("20 seeds are enough");
 }
 
-/// A call that comes when its sender has long given up and something else has its name by now.
 #[test]
 fn calls_that_come_very_late_do_no_harm() {
     let late = |setup: &mut Setup| {
-        setup.units = 1;
-        setup.users = 1;
-        setup.names = 1;
-        setup.wishes = 25;
-        setup.capacity = 64;
-        setup.pause = Duration::from_millis(300);
-        setup.post = post::Faults {
-            doubled: 500,
-            late: 100,
-            late_max: Duration::from_secs(20),
-            ..post::Faults::none()
-        };
+        setup.make_calls_late();
         setup.chaos = Chaos { every: Duration::from_secs(1), peace: 1, ..Chaos::default() };
     };
     if let Some(defeat) = first_defeat(0..16, late) {

@@ -36,8 +36,8 @@ impl Checker {
         std::mem::take(&mut self.ended)
     }
 
-    /// Whether stable storage was promised since the last call.
-    pub fn take_promised(&mut self) -> bool {
+    /// For which blocks stable storage was promised since the last call.
+    pub fn take_promised(&mut self) -> Vec<(usize, u32)> {
         std::mem::take(&mut self.promised)
     }
 }

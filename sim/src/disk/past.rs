@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Disk;
+use super::{Disk, tag_of};
 use crate::tag::Content;
 
 /// Something that a write is about to change.
@@ -42,8 +42,9 @@ impl Disk {
             let Content::Written(tag) = Content::of(bytes) else {
                 return None;
             };
-            let (new, old) = (Content::Written(tag), Content::of(&self.peek(at, len)));
-            let again = self.past.0.contains(&(at / len as u64, tag.write));
+            let number = at / len as u64;
+            let old = self.sectors.get(&number).map_or(Content::Zero, |old| tag_of(old.newest()));
+            let (new, again) = (Content::Written(tag), self.past.0.contains(&(number, tag.write)));
             (old != new).then_some(Arrival { at, new, old, again })
         })
     }

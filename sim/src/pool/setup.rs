@@ -96,7 +96,7 @@ impl Setup {
         target.net.segment_len_max = target.net.segment_len_max.max(2000);
         // Hosts are to expect that their volumes are taken from them.
         target.chaos = setup::Chaos { fence: 1, ..setup::Chaos::default() };
-        Self {
+        let mut setup = Self {
             target,
             units,
             shards: 1 + rng.index(2),
@@ -112,7 +112,26 @@ impl Setup {
             lying: false,
             station_dies_after: None,
             unit_dies_after: None,
+        };
+        if rng.chance(150) {
+            setup.make_calls_late();
         }
+        setup
+    }
+
+    /// One user who wants one volume and does not want it again and again, on one unit, while calls come when
+    /// their sender has long given up and something else has its name by now.
+    pub fn make_calls_late(&mut self) {
+        (self.units, self.users, self.names) = (1, 1, 1);
+        self.target.disks.truncate(1);
+        (self.wishes, self.capacity) = (25, 64);
+        self.pause = Duration::from_millis(300);
+        self.post = post::Faults {
+            doubled: 500,
+            late: 100,
+            late_max: Duration::from_secs(20),
+            ..post::Faults::none()
+        };
     }
 
     /// The machine of a unit.
@@ -162,7 +181,7 @@ fn chaos(rng: &mut Rng) -> Chaos {
         peace: 3,
         station: some(rng, 8),
         unit: some(rng, 8),
-        power: some(rng, 3),
+        power: rng.pick(&[0, 3, 20]),
         leave: some(rng, 2),
         partition: some(rng, 4),
         reset: some(rng, 4),

@@ -6,8 +6,8 @@ mod machines;
 mod news;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use outband_control::secret::JoinToken;
@@ -31,6 +31,7 @@ use crate::rng::Rng;
 use crate::tag::Content;
 use crate::trace::Trace;
 use crate::workload::{Ctx, Host};
+use crate::world::oracle::none_lands;
 use crate::world::{Alarm, Failure};
 
 /// Things go wrong for so long at most.
@@ -228,12 +229,33 @@ impl World {
         }
         self.pass_news();
         self.hear_watch()?;
+        self.watch_writes()?;
         self.hardware.borrow_mut().hear_bells();
         self.go_on()?;
         match self.failures.drain(..).next() {
             Some(failure) => Err(failure),
             None => Ok(self.phase != Phase::Over),
         }
+    }
+
+    /// What is over is not on its way to a disk (P8), and what was promised to be on stable storage would
+    /// survive if the power went now (P1 to P3).
+    fn watch_writes(&mut self) -> Result<(), Failure> {
+        let (ended, promised) = (self.checker.take_ended(), self.checker.take_promised());
+        let hardware = self.hardware.borrow();
+        none_lands(&hardware, &ended)?;
+        for (volume, lba) in promised {
+            let Known { id, unit } = &self.known[volume];
+            let shelf = self.units[*unit].shelf.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(start) = shelf.start_of(*id) else {
+                continue;
+            };
+            let at = start + u64::from(lba) * u64::from(BLOCK_SIZE);
+            for content in hardware.disks[*unit].survivors(at) {
+                self.checker.may_survive(volume, lba, content)?;
+            }
+        }
+        Ok(())
     }
 
     /// A process has one step less to live.
@@ -339,6 +361,7 @@ impl World {
             setup: &self.setup.target,
             faulty: false,
             faulted: &faulted,
+            calm: false,
         };
         what(&mut self.hosts[index], &mut ctx);
     }

@@ -26,7 +26,8 @@ impl Host {
                 return;
             };
             self.submit(job, ctx);
-            if !self.rival && self.rng.chance(1000 - self.setup.eager) {
+            let all_at_once = self.rival || self.sweep.is_some();
+            if !all_at_once && self.rng.chance(1000 - self.setup.eager) {
                 return self.think_later(self.setup.pause.end, ctx);
             }
         }

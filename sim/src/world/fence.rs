@@ -60,6 +60,4 @@ impl World {
         }
         self.with_host(to, |host, ctx| host.set_granted(true, ctx));
     }
-
-    // ---- what goes wrong ----
 }

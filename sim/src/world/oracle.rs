@@ -12,6 +12,17 @@ pub(super) fn places(setup: &Setup) -> BTreeMap<(usize, u64), (usize, u32)> {
     blocks.map(|(volume, lba)| (setup.place(volume, lba), (volume, lba))).collect()
 }
 
+/// None of these is on its way to a disk.
+pub(crate) fn none_lands(hardware: &Hardware, ended: &[WriteId]) -> Result<(), Failure> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let landing = hardware.still_lands(|id| ended.contains(&WriteId(id)));
+    landing.map_or(Ok(()), |Arrival { new, old, .. }| {
+        Err(Failure::Conduct(format!("{new} is over, and on its way to the place of {old}")))
+    })
+}
+
 impl World {
     /// No write begins on a disk that is over for its host (P8), and none is done a second time over what
     /// came after it (P9).
@@ -51,32 +62,23 @@ impl World {
 
     /// Nothing is under way of what a host was told is over: it would land afterwards (P8, P12).
     pub(super) fn watch_ended(&mut self) -> Result<(), Failure> {
-        let ended = self.checker.take_ended();
-        if ended.is_empty() {
-            return Ok(());
-        }
-        let landing = self.hardware.borrow().still_lands(|id| ended.contains(&WriteId(id)));
-        landing.map_or(Ok(()), |Arrival { new, old, .. }| {
-            Err(Failure::Conduct(format!("{new} is over, and on its way to the place of {old}")))
-        })
+        none_lands(&self.hardware.borrow(), &self.checker.take_ended())
     }
 
     /// A promise of stable storage holds from the moment at which it is made (P1 to P3): the power might
     /// go now.
     pub(super) fn watch_promises(&mut self) -> Result<(), Failure> {
-        if !self.checker.take_promised() {
-            return Ok(());
-        }
+        let promised = self.checker.take_promised();
+        let on_disk = promised.iter().filter(|(volume, _)| !self.setup.volumes[*volume].memory);
+        on_disk.copied().try_for_each(|(volume, lba)| self.cut_here(volume, lba))
+    }
+
+    /// Looks at every state that a power cut at this moment could leave a block in.
+    pub(super) fn cut_here(&self, volume: usize, lba: u32) -> Result<(), Failure> {
+        let (disk, at) = self.setup.place(volume, lba);
         let hardware = self.hardware.borrow();
-        for (index, disk) in hardware.disks.iter().enumerate() {
-            for at in disk.unsettled() {
-                let Some((volume, lba)) = self.places.get(&(index, at)) else {
-                    continue;
-                };
-                for bytes in disk.survivors(at) {
-                    self.checker.may_survive(*volume, *lba, Content::of(&bytes))?;
-                }
-            }
+        for content in hardware.disks[disk].survivors(at) {
+            self.checker.may_survive(volume, lba, content)?;
         }
         Ok(())
     }

@@ -85,7 +85,7 @@ impl World {
         }
         for (unit, machine) in self.units.iter().enumerate() {
             let table = self.judge.table(unit);
-            let shelf = machine.shelf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let shelf = machine.shelf.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, id, size) in shelf.volumes() {
                 let given = table.get(name).map(|given| (given.host.clone(), given.epoch));
                 let record = records.iter().find(|record| record.id == Some(id));
