@@ -43,12 +43,14 @@ impl Change {
     }
 }
 
-/// A host's token is kept as the key that its hash makes, which is nobody's business either.
+/// What records keep that nobody is to read: a host's secret and the one its units prove to it, a unit's
+/// secret, and a host's token, of which only the hash is kept, and that is nobody's business either.
+const SECRETS: [&str; 3] = ["secret", "mutual", "token"];
+
 fn without_secrets(record: &impl Serialize) -> Value {
     let mut value = serde_json::to_value(record).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
-        fields.remove("secret");
-        fields.remove("token");
+        fields.retain(|name, _| !SECRETS.contains(&name.as_str()));
     }
     value
 }
