@@ -4,12 +4,16 @@
 
 mod world;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use outband_pool_api::{
-    Broken, Client, Error, Host, HostChange, Job, JobKind, JobState, Scope, Size, TokenRequest,
-    UnitState, VolumeRequest, VolumeState, Wait, verify_audit,
+    Broken, Client, Error, Host, HostChange, HostRequest, Job, JobKind, JobState, Scope, Size,
+    TokenRequest, UnitState, VolumeRequest, VolumeState, Wait, verify_audit,
 };
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use world::{MIB, World, ask, ask_named};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -240,8 +244,17 @@ async fn the_audit_log_has_every_change_once_and_no_secret() {
     assert_eq!(kind(bob.add_host("c", "iqn.c").await), "forbidden", "that leaves no entry");
     world.restart().await;
     a.delete_volume("data", WAIT).await.unwrap();
-
     let admin = world.admin();
+    let proved = admin.register_host(&HostRequest {
+        name: "m".into(),
+        iqn: "iqn.2026-11.local.host:m".into(),
+        quota: None,
+        mutual: true,
+    });
+    let proved = proved.await.unwrap();
+    admin.change_host("m", &HostChange { quota: Some(Size(MIB)) }).await.unwrap();
+    admin.remove_host("m").await.unwrap();
+
     let entries = admin.audit(Some(0), 100).await.unwrap();
     let told: Vec<(&str, &str, Option<&str>)> = entries
         .iter()
@@ -254,6 +267,9 @@ async fn the_audit_log_has_every_change_once_and_no_secret() {
         ("volume-release", "operator:bob", Some("repair")),
         ("volume-assign", "operator:bob", Some("repair")),
         ("volume-delete", "host:a", None),
+        ("host-add", "admin", None),
+        ("host-set", "admin", None),
+        ("host-remove", "admin", None),
     ];
     assert_eq!(told, expected);
     let release = &entries[3];
@@ -263,10 +279,105 @@ async fn the_audit_log_has_every_change_once_and_no_secret() {
     let gap = [&entries[..2], &entries[3..]].concat();
     assert_eq!(verify_audit(&gap), Err(Broken::Missing(3)));
     let all = serde_json::to_string(&entries).unwrap();
-    for secret in [host.token.expose(), host.chap.secret.expose()] {
-        assert!(!all.contains(secret));
+    let mutual = proved.chap.mutual.unwrap().secret;
+    for secret in [&host.token, &host.chap.secret, &proved.token, &proved.chap.secret, &mutual] {
+        assert!(!all.contains(secret.expose()));
     }
     let newest = admin.audit(None, 2).await.unwrap();
-    assert_eq!(newest, entries[4..]);
+    assert_eq!(newest, entries[7..]);
     assert_eq!(admin.audit(Some(2), 1).await.unwrap(), entries[2..3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_takes_back_what_it_began_and_nothing_that_takes_volumes_from_it() {
+    let (world, mut unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let (_, b) = world.host("b").await;
+    let alice = token(&world, "alice", Scope::Operator).await;
+    for name in ["moved", "given", "freed", "own"] {
+        give(&a, name, 1).await;
+    }
+    alice.release_volume("given", WAIT).await.unwrap();
+    world.units.set_silent(unit.id, true);
+
+    let own = a.release_volume("own", Wait::No).await.unwrap();
+    a.cancel_job(own.id, Wait::No).await.unwrap();
+    let moved = alice.move_volume("moved", "b", Wait::No).await.unwrap();
+    assert_eq!(kind(a.cancel_job(moved.id, Wait::No).await), "forbidden");
+    let freed = alice.release_volume("freed", Wait::No).await.unwrap();
+    assert_eq!(kind(a.cancel_job(freed.id, Wait::No).await), "forbidden");
+    // Of what is given to another host it does not learn.
+    let given = alice.assign_volume("given", "b", Wait::No).await.unwrap();
+    assert_eq!(given.host.as_deref(), Some("b"));
+    assert_eq!(kind(a.cancel_job(given.id, Wait::No).await), "not-found");
+    assert_eq!(b.job(given.id).await.unwrap().id, given.id);
+    assert_eq!(kind(b.cancel_job(given.id, Wait::No).await), "forbidden");
+    let over = alice.take_over("a", "b", Wait::No).await.unwrap();
+    assert_eq!(kind(a.cancel_job(over.id, Wait::No).await), "forbidden");
+    alice.cancel_job(over.id, Wait::No).await.unwrap();
+    world.units.set_silent(unit.id, false);
+    unit.alive().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_tries_again_what_a_host_asked_for_and_begins_it_once() {
+    let (world, mut unit) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let alice = token(&world, "alice", Scope::Operator).await;
+    world.units.set_silent(unit.id, true);
+    let first = a.request_volume(&ask(10), "k", Wait::No).await.unwrap();
+    a.cancel_job(first.id, Wait::No).await.unwrap();
+    world.units.set_silent(unit.id, false);
+    unit.alive().await;
+    until(&a, &first, |job| job.state == JobState::Cancelled).await;
+
+    let again = alice.retry_job(first.id, WAIT).await.unwrap();
+    assert_eq!((again.host.as_deref(), again.retry_of), (Some("a"), Some(first.id)));
+    assert_eq!(alice.retry_job(first.id, WAIT).await.unwrap().id, again.id, "a second click");
+    assert_eq!(a.volumes().await.unwrap().len(), 1);
+    assert_eq!(world.units.volume_count(unit.id), 1);
+}
+
+/// Passes everything on to the station, but for the answers of the first connection once that is cut.
+async fn cut_once(station: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (cut, is_cut) = watch::channel(false);
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut is_cut = is_cut.clone();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(station).await.unwrap();
+                let pass = copy_bidirectional(&mut near, &mut far);
+                tokio::select! {
+                    _ = pass => {}
+                    _ = is_cut.wait_for(|cut| *cut), if number == 0 => {}
+                }
+            });
+        }
+    });
+    (address, cut)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_answer_is_lost_is_sent_again_and_makes_one_volume() {
+    let (world, mut unit) = World::with_unit(100).await;
+    let (host, a) = world.host("a").await;
+    world.units.set_silent(unit.id, true);
+    let (address, cut) = cut_once(world.addresses.api).await;
+    let through = Client::new(&format!("https://{address}"), host.token, &world.trust()).unwrap();
+    let asked = tokio::spawn(async move { through.request_volume(&ask(1), "k", WAIT).await });
+    let begun = async {
+        while a.jobs().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("it comes through");
+    cut.send(true).unwrap();
+    world.units.set_silent(unit.id, false);
+    unit.alive().await;
+    let job = asked.await.unwrap().unwrap();
+    assert_eq!((job.state, a.jobs().await.unwrap().len()), (JobState::Done, 1));
+    assert_eq!(world.units.volume_count(unit.id), 1);
 }

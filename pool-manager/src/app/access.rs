@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outband_pool_api::{Problem, Scope};
+use outband_pool_api::{JobKind, Problem, Scope};
 use uuid::Uuid;
 
 use crate::problems;
@@ -204,6 +204,20 @@ impl Caller {
         let holder = volume.holder.as_ref().filter(|_| held).map(|holder| holder.host.as_str());
         self.may(Action::SeeAnyVolume)
             || self.may(Action::SeeVolumes) && holder.is_some() && holder == self.own_host()
+    }
+
+    /// Who takes back that a host gets a volume, or loses all of its, decides about that as much as who
+    /// began it. A host takes back what it has begun itself: others take volumes from it.
+    pub fn must_be_free_to_cancel(&self, job: &JobRecord) -> Result<(), Problem> {
+        match job.kind {
+            JobKind::Assign | JobKind::Move => self.must(Action::GiveVolumes)?,
+            JobKind::Takeover => self.must(Action::RunHosts)?,
+            JobKind::Create | JobKind::Grow | JobKind::Release | JobKind::Delete => {}
+        }
+        match self.own_host() {
+            Some(_) if job.actor != self.actor() => Err(problems::forbidden(self.scope)),
+            _ => Ok(()),
+        }
     }
 
     pub fn may_see_job(&self, job: &JobRecord) -> bool {

@@ -201,10 +201,15 @@ impl Station {
                 return self.job_that_did(&record, &task).await;
             };
             let holder = record.holder.as_ref().or(changed.holder.as_ref());
+            let host = match &task {
+                // Whoever had it last has nothing to do with it any more.
+                Task::Assign { host } => Some(host.as_str()),
+                _ => holder.map(|holder| holder.host.as_str()),
+            };
             let about = About {
                 task: task.clone(),
                 volume: name,
-                host: holder.map(|holder| holder.host.as_str()),
+                host,
                 phase: "accepted",
                 sequence: placed.sequence,
             };

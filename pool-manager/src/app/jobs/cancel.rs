@@ -28,7 +28,7 @@ impl Station {
     /// Has a running job taken back. It runs on until all is as it was before.
     pub async fn cancel_job(&self, who: &Caller, id: Uuid) -> Result<Uuid, Problem> {
         who.must(Action::ChangeJobs)?;
-        self.job_record(who, id).await?;
+        who.must_be_free_to_cancel(&self.job_record(who, id).await?)?;
         let why = problems::cancelled(&who.actor());
         let _turn = self.turn().await;
         for _ in 0..ATTEMPTS {
