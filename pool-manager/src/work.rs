@@ -187,7 +187,7 @@ impl<C: Connect> Clerk<C> {
         {
             tell(&error);
         }
-        if count.is_multiple_of(TIDY_EVERY)
+        if (count.is_multiple_of(TIDY_EVERY) || self.station.has_many_new_jobs())
             && let Err(error) = self.station.forget_old_jobs().await
         {
             tell(&error);

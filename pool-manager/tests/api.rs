@@ -458,3 +458,22 @@ async fn who_asks_is_told_how_fast_volumes_are_and_hosts_only_of_their_own() {
     let all = tokio::time::timeout(Duration::from_secs(20), silence).await.unwrap();
     assert!(all.volumes.is_empty() && all.sessions.is_empty());
 }
+
+/// All of a request is kept with its job, and hosts make as many as they like.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_names_so_many_volumes_and_labels_and_no_more() {
+    let (world, _) = World::with_unit(100).await;
+    let (_, a) = world.host("a").await;
+    let kind = async |request: VolumeRequest| {
+        let refused = a.request_volume(&request, "k", Wait::No).await.unwrap_err();
+        refused.problem().map(|problem| problem.kind().to_owned()).unwrap_or_default()
+    };
+    let many = |count: usize| vec!["x".to_owned(); count];
+    assert_eq!(kind(VolumeRequest { near: many(65), ..ask(1) }).await, "bad-request");
+    assert_eq!(kind(VolumeRequest { apart: many(65), ..ask(1) }).await, "bad-request");
+    assert_eq!(kind(VolumeRequest { near: many(64), ..ask(1) }).await, "not-found");
+    let labels = |count: usize| (0..count).map(|at| (format!("l{at}"), "x".to_owned())).collect();
+    assert_eq!(kind(VolumeRequest { labels: labels(65), ..ask(1) }).await, "bad-request");
+    let long = [("l".to_owned(), "x".repeat(64))].into();
+    assert_eq!(kind(VolumeRequest { labels: long, ..ask(1) }).await, "bad-request");
+}

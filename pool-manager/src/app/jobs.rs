@@ -3,6 +3,7 @@
 mod cancel;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use outband_pool_api::{Job, JobKind, JobState, Phase, Problem, Size};
@@ -21,6 +22,8 @@ use crate::{problems, random};
 
 /// Ended jobs that are remembered, with their idempotency keys.
 const ENDED_KEPT: usize = 1000;
+/// So many more are no reason to look through all of them.
+const BEGUN_MAX: usize = 100;
 const KEY_MAX: usize = 255;
 
 /// An idempotency key and what was asked for with it.
@@ -67,6 +70,7 @@ impl<'a> Begun<'a> {
         asked: Option<&'a Asked>,
     ) -> Self {
         let created = station.seconds();
+        station.jobs_begun.fetch_add(1, Ordering::Relaxed);
         let job = JobRecord {
             id: station.machine.uuid(),
             kind: about.task.kind(),
@@ -235,7 +239,10 @@ impl Station {
         let who = &Caller { retry_of: Some(id), ..who.clone() };
         let volume = &job.volume;
         match task {
-            Task::Create(ask) => self.request_volume(who, *ask, None).await,
+            Task::Create(ask) => {
+                let key = format!("retry {} of {id}", self.retries_ended(id).await?);
+                self.request_volume(who, *ask, Some(&key)).await
+            }
             Task::Grow { size } => self.grow_volume(who, volume, Size(size)).await,
             Task::Release => self.release_volume(who, volume).await,
             Task::Assign { host } => self.assign_volume(who, volume, &host).await,
@@ -247,8 +254,23 @@ impl Station {
         }
     }
 
+    /// How often it was tried again in vain. A second request while one runs begins no second job.
+    async fn retries_ended(&self, id: Uuid) -> Result<usize, StoreError> {
+        let ended = |job: &JobRecord| matches!(job.state, JobState::Failed | JobState::Cancelled);
+        let jobs = load_all::<JobRecord>(&self.store).await?;
+        let retries = jobs.iter().filter(|job| job.record.retry_of == Some(id));
+        Ok(retries.filter(|job| ended(&job.record)).count())
+    }
+
+    /// Whether so many jobs have begun since the last [`forget_old_jobs`](Self::forget_old_jobs) that it
+    /// is not to wait for its time.
+    pub(crate) fn has_many_new_jobs(&self) -> bool {
+        self.jobs_begun.load(Ordering::Relaxed) >= BEGUN_MAX
+    }
+
     /// Keeps the list of jobs bounded.
     pub async fn forget_old_jobs(&self) -> Result<(), StoreError> {
+        self.jobs_begun.store(0, Ordering::Relaxed);
         let mut jobs = load_all::<JobRecord>(&self.store).await?;
         let runs = |job: &JobRecord| job.state == JobState::Running;
         let running: BTreeSet<Uuid> =

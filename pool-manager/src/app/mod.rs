@@ -26,6 +26,7 @@ mod units;
 mod view;
 mod volumes;
 
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use outband_control::machine::{Os, SharedMachine};
@@ -59,6 +60,8 @@ pub struct Station {
     turns: tokio::sync::Mutex<()>,
     /// When a unit that keeps falling over gets nothing new.
     pub quarantine: Rules,
+    /// Jobs since old ones were last forgotten.
+    jobs_begun: AtomicUsize,
     /// What was last told of how full the pool is.
     fullness: tokio::sync::Mutex<Fullness>,
     /// Whether whoever waits for news is to wait no more.
@@ -99,6 +102,7 @@ impl Station {
             machine,
             turns,
             quarantine,
+            jobs_begun: AtomicUsize::new(0),
             fullness,
             ending: watch::Sender::new(false),
         })

@@ -19,6 +19,9 @@ use crate::records::{
 use crate::store::{Compare, StoreError, Transaction};
 use crate::{names, problems, random};
 
+/// Volumes or labels that one request names, at most.
+const ASKED_MAX: usize = 64;
+
 impl Station {
     /// Answers the job's id. The same key by the same principal always answers the same job.
     pub async fn request_volume(
@@ -53,6 +56,21 @@ impl Station {
             names::check("volume", name)?;
         }
         possible(ask.size)?;
+        // All of it is kept, with the job.
+        for (what, len) in
+            [("near", ask.near.len()), ("apart", ask.apart.len()), ("labels", ask.labels.len())]
+        {
+            if len > ASKED_MAX {
+                let detail = format!("\"{what}\" names {len}; {ASKED_MAX} are the most");
+                return Err(problems::bad_request(detail));
+            }
+        }
+        for (name, value) in &ask.labels {
+            names::check_label(name, Some(value))?;
+        }
+        if let Some(domain) = &ask.domain {
+            names::check_label(domain, None)?;
+        }
         Ok(host)
     }
 
@@ -79,7 +97,11 @@ impl Station {
         may_have_more(&host.record)?;
         let (record, why) = self.record_for(who, ask, &host.record).await?;
         let about = About {
-            task: Task::Create(Box::new(ask.clone())),
+            // Whoever tries it again need not be the host.
+            task: Task::Create(Box::new(VolumeRequest {
+                host: Some(host.record.name.clone()),
+                ..ask.clone()
+            })),
             volume: &record.name,
             host: Some(&host.record.name),
             phase: &why,
