@@ -48,6 +48,11 @@ impl Station {
         let key = unit_key(heard.id);
         for _ in 0..ATTEMPTS {
             let stored = load::<UnitRecord>(&self.store, &key).await?;
+            if stored.as_ref().is_some_and(|stored| is_another(&stored.record, heard)) {
+                tracing::warn!(unit = %heard.id, api = %heard.api,
+                    "shows another certificate than the unit that was approved; not let in");
+                return Ok(false);
+            }
             let fresh = stored.is_none();
             let compare =
                 stored.as_ref().map_or_else(|| Compare::Absent(key.clone()), Stored::unchanged);
@@ -342,6 +347,12 @@ struct Judged {
     news: Option<Health>,
     /// It was lost, and is back.
     found: bool,
+}
+
+/// Whether this is not the unit that was approved: a unit makes its certificate together with its id and
+/// keeps both. Until it has a secret of its own, everybody with the join token could speak for it.
+fn is_another(known: &UnitRecord, heard: &Heard) -> bool {
+    known.approved && !known.enrolled && known.fingerprint != random::hex(&heard.fingerprint)
 }
 
 /// Whether a quarantine has begun, or begun once more.

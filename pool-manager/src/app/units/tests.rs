@@ -103,3 +103,29 @@ async fn a_unit_that_was_lost_and_starts_anew_is_counted_once() {
     let record = record(&store).await;
     assert_eq!((record.leaves.len(), record.lost), (1, false));
 }
+
+#[tokio::test]
+async fn until_it_has_its_secret_only_the_unit_that_was_approved_is_let_in() {
+    let store: Shared = Arc::new(MemoryStore::default());
+    let station = Station::open(Arc::clone(&store), "main", Policy::Approve).await.unwrap();
+    let now = station.machine.now();
+    let heard = |fingerprint: u8, incarnation| Heard {
+        id: UNIT,
+        name: "one".to_owned(),
+        portals: Vec::new(),
+        api: format!("192.0.2.{fingerprint}:3261").parse().unwrap(),
+        fingerprint: [fingerprint; 32],
+        version: "0.1.0".to_owned(),
+        incarnation,
+    };
+    assert!(!station.handle_startup(&heard(1, 1), now).await.unwrap());
+    station.approve_unit(&Caller::ADMIN, "one").await.unwrap();
+    let approved = record(&store).await;
+    // Somebody else who knows the join token.
+    assert!(!station.handle_startup(&heard(2, 2), now).await.unwrap());
+    assert_eq!(record(&store).await, approved);
+    assert!(station.handle_startup(&heard(1, 2), now).await.unwrap());
+    let given = station.secret_for(UNIT).await.unwrap().unwrap();
+    assert_eq!((given.api, given.fingerprint), (approved.api, approved.fingerprint));
+    assert!(!station.handle_startup(&heard(2, 3), now).await.unwrap());
+}
