@@ -181,7 +181,14 @@ mod tests {
             (refused(409), 4),
             (Failure::Pool(pool::Error::NotAllowed(problem)), 4),
             (Failure::disk("log in")(denied), 4),
-            (Failure::Pool(pool::Error::StillRunning { job: uuid::Uuid::nil(), reason: None }), 6),
+            (
+                Failure::Pool(pool::Error::StillRunning {
+                    job: uuid::Uuid::nil(),
+                    volume: String::new(),
+                    reason: None,
+                }),
+                6,
+            ),
             (Failure::Failed("no".into()), 1),
             (Failure::Interrupted, 130),
         ];

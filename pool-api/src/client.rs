@@ -19,6 +19,9 @@ use crate::{
 const STATION_WAIT: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries of one request.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Speaks to one station as one principal. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -181,15 +184,30 @@ impl Client {
         self.fetch(self.to(Method::GET, &volume_path(name))).await
     }
 
-    /// Asks for a volume. The same `key` always leads to the same job, however often it is sent.
+    /// Asks for a volume. The same `key` always leads to the same job, however often it is sent: so one
+    /// whose answer is lost is sent again, for as long as `wait` says.
     pub async fn request_volume(
         &self,
         request: &VolumeRequest,
         key: &str,
         wait: Wait,
     ) -> Result<Job, Error> {
-        let builder = self.to(Method::POST, "/volumes").header(IDEMPOTENCY_KEY, key).json(request);
-        self.start(builder, wait).await
+        let builder =
+            || self.to(Method::POST, "/volumes").header(IDEMPOTENCY_KEY, key).json(request);
+        let Wait::AtMost(at_most) = wait else {
+            return self.start(builder(), wait).await;
+        };
+        let deadline = Instant::now() + at_most;
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.start(builder(), Wait::AtMost(left)).await {
+                Err(error) if error.is_unanswered() && Instant::now() + pause < deadline => {}
+                answer => return answer,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
     }
 
     /// Where a volume would be placed now, and why not elsewhere.
@@ -310,7 +328,7 @@ impl Client {
     /// Waits for a job's end, over a restart of the station too.
     pub async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Job, Error> {
         let deadline = Instant::now() + at_most;
-        let mut pause = Duration::from_millis(50);
+        let mut pause = PAUSE_FIRST;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let request = self.to(Method::GET, &format!("/jobs/{id}"));
@@ -321,7 +339,7 @@ impl Client {
                 Ok(_) | Err(_) => {}
             }
             tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
@@ -406,7 +424,8 @@ fn finished(job: Job) -> Result<Job, Error> {
 }
 
 fn still_running(job: Job) -> Error {
-    Error::StillRunning { job: job.id, reason: job.error.map(|problem| problem.detail) }
+    let reason = job.error.map(|problem| problem.detail);
+    Error::StillRunning { job: job.id, volume: job.volume, reason }
 }
 
 /// RFC 7240 `Prefer: wait=seconds`.

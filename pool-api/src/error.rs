@@ -36,11 +36,20 @@ pub enum Error {
     #[error("{}", .problem.detail)]
     JobFailed { job: Uuid, problem: Box<Problem> },
     /// Not finished in the time given. The job goes on; ask for it again.
-    #[error("job {job} is not finished yet{}", waiting(.reason))]
-    StillRunning { job: Uuid, reason: Option<String> },
+    #[error("job {job}{} is not finished yet{}", about(.volume), waiting(.reason))]
+    StillRunning {
+        job: Uuid,
+        /// Empty if it is about several.
+        volume: String,
+        reason: Option<String>,
+    },
     /// The answer is not one of this API's.
     #[error("unexpected answer from the station: {0}")]
     Unexpected(String),
+}
+
+fn about(volume: &str) -> String {
+    if volume.is_empty() { String::new() } else { format!(" about {volume}") }
 }
 
 fn waiting(reason: &Option<String>) -> String {
@@ -51,6 +60,11 @@ impl Error {
     /// The same call may succeed later without being changed.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Station(_) | Self::StillRunning { .. })
+    }
+
+    /// Nobody knows whether it was carried out.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Station(_))
     }
 
     /// The station's own words, if it said any.
