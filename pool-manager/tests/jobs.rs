@@ -245,13 +245,9 @@ async fn the_audit_log_has_every_change_once_and_no_secret() {
     world.restart().await;
     a.delete_volume("data", WAIT).await.unwrap();
     let admin = world.admin();
-    let proved = admin.register_host(&HostRequest {
-        name: "m".into(),
-        iqn: "iqn.2026-11.local.host:m".into(),
-        quota: None,
-        mutual: true,
-    });
-    let proved = proved.await.unwrap();
+    let iqn = "iqn.2026-11.local.host:m".to_owned();
+    let proves = HostRequest { name: "m".to_owned(), iqn, quota: None, mutual: true };
+    let proved = admin.register_host(&proves).await.unwrap();
     admin.change_host("m", &HostChange { quota: Some(Size(MIB)) }).await.unwrap();
     admin.remove_host("m").await.unwrap();
 
