@@ -23,7 +23,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use command::{
     audit, bench, cp, discover, doctor, events, host, job, manual, pool, services, station, status,
-    token, unit, volume,
+    token, unit, upgrade, volume,
 };
 use failure::Failure;
 use link::StationArgs;
@@ -72,6 +72,9 @@ enum Command {
     Doctor,
     /// The programs that make up the pool, and how each is
     Services,
+    /// A new version for the programs of a pool
+    #[command(subcommand)]
+    Upgrade(upgrade::Command),
     /// Who has changed what, when and why
     Audit(audit::Args),
     /// What happened in the pool since its station started
@@ -121,6 +124,7 @@ async fn run(station: &StationArgs, output: &Output, command: Command) -> Result
         Command::Token(command) => token::run(command, station, output).await,
         Command::Doctor => doctor::run(station, output).await,
         Command::Services => services::run(station, output).await,
+        Command::Upgrade(command) => upgrade::run(command, station, output).await,
         Command::Audit(args) => audit::run(args, station, output).await,
         Command::Events(args) => events::run(args, station, output).await,
         Command::Discover(args) => discover::run(args, output).await,

@@ -38,8 +38,8 @@ fn help_names_every_noun_and_every_exit_status() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for noun in [
-        "pool", "unit", "volume", "host", "job", "token", "doctor", "services", "top", "audit",
-        "events", "discover", "cp", "bench", "demo",
+        "pool", "unit", "volume", "host", "job", "token", "doctor", "services", "upgrade", "top",
+        "audit", "events", "discover", "cp", "bench", "demo",
     ] {
         let listed = stdout(&help).lines().any(|line| line.trim_start().starts_with(noun));
         assert!(listed, "{noun} is not in\n{}", stdout(&help));

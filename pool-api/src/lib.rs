@@ -24,6 +24,7 @@ mod size;
 mod tokens;
 mod trust;
 mod units;
+mod upgrade;
 mod verdict;
 mod volumes;
 
@@ -45,6 +46,7 @@ pub use size::{BadSize, BadVolumeSize, Size};
 pub use tokens::{BadScope, NewToken, Scope, Token, TokenRequest};
 pub use trust::{BadTrust, Trust};
 pub use units::{BadLabel, Device, Duty, Label, Load, Unit, UnitChange, UnitState};
+pub use upgrade::{UpgradePlan, UpgradeStep};
 pub use verdict::{Grade, Need, Subject, Verdict};
 pub use volumes::{
     AssignRequest, Chap, Connection, Considered, GrowRequest, MoveHostRequest, MutualChap, Placed,

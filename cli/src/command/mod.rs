@@ -15,6 +15,7 @@ pub(crate) mod station;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod unit;
+pub(crate) mod upgrade;
 pub(crate) mod volume;
 
 use std::io::{IsTerminal, Write};
