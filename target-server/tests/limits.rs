@@ -6,8 +6,10 @@
 
 mod common;
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 
 use common::raw::{Raw, config};
 use common::unit::Served;
@@ -17,6 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const IDLE: usize = 2_000;
 const SLOW: usize = 500;
+const CONNECTIONS_MAX: u64 = 2_600;
 const MIB: u64 = 1 << 20;
 /// What `serve` gives to the data of tasks, and to receiving: see `ServerConfig::default`.
 const POOLS: u64 = (256 + 128) * MIB;
@@ -25,8 +28,40 @@ const EACH: u64 = 32 << 10;
 /// For everything else, the volume among it.
 const REST: u64 = 64 * MIB;
 
+/// Processes that get no more memory than this from the kernel: a control group, of either version.
+struct Group(PathBuf);
+
+impl Group {
+    /// None where none can be made; then only what is resident is looked at.
+    fn of(pid: u32, limit: u64) -> Option<Self> {
+        let versions =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        versions.into_iter().find_map(|(root, file)| {
+            let group = Self(Path::new(root).join(format!("outband-limits-{pid}")));
+            std::fs::create_dir(&group.0).ok()?;
+            group.set(file, limit)?;
+            group.set("cgroup.procs", pid.into())?;
+            Some(group)
+        })
+    }
+
+    fn set(&self, file: &str, to: u64) -> Option<()> {
+        // Not made if it is not there: the directory may be no control group.
+        let mut file = OpenOptions::new().write(true).open(self.0.join(file)).ok()?;
+        file.write_all(to.to_string().as_bytes()).ok()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
 struct Scene {
     served: Served,
+    /// Behind the process in it, which has to end first.
+    _group: Option<Group>,
     healthy: Raw,
     before: u64,
     connections: u64,
@@ -37,7 +72,12 @@ impl Scene {
         let args = ["--memory", "8M", "--any-host", "--sessions-per-portal", "64", "--shards", "2"];
         let served = Served::start(&args);
         let healthy = served.session(1);
-        let mut scene = Self { served, healthy, before: 0, connections: 1 };
+        let most = POOLS + REST + CONNECTIONS_MAX * EACH;
+        let group = Group::of(served.process.0.id(), most);
+        if group.is_none() {
+            println!("no control group can be made here: resident memory is looked at only");
+        }
+        let mut scene = Self { served, _group: group, healthy, before: 0, connections: 1 };
         scene.before = scene.memory();
         scene.is_well();
         scene
