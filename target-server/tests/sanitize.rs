@@ -12,7 +12,8 @@ use std::time::Duration;
 use common::raw::Raw;
 use common::scsi::{Answer, ScsiHost};
 use common::{Target, memory, memory_of};
-use outband_protocol::pdu::{Request, ScsiCommand, TaskAttribute};
+use outband_protocol::ids::Itt;
+use outband_protocol::pdu::{Request, ScsiCommand, TaskAttribute, TaskManagementFunction};
 use outband_protocol::scsi::cdb::Sanitize;
 use outband_protocol::scsi::sanitize::{Overwrite, action};
 use outband_protocol::scsi::sense::{
@@ -20,6 +21,8 @@ use outband_protocol::scsi::sense::{
 };
 use outband_protocol::scsi::{Cdb, Sense};
 use outband_target_server::media::{Media, RawDevice, Sidecar, VolumeSpec};
+
+const NAME: &str = "iqn.2026-11.local.outband:test:v";
 
 /// A file as a volume whose hosts may ask for SANITIZE, and its journal.
 fn volume(path: &Path, like: &VolumeSpec) -> (VolumeSpec, Sidecar) {
@@ -44,7 +47,7 @@ async fn serve(spec: &VolumeSpec) -> Target {
 async fn talk<T: Send + 'static>(target: &Target, talk: fn(&mut Raw) -> T) -> T {
     let portal = target.portal;
     let session = move || {
-        let mut raw = Raw::to(portal, "iqn.2026-11.local.outband:test:v", "a", 1);
+        let mut raw = Raw::to(portal, NAME, "a", 1);
         // The power on is told to the first command that can be told.
         let inquiry = raw.command(&[0x03, 0, 0, 0, 252, 0]);
         let inquiry = ScsiCommand { read: true, expected_len: 252, ..inquiry };
@@ -262,8 +265,7 @@ async fn how_far_it_is_can_be_asked_for_and_moves() {
     let mut spec = memory("v", 2);
     spec.allow_sanitize = true;
     let mut host = target.open(&spec).await;
-    let name = "iqn.2026-11.local.outband:test:v";
-    let mut other = ScsiHost::connect(target.portal, name, &common::host("other"));
+    let mut other = ScsiHost::connect(target.portal, NAME, &common::host("other"));
     assert!(overwrite(&mut host, true, 6, &[2, 0, 0, 2, 1, 2]).is_good());
     let ask = Cdb::RequestSense { descriptors: false, allocation: 252 };
     let mut told = Vec::new();
@@ -290,4 +292,81 @@ async fn how_far_it_is_can_be_asked_for_and_moves() {
     assert!(other.nothing(Cdb::TestUnitReady).is_good());
     let held = other.read(Cdb::read16(0, 4096), 2 << 20).data;
     assert!(held.chunks(2).all(|each| each == [1, 2]));
+}
+
+/// A command that brings a block nobody asked for, and whose data does not come.
+fn never_whole(raw: &mut Raw) -> Itt {
+    let erase = raw.command(&[0x48, 0x02]);
+    let erase = ScsiCommand { write: true, last: false, expected_len: 512, ..erase };
+    raw.send(Request::Command(erase), &[]);
+    erase.itt
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_ended_before_it_began_leaves_the_unit_usable() {
+    let mut target = Target::start(|_| {});
+    let mut spec = memory("v", 1);
+    spec.allow_sanitize = true;
+    target.server.attach(&spec).await.unwrap();
+    target.grant_sessions("v", "a", 1, 8).await;
+    let session = |isid| {
+        let mut config = common::raw::config(Some(NAME), "a", isid);
+        config.offer.initial_r2t = false;
+        let mut raw = Raw::with(target.portal, config);
+        raw.attentions();
+        raw
+    };
+    let (mut aborted, mut lost, mut other) = (session(1), session(2), session(3));
+    let itt = never_whole(&mut aborted);
+    let function = aborted.manage(TaskManagementFunction::AbortTask, itt);
+    aborted.managed(function);
+    ends(&mut other, &[0; 6], &[], "00");
+    never_whole(&mut lost);
+    lost.is_silent();
+    drop(lost);
+    ends(&mut other, &[0; 6], &[], "00");
+    ends(&mut other, &[0x48, 0x02, 0, 0, 0, 0, 0, 0, 0, 0], &[], "00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atomic_writes_that_it_refuses_give_back_what_they_hold() {
+    /// More than the journal has slots.
+    const WRITES: u8 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let (spec, _sidecar) = volume(&dir.path().join("file"), &memory("v", 3));
+    let mut target = Target::start(|config| config.shards = 1);
+    target.server.attach(&spec).await.unwrap();
+    target.grant_sessions("v", "a", 1, 8).await;
+    let mut writer = Raw::to(target.portal, NAME, "a", 1);
+    let mut other = Raw::to(target.portal, NAME, "a", 2);
+    writer.attentions();
+    other.attentions();
+    let atomic = |raw: &mut Raw, block: u8| {
+        let command = raw.command(&[0x9C, 0, 0, 0, 0, 0, 0, 0, 0, block, 0, 0, 0, 1, 0, 0]);
+        let command = ScsiCommand { write: true, expected_len: 512, ..command };
+        raw.send(Request::Command(command), &[]);
+        (command.itt, raw.r2t(command.itt))
+    };
+    let asked: Vec<_> = (0..WRITES).map(|block| atomic(&mut writer, block)).collect();
+    ends(&mut other, &[0x48, 0x81, 0, 0, 0, 0, 0, 0, 5, 0], &[1, 0, 0, 1, 0x5A], "00");
+    for (itt, ttt) in asked {
+        writer.burst(itt, ttt, 0, &[1; 512]);
+    }
+    for _ in 0..WRITES {
+        assert_eq!(writer.end().1, "02 2/041b");
+    }
+    let is_over = |raw: &mut Raw| {
+        let command = raw.command(&[0; 6]);
+        raw.send(Request::Command(command), &[]);
+        raw.end().1 == "00"
+    };
+    for _ in 0..1_000 {
+        if is_over(&mut other) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (itt, ttt) = atomic(&mut writer, 0);
+    writer.burst(itt, ttt, 0, &[1; 512]);
+    writer.ends(itt, "00");
 }

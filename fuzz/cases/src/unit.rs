@@ -75,7 +75,8 @@ fn command(unit: &mut LogicalUnit, what: u8, offered: u32, cdb: &[u8; 16], list:
     }
     check(unit, &plan, offered);
     match plan {
-        Plan::Wipe { .. } => {
+        Plan::Wipe { by, .. } => {
+            unit.wipe_begins(by).expect("nothing is planned while one goes on");
             unit.sanitize_moved(9);
             unit.sanitize_ended(what & WIPE_FAILS == 0);
         }

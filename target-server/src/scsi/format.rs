@@ -32,7 +32,7 @@ impl LogicalUnit {
         }
         self.check_writable()?;
         if !fields.has_list {
-            return Ok(self.begin_format(Format::default(), 0));
+            return Ok(plan(Format::default(), 0));
         }
         // Nothing in the command says how long the list is: it is what the host has, within bounds.
         let len = offered.min(list_len_max(self.config.block_size));
@@ -45,14 +45,14 @@ impl LogicalUnit {
     pub(super) fn format_list(&mut self, fields: &FormatUnit, list: &[u8]) -> Result<Plan, Sense> {
         let (format, len) = Format::parse(list, fields, self.config.block_size)?;
         self.check_writable()?;
-        Ok(self.begin_format(format, len as u64))
+        Ok(plan(format, len as u64))
     }
+}
 
-    fn begin_format(&mut self, format: Format, wanted: u64) -> Plan {
-        let wipe = match format.pattern {
-            Some(pattern) => Wipe::Overwrite(Overwrite { invert: false, count: 1, pattern }),
-            None => Wipe::Erase,
-        };
-        self.begin_wipe(Wiping::Format, wipe, format.immed, wanted)
-    }
+fn plan(format: Format, wanted: u64) -> Plan {
+    let wipe = match format.pattern {
+        Some(pattern) => Wipe::Overwrite(Overwrite { invert: false, count: 1, pattern }),
+        None => Wipe::Erase,
+    };
+    Plan::Wipe { by: Wiping::Format, wipe, immediate: format.immed, wanted }
 }

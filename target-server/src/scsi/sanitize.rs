@@ -95,30 +95,27 @@ impl LogicalUnit {
         if wipe == Wipe::Exit && !leaves.contains(&self.sanitize) {
             return Err(INVALID_FIELD_IN_CDB.at_cdb(1, Some(4)));
         }
-        Ok(self.begin_sanitize(wipe, fields))
+        Ok(plan(wipe, fields))
     }
 
     pub(super) fn sanitize_list(&mut self, fields: &Sanitize, list: &[u8]) -> Result<Plan, Sense> {
         let overwrite = Overwrite::parse(list, self.config.block_size)?;
         self.check_writable()?;
-        Ok(self.begin_sanitize(Wipe::Overwrite(overwrite), fields))
+        Ok(plan(Wipe::Overwrite(overwrite), fields))
     }
 
-    fn begin_sanitize(&mut self, wipe: Wipe, fields: &Sanitize) -> Plan {
-        let by = Wiping::Sanitize { unrestricted: fields.unrestricted };
-        self.begin_wipe(by, wipe, fields.immed, fields.len.into())
-    }
-
-    /// From now on nothing else runs.
-    pub(super) fn begin_wipe(
-        &mut self,
-        by: Wiping,
-        wipe: Wipe,
-        immediate: bool,
-        wanted: u64,
-    ) -> Plan {
+    /// From now on nothing else runs. Not sooner than it does begin: a command may end between its plan
+    /// and that, and another may have begun.
+    ///
+    /// # Errors
+    ///
+    /// What the command is told if one is going on.
+    pub fn wipe_begins(&mut self, by: Wiping) -> Result<(), Sense> {
+        if matches!(self.sanitize, State::Running { .. }) {
+            return self.unsanitized().map_or(Ok(()), Err);
+        }
         self.sanitize = State::Running { by, progress: 0 };
-        Plan::Wipe { by, wipe, immediate, wanted }
+        Ok(())
     }
 
     /// How far it is, in 65,536ths.
@@ -170,4 +167,9 @@ impl LogicalUnit {
             _ => self.unsanitized(),
         }
     }
+}
+
+fn plan(wipe: Wipe, fields: &Sanitize) -> Plan {
+    let by = Wiping::Sanitize { unrestricted: fields.unrestricted };
+    Plan::Wipe { by, wipe, immediate: fields.immed, wanted: fields.len.into() }
 }

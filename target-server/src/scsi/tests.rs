@@ -105,6 +105,9 @@ impl Talk {
     }
 
     fn say(&mut self, plan: &Plan) {
+        if let Plan::Wipe { by, .. } = plan {
+            self.unit.wipe_begins(*by).unwrap();
+        }
         self.trace += &describe(plan);
         self.trace.push('\n');
     }

@@ -82,7 +82,7 @@ pub(crate) enum Errand {
     Granted(ConnKey, TaskId),
 }
 
-/// A task that waits for a buffer of `room` bytes, or for something else if that is nothing.
+/// A task that waits for a buffer of `room` bytes.
 #[derive(Debug)]
 pub(crate) struct Hungry {
     pub(crate) conn: ConnKey,
@@ -140,6 +140,8 @@ pub(crate) struct Desk<R: Ring> {
     pub(crate) released: VecDeque<Released>,
     /// Tasks that wait for a buffer, in the order they came.
     pub(crate) hungry: VecDeque<Hungry>,
+    /// Atomic writes that wait for a slot of their device's journal. What they wait for no other does.
+    pub(crate) slotless: VecDeque<(ConnKey, TaskId)>,
     /// Tasks that all sessions together may still be allowed.
     pub(crate) credit: u32,
     /// Random bytes.
@@ -207,6 +209,7 @@ impl<R: Ring> Desk<R> {
             ended: VecDeque::new(),
             released: VecDeque::new(),
             hungry: VecDeque::new(),
+            slotless: VecDeque::new(),
             entropy,
             faults: Vec::new(),
             gates: Vec::new(),

@@ -61,7 +61,7 @@ impl<R: Ring> Shard<R> {
             task_bytes_max: desk.buffers.limit(),
             receive_bytes: desk.receive.used(),
             receive_bytes_max: desk.receive.limit(),
-            hungry: desk.hungry.len() + self.surplus(),
+            hungry: desk.hungry.len() + desk.slotless.len() + self.surplus(),
             connections: self.peers.len(),
             header_digest_errors: self.header_digest_errors,
             devices: self.devices(),

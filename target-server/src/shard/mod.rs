@@ -354,18 +354,23 @@ impl<R: Ring> Shard<R> {
         self.touch(key);
     }
 
-    /// Gives free buffers to those who wait, oldest first. True when anything went on.
+    /// Gives free buffers, and slots of journals, to those who wait, oldest first. True when anything went
+    /// on.
     fn feed_hungry(&mut self) -> bool {
-        let mut fed = false;
+        let slotless = self.desk.slotless.len();
+        for _ in 0..slotless {
+            // Of another device there may be a slot, so all are asked; who still waits is behind again.
+            if let Some((key, task)) = self.desk.slotless.pop_front() {
+                self.offer_room(key, task);
+            }
+        }
+        let mut fed = self.desk.slotless.len() < slotless;
         for _ in 0..self.desk.hungry.len() {
             let before = self.desk.hungry.len();
             let Some(Hungry { conn: key, task, .. }) = self.desk.hungry.pop_front() else {
                 break;
             };
-            if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
-                conn.on_room(task, &mut self.desk);
-                self.touch(key);
-            }
+            self.offer_room(key, task);
             if self.desk.hungry.len() == before {
                 // Still no room for the oldest: it keeps its place at the front.
                 self.desk.hungry.rotate_right(1);
@@ -374,6 +379,13 @@ impl<R: Ring> Shard<R> {
             fed = true;
         }
         fed && !self.desk.ended.is_empty()
+    }
+
+    fn offer_room(&mut self, key: ConnKey, task: TaskId) {
+        if let Some(Phase::Inside(conn)) = self.peers.get_mut(key).map(|peer| &mut peer.phase) {
+            conn.on_room(task, &mut self.desk);
+            self.touch(key);
+        }
     }
 
     fn touch(&mut self, key: ConnKey) {

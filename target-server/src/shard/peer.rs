@@ -221,6 +221,7 @@ impl Peer {
         tracing::info!(peer = %self.wire.peer, host = %conn.host, %why, "session ended");
         let turns = conn.release(desk);
         desk.hungry.retain(|waits| waits.conn != self.key);
+        desk.slotless.retain(|(of, _)| *of != self.key);
         if let Some(target) = conn.target.and_then(|target| desk.targets.get_mut(target)) {
             target.tally.past.add(&conn.counts);
         }

@@ -6,6 +6,7 @@ use outband_protocol::scsi::cdb::{FormatUnit, ModeSelect, ReserveOut, ReserveOut
 use outband_protocol::scsi::format::Format;
 use outband_protocol::scsi::reserve::{List, MoveList, TransportId};
 use outband_protocol::scsi::sanitize::{Overwrite, action};
+use outband_protocol::scsi::sense::SANITIZE_IN_PROGRESS;
 use outband_protocol::scsi::{copy, mode, unmap};
 
 use super::*;
@@ -326,9 +327,12 @@ fn a_list_that_comes_after_the_state_has_changed_is_judged_by_the_new_state() {
     let mut talk = Talk::new(disk());
     let begun = [0; 2].map(|_| talk.send(A, Cdb::Sanitize(fields)));
     assert!(begun.iter().all(|plan| matches!(plan, Plan::Parameters { .. })));
-    let ends = [0; 2].map(|_| talk.unit.with_parameters(A, &Cdb::Sanitize(fields), &wipe));
-    assert!(matches!(ends[0], Plan::Wipe { .. }));
-    assert!(describe(&ends[1]).starts_with("NotReady 04/1B"), "{:?}", ends[1]);
+    let first = talk.unit.with_parameters(A, &Cdb::Sanitize(fields), &wipe);
+    let Plan::Wipe { by, .. } = first else { panic!("{first:?}") };
+    talk.unit.wipe_begins(by).unwrap();
+    assert!(talk.unit.wipe_begins(by).unwrap_err().is(&SANITIZE_IN_PROGRESS));
+    let second = talk.unit.with_parameters(A, &Cdb::Sanitize(fields), &wipe);
+    assert!(describe(&second).starts_with("NotReady 04/1B"), "{second:?}");
 
     let mut talk = Talk::new(disk());
     let cdb = Cdb::Unmap { anchor: false, len: 24 };

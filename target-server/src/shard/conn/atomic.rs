@@ -1,10 +1,10 @@
 //! WRITE ATOMIC: with its data here, it takes a slot of the journal, then its range for itself alone,
 //! and only then goes to the medium.
 
+use outband_protocol::scsi::Status;
 use outband_ring::Ring;
 
 use super::{Conn, Desk, Stage};
-use crate::shard::desk::Hungry;
 use crate::store::{Io, Work};
 
 impl Conn {
@@ -19,9 +19,8 @@ impl Conn {
         if !desk.volumes[volume].layers.is_memory() {
             let Some(journal_slot) = desk.take_slot(volume) else {
                 task.stage = Stage::Hungry;
-                // It has its buffer and waits for a slot of the journal.
-                let hungry = Hungry { conn: key, task: task.id, room: 0 };
-                return desk.hungry.push_back(hungry);
+                let id = task.id;
+                return desk.slotless.push_back((key, id));
             };
             task.intent = Some(Box::new(journal_slot));
         }
@@ -34,6 +33,10 @@ impl Conn {
         let Some(target) = self.target else {
             return;
         };
+        // Before the slot goes with the I/O: what is refused gives it back.
+        if let Some(sense) = desk.targets[target].lu.unsanitized() {
+            return self.finish(slot, Status::CheckCondition, Some(sense), 0, desk);
+        }
         let volume = &desk.volumes[desk.targets[target].volume];
         let task = self.task_at(slot);
         let (at, len) = (task.at, u64::from(task.len));

@@ -20,6 +20,9 @@ impl Conn {
         let Some(target) = self.target else {
             return;
         };
+        if let Err(sense) = desk.targets[target].lu.wipe_begins(by) {
+            return self.finish(slot, Status::CheckCondition, Some(sense), 0, desk);
+        }
         let owner = (self.key, self.task_at(slot).id);
         let waiter = (!immediate).then_some(owner);
         desk.errands.push_back(Errand::Sanitize(Box::new(Request { target, by, wipe, waiter })));

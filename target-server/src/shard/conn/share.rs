@@ -36,6 +36,7 @@ impl Conn {
     pub(super) fn starve_no_more<R: Ring>(&mut self, id: TaskId, desk: &mut Desk<R>) {
         self.surplus.retain(|waits| *waits != id);
         desk.hungry.retain(|waits| (waits.conn, waits.task) != (self.key, id));
+        desk.slotless.retain(|waits| *waits != (self.key, id));
     }
 
     /// Something of the session has happened: it may hold less now than when these had to wait.
