@@ -73,6 +73,8 @@ pub(crate) struct Device {
     pub(crate) doubtful: BTreeMap<Uuid, VolumeName>,
     /// Marks in its journal as it was found, by target: positions within the journal.
     pub(crate) marks: BTreeMap<Uuid, Mark>,
+    /// Where its journal holds what could not be finished yet, and of which volume.
+    pub(crate) left: BTreeMap<u64, Uuid>,
 }
 
 impl Device {
@@ -99,6 +101,7 @@ impl Device {
             ledger: Ledger::default(),
             doubtful: BTreeMap::new(),
             marks: BTreeMap::new(),
+            left: BTreeMap::new(),
         })
     }
 
@@ -127,6 +130,7 @@ impl Device {
             ledger,
             doubtful: BTreeMap::new(),
             marks: BTreeMap::new(),
+            left: BTreeMap::new(),
         })
     }
 

@@ -199,12 +199,18 @@ pub(crate) fn marks(blocks: &dyn Blocks, at: u64) -> io::Result<BTreeMap<Uuid, M
 
 /// Whether nothing in the journal at `at` is needed any more.
 pub(crate) fn is_empty(blocks: &dyn Blocks, at: u64) -> io::Result<bool> {
+    Ok(intents(blocks, at)?.is_empty() && marks(blocks, at)?.is_empty())
+}
+
+/// Where the journal at `at` holds an intent, and of which volume.
+pub(crate) fn intents(blocks: &dyn Blocks, at: u64) -> io::Result<BTreeMap<u64, Uuid>> {
+    let mut found = BTreeMap::new();
     for slot in (0..SLOTS).map(|slot| at + slot * SLOT_LEN as u64) {
-        if read_intent(blocks, slot)?.is_some() {
-            return Ok(false);
+        if let Some(intent) = read_intent(blocks, slot)? {
+            found.insert(slot, intent.volume);
         }
     }
-    Ok(marks(blocks, at)?.is_empty())
+    Ok(found)
 }
 
 /// What is to become of an intent.

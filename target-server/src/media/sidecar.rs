@@ -1,7 +1,7 @@
 //! The journal of a file that is served as it is: a file beside it, `NAME.journal`. Where a file goes
 //! in the middle of an atomic write, it must be taken along; at an orderly stop it is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -40,7 +40,7 @@ impl Sidecar {
         let blocks = FileBlocks { fd: fd.clone(), zero: ZeroWith::Writes };
         finish(&blocks, raw, volume, device)?;
         let marks = journal::marks(&blocks, 0)?;
-        let spec = JournalSpec { device, file: fd, at: 0, marks };
+        let spec = JournalSpec { device, file: fd, at: 0, marks, left: BTreeSet::new() };
         Ok(Some(Self { path, blocks, spec }))
     }
 

@@ -1,6 +1,6 @@
 //! A volume as the shards see it: where its blocks lie, and how it may be used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
@@ -52,6 +52,8 @@ pub struct JournalSpec {
     pub at: u64,
     /// Targets whose SANITIZE or FORMAT UNIT had not ended when the device came, and where that is marked.
     pub marks: BTreeMap<Uuid, Mark>,
+    /// Where it holds intents of volumes that could not be finished yet: they must not be written over.
+    pub left: BTreeSet<u64>,
 }
 
 impl VolumeSpec {

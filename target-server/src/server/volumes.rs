@@ -253,8 +253,8 @@ fn journal_config(
     shard: usize,
     shards: usize,
 ) -> io::Result<Option<JournalConfig<OwnedFd>>> {
-    let slots: Vec<u64> =
-        journal::slots_of(shard, shards).into_iter().map(|slot| spec.at + slot).collect();
+    let slots = journal::slots_of(shard, shards).into_iter().map(|slot| spec.at + slot);
+    let slots: Vec<u64> = slots.filter(|slot| !spec.left.contains(slot)).collect();
     if slots.is_empty() {
         return Ok(None);
     }

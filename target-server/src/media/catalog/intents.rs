@@ -22,6 +22,7 @@ impl Catalog {
         let all: BTreeMap<Uuid, Arc<dyn Blocks>> =
             self.devices.iter().filter_map(|(id, device)| Some((*id, blocks(device)?))).collect();
         let mut unfinished = BTreeSet::new();
+        let mut held = Vec::new();
         for device in self.devices.values().filter(|device| !device.read_only()) {
             let Some(area) = &device.area else { continue };
             let at = area.superblock().geometry.journal_at();
@@ -33,6 +34,18 @@ impl Catalog {
                     unfinished.extend(self.at_home_on(device.id));
                 }
             }
+            if let Ok(intents) = journal::intents(&**area.blocks(), at) {
+                held.push((device.id, intents));
+            }
+        }
+        for (device, mut intents) in held {
+            let Some(device) = self.devices.get_mut(&device) else { continue };
+            // Of other volumes than `only`, what was not left before is a shard's, which writes it now.
+            let is_left = |slot, volume| {
+                only.is_none_or(|only| only == volume) || device.left.contains_key(&slot)
+            };
+            intents.retain(|slot, volume| is_left(*slot, *volume));
+            device.left = intents;
         }
         match only {
             Some(volume) => drop(self.unfinished.remove(&volume)),
@@ -77,7 +90,8 @@ impl Catalog {
         let at = device.area.as_ref()?.superblock().geometry.journal_at();
         let Media::File(file) = &device.media else { return None };
         let (file, marks) = (file.clone(), device.marks.clone());
-        Some(JournalSpec { device: device.id, file, at, marks })
+        let left = device.left.keys().copied().collect();
+        Some(JournalSpec { device: device.id, file, at, marks, left })
     }
 
     /// Marks of targets whose SANITIZE or FORMAT UNIT has not ended, as they were when the device came.

@@ -396,8 +396,13 @@ fn an_atomic_write_over_two_devices_is_finished_once_both_are_there() {
     leave_intent(&world, home, 5, volume.id, &places);
     // Without the other device the volume is not whole, and the intent stays.
     let alone = World::new(vec![world.images()[home].clone()]);
-    assert_eq!(open(&alone, None).volume("a").unwrap().state, VolumeState::Incomplete);
+    let lonely = open(&alone, None);
+    assert_eq!(lonely.volume("a").unwrap().state, VolumeState::Incomplete);
     assert_eq!(page_at(&alone, 0, last), 0);
+    // Whoever else begins there gets the journal without it.
+    let device = lonely.devices.values().next().unwrap();
+    let at = device.area.as_ref().unwrap().superblock().geometry.journal_at();
+    assert_eq!(device.left, [(at + 5 * SLOT_LEN as u64, volume.id)].into());
     let mut images = world.images();
     images[home] = alone.images().remove(0);
     let world = World::new(images);
